@@ -1,0 +1,90 @@
+"""`bas-edge evaluate`: how often the boxes are right, on images with known ones."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bas_edge.cli.options import Backend, Engine, Json, Threads
+from bas_edge.cli.output import json_line, print_json, progress_bar
+from bas_edge.errors import PartialFailureError
+
+__all__ = ["Protocol", "command"]
+
+
+class Protocol(str, Enum):
+    """Whose rules a box is judged by."""
+
+    bas = "bas"
+    wsoleval = "wsoleval"
+
+
+def command(
+    engine: Engine,
+    annotations: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CSV", help="A CSV with path,label,class_name[,x0,y0,x1,y1], or a folder."
+        ),
+    ],
+    protocol: Annotated[
+        Protocol, typer.Option("--protocol", help="Whose rules a box is judged by.")
+    ] = Protocol.bas,
+    background: Annotated[
+        Path | None, typer.Option("--background", help="A folder of images without any object.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The JSON report. Default: evaluation.json, none with --json."
+        ),
+    ] = None,
+    worst: Annotated[
+        Path | None, typer.Option("--worst", help="A picture of the 16 worst images.")
+    ] = None,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Store the chosen threshold and min_score in the engine."),
+    ] = False,
+    threads: Threads = None,
+    backend: Backend = "auto",
+    json_output: Json = False,
+) -> None:
+    """Measure an engine on labelled images: print a table, write JSON."""
+    from bas_edge import evaluate
+
+    with progress_bar() as bar:
+        task = bar.add_task("evaluate", total=None, note="")
+        result = evaluate(
+            engine,
+            annotations,
+            protocol=protocol.value,
+            backend=backend,
+            threads=threads,
+            background=background,
+            update=update,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if worst is not None:
+        result.save_worst(worst)
+    if output is None and not json_output:
+        output = Path("evaluation.json")
+    if output is not None:
+        output.write_text(json_line(result) + "\n", encoding="utf-8")
+    if json_output:
+        print_json(result)
+    else:
+        print("\n".join(result.table()))
+        written = [str(path) for path in (output, worst) if path is not None]
+        print(f"\nWritten to {', '.join(written)}")
+        if result.updated:
+            print(f"Stored in {engine}: the chosen threshold and min_score")
+    if result.skipped:
+        first = result.skipped[0]
+        raise PartialFailureError(
+            f"{len(result.skipped)} images were skipped; the first: {first.path}: {first.reason}",
+            hint="The figures are of the images that remain.",
+        )

@@ -1,0 +1,79 @@
+"""`bas-edge export`: a checkpoint becomes an ONNX graph, checked against PyTorch."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bas_edge._require import require
+from bas_edge.cli.options import Json
+from bas_edge.cli.output import print_json, print_rows
+
+__all__ = ["Maps", "command"]
+
+
+class Maps(str, Enum):
+    """The form of the graph's maps."""
+
+    auto = "auto"
+    all = "all"
+    selected = "selected"
+    mean = "mean"
+
+
+def command(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A run folder, or its .safetensors file.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The ONNX file. Default: model.onnx in the folder."),
+    ] = None,
+    maps: Annotated[
+        Maps,
+        typer.Option(
+            "--maps",
+            help="all: every class map; selected: the K best; mean: one map of all classes; "
+            "auto: the cheapest that gives the same boxes.",
+        ),
+    ] = Maps.auto,
+    k: Annotated[int | None, typer.Option("--k", help="Class maps that the graph computes.")] = (
+        None
+    ),
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", help="Class maps that are averaged. Default: 80.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="Real images to check on. Default: the training data's."),
+    ] = None,
+    simplify: Annotated[
+        bool, typer.Option("--simplify/--no-simplify", help="Run onnxsim on the graph.")
+    ] = True,
+    json_output: Json = False,
+) -> None:
+    """Write a checkpoint as an ONNX graph and check it against PyTorch on real images."""
+    for module, extra in (("torch", "train"), ("safetensors", "train"), ("onnx", "build")):
+        require(module, extra=extra, purpose="Exporting a checkpoint")
+    from bas_edge_training import export
+
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    report = export(
+        checkpoint,
+        output or folder / "model.onnx",
+        maps=maps.value,
+        k=k,
+        top_k=top_k,
+        images=images,
+        simplify=simplify,
+        reporter=lambda line: print(line, file=sys.stderr),
+    )
+    if json_output:
+        print_json(report.to_dict())
+        return
+    print_rows(report.rows())
+    print(f"\nNext:\n  {report.next_command}")

@@ -1,0 +1,66 @@
+"""What the verbs print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["json_line", "print_json", "print_rows", "progress_bar"]
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON; takes dataclasses, msgspec structs, NumPy numbers and paths."""
+    import msgspec
+
+    return msgspec.json.encode(value, enc_hook=_plain).decode()
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON on stdout, at once, so that a pipe sees it as it happens."""
+    print(json_line(value), flush=True)
+
+
+def print_rows(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
+    """Print rows on stdout with their columns aligned; the last column is left ragged."""
+    table = [[str(cell) for cell in row] for row in rows]
+    columns = max((len(row) for row in table), default=0)
+    widths = [max(len(row[at]) for row in table if at < len(row)) for at in range(columns)]
+    for row in table:
+        cells = [cell.ljust(widths[at]) for at, cell in enumerate(row[:-1])]
+        print(" " * indent + "  ".join([*cells, row[-1]]).rstrip())
+
+
+def progress_bar() -> Progress:
+    """A progress display on stderr that leaves nothing behind; silent in a pipe."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,107 @@
+"""`bas-edge train`: labelled images become a run folder with a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bas_edge._require import require
+from bas_edge.cli.options import Json
+from bas_edge.cli.output import print_json, print_rows
+from bas_edge.errors import PartialFailureError
+
+__all__ = ["command"]
+
+
+def command(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="A folder with one subfolder a class, or a CSV (path,label,…)."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The run folder. Default: runs/ and DATA's name."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="An installed recipe's name, or a .toml file.")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option("--pretrained", help="Backbone weights: a path, or URL#sha256=…"),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option("--validation", help="Labelled images to validate on, not a part of DATA."),
+    ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option("--background", help="A folder of images without any object."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's.")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same weights on every run; slower.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Threads that read images.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any key of the recipe; repeat."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = (
+        False
+    ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in --output.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Train a localizer from image labels alone."""
+    for module in ("torch", "safetensors"):
+        require(module, extra="train", purpose="Training")
+    from bas_edge_training import train
+    from bas_edge_training.progress import ConsoleReporter
+
+    short = {
+        "schedule.epochs": epochs,
+        "training.seed": seed,
+        "training.deterministic": "true" if deterministic else None,
+        "machine.workers": workers,
+    }
+    result = train(
+        data,
+        output or Path("runs") / (data.stem or "run"),
+        recipe,
+        pretrained=pretrained,
+        validation=validation,
+        background=background,
+        overrides=[
+            *(f"{key}={value}" for key, value in short.items() if value is not None),
+            *(overrides or ()),
+        ],
+        resume=resume,
+        overwrite=overwrite,
+        reporter=ConsoleReporter(),
+    )
+    if json_output:
+        print_json(result)
+    else:
+        minutes = result.seconds / 60
+        print(f"Trained {result.epochs} epochs ({result.steps} steps) in {minutes:.1f} minutes")
+        print_rows((name, f"{value:.4g}") for name, value in result.metrics.items())
+        for what, count in result.converted.items():
+            print(f"note: {count} images were {what}")
+        for warning in result.warnings:
+            print(f"note: {warning}")
+        print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
+    if result.skipped:
+        path, reason = next(iter(result.skipped.items()))
+        raise PartialFailureError(
+            f"{len(result.skipped)} images were skipped; the first: {path}: {reason}",
+            hint="The checkpoint is complete. Mend or remove these images.",
+        )

@@ -1,0 +1,163 @@
+"""What is installed here, what works, and what to do about the rest."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bas_edge import __version__
+from bas_edge.conditions import installed_version, machine_conditions
+from bas_edge.errors import BasEdgeError
+
+__all__ = ["BackendState", "Diagnosis", "Package", "diagnose"]
+
+# Distribution → the extra that brings it; None is the base install.
+PACKAGES: dict[str, str | None] = {
+    "numpy": None,
+    "pillow": None,
+    "onnxruntime": None,
+    "msgspec": None,
+    "typer": None,
+    "rich": None,
+    "onnx": "build",
+    "onnxsim": "build",
+    "torch": "train",
+    "safetensors": "train",
+    "av": "video",
+    "matplotlib": "report",
+    "jinja2": "report",
+}
+# onnxruntime also comes under other names, with the same module inside.
+ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
+LOW_DISK_GB = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One library. `version` is None where it is not installed; `extra` None is the base."""
+
+    name: str
+    version: str | None
+    extra: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendState:
+    """Whether one inference library works here; if not, `reason` says why and what to do."""
+
+    name: str
+    available: bool
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything `bas-edge doctor` shows.
+
+    Attributes:
+        version: Of bas-edge.
+        python: Version and path of the interpreter.
+        packages: The libraries of the base install and of every extra.
+        ops: The path that the native operators take here, such as "avx2"; "" if they
+            cannot be loaded.
+        cuda: What the native module was built for.
+        backends: Every backend this version knows.
+        video: Encoders for annotated videos; empty without the `[video]` extra.
+        disk_free_gb: Free space by folder: where you are, and temporary files.
+        machine: See `bas_edge.conditions`.
+        problems: Sentences on what keeps the base install from working. Empty is healthy.
+        notes: Sentences on what could be better.
+    """
+
+    version: str
+    python: str
+    packages: tuple[Package, ...]
+    ops: str
+    cuda: str
+    backends: tuple[BackendState, ...]
+    video: tuple[str, ...]
+    disk_free_gb: dict[str, float]
+    machine: dict[str, Any]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def diagnose() -> Diagnosis:
+    """Look at this installation. Imports ONNX Runtime and PyAV, never torch; raises nothing."""
+    notes: list[str] = []
+    packages = tuple(Package(name, _version(name), extra) for name, extra in PACKAGES.items())
+    problems = [
+        f"{package.name} is not installed."
+        for package in packages
+        if package.extra is None and package.version is None
+    ]
+    ops, cuda = _native(problems)
+    backends = _backends(problems)
+    if not any(backend.available for backend in backends):
+        problems.append("No inference backend works here, so no engine can run.")
+    disk = {str(folder): _free_gb(folder) for folder in (Path.cwd(), Path(tempfile.gettempdir()))}
+    for folder, free in disk.items():
+        if free < LOW_DISK_GB:
+            notes.append(f"Only {free:.1f} GB free in {folder}: training may fill it.")
+    return Diagnosis(
+        version=__version__,
+        python=f"{platform.python_version()} ({sys.executable})",
+        packages=packages,
+        ops=ops,
+        cuda=cuda,
+        backends=backends,
+        video=_encoders(notes),
+        disk_free_gb=disk,
+        machine=machine_conditions(),
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def _version(name: str) -> str | None:
+    found = (installed_version(each) for each in (name, *ALTERNATIVES.get(name, ())))
+    return next((version for version in found if version is not None), None)
+
+
+def _native(problems: list[str]) -> tuple[str, str]:
+    try:
+        from bas_edge import ops
+
+        return ops.active_path(), "CPU only build"
+    except (BasEdgeError, ImportError) as error:
+        hint = getattr(error, "hint", None)
+        problems.append(f"The native operators cannot be loaded: {error} {hint or ''}".strip())
+        return "", "no native module"
+
+
+def _backends(problems: list[str]) -> tuple[BackendState, ...]:
+    try:
+        from bas_edge.backends import backend_names, probe
+    except ImportError as error:
+        problems.append(f"The backends cannot be loaded: {error}")
+        return ()
+    return tuple(BackendState(name, *probe(name)) for name in backend_names())
+
+
+def _encoders(notes: list[str]) -> tuple[str, ...]:
+    from bas_edge.video.sinks import available_encoders
+
+    try:
+        found = tuple(available_encoders())
+    except (BasEdgeError, ImportError) as error:
+        hint = getattr(error, "hint", None)
+        notes.append(f"No video files: {error}" + (f" ({hint})" if hint else ""))
+        return ()
+    if not found:
+        notes.append("PyAV has no encoder for mp4, so annotated videos cannot be written.")
+    return found
+
+
+def _free_gb(folder: Path) -> float:
+    return round(shutil.disk_usage(folder).free / 1e9, 1)

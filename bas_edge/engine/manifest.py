@@ -1,0 +1,203 @@
+"""What a bundle says about itself: the typed content of `manifest.json`.
+
+The same struct travels as one JSON string in the ONNX file's `metadata_props`
+under the key `bas_edge` (then `model` and `plans` are empty), so an exported
+graph knows its classes, input policy and threshold before any bundle exists.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from bas_edge.errors import EngineCorruptError, EngineSchemaError
+
+__all__ = [
+    "MANIFEST_LIMIT_BYTES",
+    "METADATA_KEY",
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "FileRecord",
+    "InputPolicy",
+    "Manifest",
+    "MapsForm",
+    "PlanRecord",
+    "Precision",
+    "ResizePolicy",
+    "ThresholdPolicy",
+    "ThresholdRule",
+    "Training",
+    "decode_manifest",
+    "encode_manifest",
+]
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "bas_edge"
+MANIFEST_LIMIT_BYTES = 16 << 20
+
+MapsForm = Literal["all", "selected", "mean"]
+Precision = Literal["fp32", "fp16", "int8"]
+ResizePolicy = Literal["stretch", "letterbox", "centre_crop"]
+ThresholdRule = Literal["fixed", "mean"]
+
+
+class InputPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a frame becomes the network's input: uint8 RGB [height, width, 3]."""
+
+    height: int
+    width: int
+    resize: ResizePolicy = "stretch"
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.height <= 16384 and 1 <= self.width <= 16384):
+            raise ValueError(
+                f"input is {self.height} × {self.width}, but each side must be 1 to 16384"
+            )
+
+
+class ThresholdPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a map is cut, as docs/semantics.md defines it.
+
+    Attributes:
+        rule: "fixed": `value` is a fraction of each map's own range.
+            "mean": the cut is `value` times the mean of the normalised map.
+        value: The fraction or the factor.
+        chosen_by: How `value` was chosen, in words ("label-free default", "half of val.csv, …").
+    """
+
+    rule: ThresholdRule
+    value: float
+    chosen_by: str = ""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and self.value >= 0):
+            raise ValueError(f"threshold value is {self.value}, but must be finite and at least 0")
+
+
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the weights came from."""
+
+    architecture: str = ""
+    head: str = ""
+    recipe: str = ""
+    recipe_sha256: str = ""
+    checkpoint_sha256: str = ""
+    images: int = 0
+    epochs: int = 0
+
+
+class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One evaluation of this engine. Percentages, 0 to 100."""
+
+    data: str
+    images: int
+    protocol: str
+    metrics: dict[str, float]
+
+
+class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One file of the bundle. `path` is relative to the bundle, with forward slashes."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class PlanRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One serialized engine and the machine that it was built for."""
+
+    backend: str
+    file: FileRecord
+    library_version: str
+    compute_capability: str = ""
+    device_name: str = ""
+    driver: str = ""
+    cuda: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything a runtime must know to run the graph and read its outputs.
+
+    Attributes:
+        classes: Names in the order of the logits, C of them.
+        maps: Which of the three output forms of the graph contract the graph has.
+        k: How many class maps the graph computes: C for "all", K for "selected", 1 for "mean".
+        top_k: How many maps are averaged by default; at most `k`. 1 for "mean".
+        min_score: `found` is False when the class score (softmax, 0 to 1) is below this.
+        model: The record of `model.onnx`; None inside ONNX metadata.
+        files: Every other file of the bundle (reports), hashed like the model.
+        build_command: What to type to build this bundle again.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    task: Literal["localization"] = "localization"
+    name: str = ""
+    created_by: str = ""
+    classes: tuple[str, ...]
+    input: InputPolicy
+    maps: MapsForm
+    k: int
+    top_k: int
+    threshold: ThresholdPolicy
+    min_score: float = 0.0
+    precision: Precision = "fp32"
+    training: Training = Training()
+    accuracy: tuple[Accuracy, ...] = ()
+    model: FileRecord | None = None
+    plans: tuple[PlanRecord, ...] = ()
+    files: tuple[FileRecord, ...] = ()
+    backend: str = "onnxruntime"
+    build_command: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        if count == 0 or len(set(self.classes)) != count:
+            raise ValueError(f"classes must be named and all different; there are {count}")
+        expected_k = {"all": count, "mean": 1}.get(self.maps, self.k)
+        if self.k != expected_k or not 1 <= self.k <= count:
+            raise ValueError(f"k is {self.k} with maps '{self.maps}' and {count} classes")
+        if not 1 <= self.top_k <= self.k:
+            raise ValueError(f"top_k is {self.top_k}, but must be 1 to k, which is {self.k}")
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score is {self.min_score}, but must be 0 to 1")
+
+
+class _Header(msgspec.Struct):
+    """The one field that every schema has; the rest is not looked at."""
+
+    schema_version: int
+
+
+def encode_manifest(manifest: Manifest, *, indent: int = 0) -> bytes:
+    """UTF-8 JSON; on one line unless `indent` is given."""
+    encoded = msgspec.json.encode(manifest)
+    return msgspec.json.format(encoded, indent=indent) + b"\n" if indent else encoded
+
+
+def decode_manifest(encoded: bytes, *, source: str) -> Manifest:
+    """Decode and check UTF-8 JSON from `source`, which error messages name.
+
+    Raises:
+        EngineSchemaError: Another schema version.
+        EngineCorruptError: Too large, not JSON, or not a manifest.
+    """
+    if len(encoded) > MANIFEST_LIMIT_BYTES:
+        raise EngineCorruptError(
+            f"The manifest of {source} has {len(encoded)} bytes; "
+            f"the limit is {MANIFEST_LIMIT_BYTES}."
+        )
+    try:
+        version = msgspec.json.decode(encoded, type=_Header).schema_version
+        if version != SCHEMA_VERSION:
+            raise EngineSchemaError(
+                f"{source} has manifest schema {version}; this version reads {SCHEMA_VERSION}.",
+                hint="Upgrade bas-edge." if version > SCHEMA_VERSION else "Build the engine again.",
+            )
+        return msgspec.json.decode(encoded, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EngineCorruptError(
+            f"The manifest of {source} cannot be read: {error}.",
+            hint="Build the engine again, or copy it again from where it came.",
+        ) from None

@@ -1,0 +1,105 @@
+"""Every error that bas_edge raises on purpose.
+
+BasEdgeError                 exit code 1
+├── InputError               2   a file, frame, CSV or option that cannot be used as given
+├── MissingExtraError        3   an optional dependency is not installed
+├── EngineError              4   an engine bundle or ONNX file cannot be used
+│   ├── EngineCorruptError       a hash, size or file of the bundle is wrong
+│   ├── EngineSchemaError        written by a version this one cannot read
+│   └── EngineMismatchError      built for another GPU or library version
+├── BackendError             5   an inference library refused or failed
+├── KernelError              6   a native kernel failed
+└── PartialFailureError      7   the job finished, but some inputs were skipped
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "BasEdgeError",
+    "EngineCorruptError",
+    "EngineError",
+    "EngineMismatchError",
+    "EngineSchemaError",
+    "InputError",
+    "KernelError",
+    "MissingExtraError",
+    "PartialFailureError",
+]
+
+
+class BasEdgeError(Exception):
+    """Base class of every error bas_edge raises on purpose.
+
+    Attributes:
+        hint: One thing the caller can do about it, or None.
+        exit_code: What the command line returns when this error reaches it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(BasEdgeError, ValueError):
+    """A file, frame, annotation or option cannot be used as given."""
+
+    exit_code = 2
+
+
+class MissingExtraError(BasEdgeError, ImportError):
+    """A dependency is not installed: one of `extra`, or of bas-edge itself where that is ""."""
+
+    exit_code = 3
+
+    def __init__(self, module: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the module '{module}', which is not installed.",
+            hint=f"pip install 'bas-edge[{extra}]'" if extra else "pip install bas-edge",
+        )
+        self.module = module
+        self.extra = extra
+
+
+class EngineError(BasEdgeError):
+    """An engine bundle or ONNX file cannot be used."""
+
+    exit_code = 4
+
+
+class EngineCorruptError(EngineError):
+    """A file of the bundle is missing, or does not have the recorded size or hash."""
+
+
+class EngineSchemaError(EngineError):
+    """The bundle was written in a format this version does not know."""
+
+
+class EngineMismatchError(EngineError):
+    """An engine file was built for a different GPU or library version."""
+
+    def __init__(self, path: str, *, built_for: str, running_on: str) -> None:
+        super().__init__(
+            f"{path} was built for {built_for}; this machine is {running_on}.",
+            hint=f"Rebuild it here: bas-edge build-engine model.onnx -o {path}",
+        )
+
+
+class BackendError(BasEdgeError):
+    """An inference library refused the graph or failed while running it."""
+
+    exit_code = 5
+
+
+class KernelError(BasEdgeError):
+    """A native kernel failed."""
+
+    exit_code = 6
+
+
+class PartialFailureError(BasEdgeError):
+    """The job finished, but some of its inputs could not be used and were skipped."""
+
+    exit_code = 7

@@ -1,0 +1,308 @@
+"""How often an engine is right on annotated images, and which threshold would serve it best."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bas_edge.annotations import Annotation, read_annotations
+from bas_edge.engine.bundle import open_engine, update_manifest
+from bas_edge.engine.manifest import Accuracy, Manifest, ThresholdPolicy
+from bas_edge.errors import InputError
+from bas_edge.evaluation_pass import Predictions, predict
+from bas_edge.evaluation_report import (
+    CutScore,
+    Evaluation,
+    LocalizationReport,
+    RejectionReport,
+    WorstImage,
+)
+from bas_edge.images import image_files
+from bas_edge.localizer import Localizer
+from bas_edge.metrics.bas_protocol import BasProtocol
+from bas_edge.metrics.centre_box import centre_box
+from bas_edge.metrics.ground_truth import GroundTruth
+from bas_edge.metrics.localization import (
+    box_accuracy,
+    class_accuracy,
+    label_rank,
+    localization_accuracy,
+)
+from bas_edge.metrics.max_box_acc import max_box_acc, max_box_acc_v2
+from bas_edge.metrics.min_score import choose_min_score, score_rates
+from bas_edge.metrics.protocols import THRESHOLDS, BoxIous, BoxProtocol, open_protocol
+from bas_edge.metrics.threshold import choose_candidate, split_halves, sweep_candidates
+
+__all__ = ["evaluate"]
+
+WORST = 16
+
+
+def evaluate(
+    engine: str | os.PathLike[str],
+    annotations: str | os.PathLike[str],
+    *,
+    protocol: str = "bas",
+    backend: str = "auto",
+    threads: int | None = None,
+    background: str | os.PathLike[str] | None = None,
+    update: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Measure an engine on annotated images.
+
+    Every image goes through the network once; all thresholds are compared on the maps that this
+    leaves. Images that cannot be read or contradict their annotation are skipped and named.
+
+    Args:
+        engine: A bundle, or a bare `.onnx` with bas-edge metadata.
+        annotations: A CSV, or a folder with one subfolder a class, as `read_annotations` takes.
+            Without boxes, classification and `min_score` are measured and localization is None.
+        protocol: "bas" or "wsoleval" (needs OpenCV); docs/evaluation.md.
+        backend: As for `Localizer`.
+        threads: As for `Localizer`.
+        background: A folder or glob of images without any object; besides those in the
+            annotations' own `background/` folder.
+        update: Store what was chosen in the bundle: the threshold of one half of the split with
+            its accuracy on the other half, and `min_score`.
+        progress: Called after each image with the number done and the number of all.
+
+    Raises:
+        InputError: The annotations or an option cannot be used, or no image can be read.
+        EngineError: The engine cannot be opened.
+        MissingExtraError: "wsoleval" without OpenCV.
+    """
+    opened = open_engine(engine)
+    if update:
+        _check_update(opened.is_bundle, protocol, engine)
+    manifest = opened.manifest
+    size = (manifest.input.height, manifest.input.width)
+    judge = open_protocol(protocol, size)
+    data = read_annotations(annotations, classes=manifest.classes)
+    empty = [*data.background, *(image_files(background) if background is not None else [])]
+
+    done, total = 0, len(data.items) + len(empty)
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    with Localizer(engine, backend=backend, threads=threads) as localizer:
+        found = predict(
+            localizer,
+            [item.path for item in data.items],
+            unusable=lambda index, shape: _contradiction(data.items[index], shape),
+            advance=advance,
+        )
+        without = predict(localizer, empty, advance=advance) if empty else None
+        backend_name = localizer.backend_name
+
+    items = [data.items[index] for index in found.kept]
+    rank = label_rank(found.scores, np.array([item.label for item in items]))
+    localization: LocalizationReport | None = None
+    worst: tuple[WorstImage, ...] = ()
+    if data.has_boxes:
+        truth = GroundTruth.of(_boxes(items), found.frame_sizes, manifest.input)
+        keys = _keys(items, Path(annotations))
+        localization = _localization(
+            judge, found.maps, truth, rank, keys, manifest.threshold, Path(annotations).name
+        )
+        worst = _worst(found, items, truth, manifest, size)
+    evaluation = Evaluation(
+        engine=os.fspath(engine),
+        backend=backend_name,
+        data=os.fspath(annotations),
+        protocol=judge.name,
+        images=len(items),
+        skipped=found.skipped + (without.skipped if without is not None else ()),
+        classification=class_accuracy(rank),
+        localization=localization,
+        rejection=_rejection(found, without, manifest.min_score),
+        worst=worst,
+    )
+    return _updated(evaluation, manifest) if update else evaluation
+
+
+def _check_update(is_bundle: bool, protocol: str, engine: str | os.PathLike[str]) -> None:
+    """Refuse what could only fail after the whole evaluation has run."""
+    if not is_bundle:
+        raise InputError(
+            f"{os.fspath(engine)} is a bare ONNX file; a chosen threshold has nowhere to go.",
+            hint="Build a bundle first: bas-edge build-engine model.onnx -o NAME.engine",
+        )
+    if protocol != "bas":
+        raise InputError(
+            f"A threshold chosen by protocol '{protocol}' does not suit the runtime's boxes.",
+            hint="Store thresholds with protocol 'bas', which measures the boxes that run returns.",
+        )
+
+
+def _contradiction(item: Annotation, shape: tuple[int, int]) -> str | None:
+    """Why an image does not match its annotation, or None."""
+    height, width = shape
+    if item.size is not None and item.size != shape:
+        return (
+            f"{item.path} is {width} × {height}, "
+            f"but its annotation says {item.size[1]} × {item.size[0]}."
+        )
+    if item.boxes is not None and (item.boxes[:, 2:] > (width, height)).any():
+        corner = item.boxes[:, 2:].max(axis=0)
+        return (
+            f"{item.path} is {width} × {height}, but a box reaches to ({corner[0]}, {corner[1]})."
+        )
+    return None
+
+
+def _boxes(items: list[Annotation]) -> list[NDArray[np.float64]]:
+    return [item.boxes for item in items if item.boxes is not None]
+
+
+def _keys(items: list[Annotation], annotations: Path) -> list[str]:
+    """A text per image that is the same wherever the data set lies."""
+    root = annotations.parent
+    return [
+        item.path.relative_to(root).as_posix()
+        if item.path.is_relative_to(root)
+        else item.path.as_posix()
+        for item in items
+    ]
+
+
+def _localization(
+    judge: BoxProtocol,
+    maps: NDArray[np.float32],
+    truth: GroundTruth,
+    rank: NDArray[np.int64],
+    keys: list[str],
+    stored: ThresholdPolicy,
+    data: str,
+) -> LocalizationReport:
+    candidates, ious = sweep_candidates(judge, maps, truth)  # [K, N]
+    fixed = BoxIous(ious.largest[: len(THRESHOLDS)], ious.best[: len(THRESHOLDS)])
+    everything = np.ones(len(maps), np.bool_)
+
+    def score(policy: ThresholdPolicy, at: BoxIous, images: NDArray[np.bool_]) -> CutScore:
+        accuracy = localization_accuracy(at[images], rank[images], judge)
+        oracle = max_box_acc(fixed[images], THRESHOLDS, judge).accuracy
+        return CutScore(
+            threshold=policy,
+            images=int(images.sum()),
+            localization=accuracy,
+            box=box_accuracy(at.best[images], judge),
+            oracle=oracle,
+            gap=oracle - accuracy.gt_known,
+        )
+
+    best = max_box_acc(fixed, THRESHOLDS, judge)
+    at_best = int(np.flatnonzero(best.threshold == THRESHOLDS)[0])
+    oracle = ThresholdPolicy(rule="fixed", value=best.threshold, chosen_by=f"oracle on {data}")
+
+    chosen = None
+    half = split_halves(keys)
+    if half.any():
+        at = choose_candidate(ious.largest[:, half], judge)
+        policy = ThresholdPolicy(
+            rule=candidates[at].rule,
+            value=candidates[at].value,
+            chosen_by=f"one half of {data} ({int(half.sum())} images), protocol {judge.name}",
+        )
+        chosen = score(policy, BoxIous(ious.largest[at], ious.best[at]), ~half)
+    return LocalizationReport(
+        stored=score(stored, judge.ious(maps, truth, stored.value, stored.rule), everything),
+        chosen=chosen,
+        oracle=score(oracle, BoxIous(fixed.largest[at_best], fixed.best[at_best]), everything),
+        max_box_acc=best,
+        max_box_acc_v2=max_box_acc_v2(fixed, THRESHOLDS, judge),
+        centre_box=centre_box(truth),
+    )
+
+
+def _rejection(found: Predictions, without: Predictions | None, stored: float) -> RejectionReport:
+    background = None if without is None else without.best_scores
+    return RejectionReport(
+        stored=score_rates(stored, found.best_scores, background),
+        chosen=choose_min_score(found.best_scores, background),
+        background_images=0 if background is None else len(background),
+    )
+
+
+def _worst(
+    found: Predictions,
+    items: list[Annotation],
+    truth: GroundTruth,
+    manifest: Manifest,
+    size: tuple[int, int],
+) -> tuple[WorstImage, ...]:
+    """The images whose shipped box fits worst, by protocol "bas" whatever else is measured."""
+    policy, runtime = manifest.threshold, BasProtocol(size)
+    boxes = runtime.boxes(found.maps, truth, policy.value, policy.rule)
+    ious = runtime.ious(found.maps, truth, policy.value, policy.rule).largest
+    worst = []
+    for n in np.argsort(ious, kind="stable")[:WORST]:
+        label = int(found.scores[n].argmax())
+        worst.append(
+            WorstImage(
+                path=str(items[n].path),
+                iou=float(ious[n]),
+                box=_corners(boxes[n]),
+                truth=tuple(_corners(box) for box in _boxes([items[n]])[0]),
+                class_name=items[n].class_name,
+                predicted=manifest.classes[label],
+                score=float(found.scores[n, label]),
+                heat=_heat(found.maps[n]).tobytes(),
+                heat_size=(found.maps.shape[1], found.maps.shape[2]),
+            )
+        )
+    return tuple(worst)
+
+
+def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box.tolist()
+    return (x0, y0, x1, y1)
+
+
+def _heat(cells: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """One map scaled to 0..255; a flat one is 0."""
+    span = float(cells.max() - cells.min())
+    scaled = (cells - cells.min()) * (255.0 / span) if span > 0 else np.zeros_like(cells)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _updated(evaluation: Evaluation, manifest: Manifest) -> Evaluation:
+    """Store what was chosen, and how good it is on images it was not chosen on."""
+    classes, report = evaluation.classification, evaluation.localization
+    metrics = {"top1_cls": classes.top1, "top5_cls": classes.top5}
+    threshold, images = manifest.threshold, evaluation.images
+    if report is not None and report.chosen is not None:
+        chosen = report.chosen
+        threshold, images = chosen.threshold, chosen.images
+        metrics |= msgspec.structs.asdict(chosen.localization)
+        metrics |= {f"box_acc_{level}": value for level, value in chosen.box.by_iou.items()}
+        metrics |= {"box_acc_mean": chosen.box.mean, "oracle_gt_known": chosen.oracle}
+    if evaluation.rejection.chosen.false_positive_rate is not None:
+        metrics["false_positive_rate"] = evaluation.rejection.chosen.false_positive_rate
+    accuracy = Accuracy(
+        data=Path(evaluation.data).name,
+        images=images,
+        protocol=evaluation.protocol,
+        metrics=metrics,
+    )
+    kept = tuple(
+        one
+        for one in manifest.accuracy
+        if (one.data, one.protocol) != (accuracy.data, accuracy.protocol)
+    )
+    update_manifest(
+        evaluation.engine,
+        threshold=threshold,
+        min_score=evaluation.rejection.chosen.value,
+        accuracy=(*kept, accuracy),
+    )
+    return msgspec.structs.replace(evaluation, updated=True)

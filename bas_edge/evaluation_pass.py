@@ -1,0 +1,127 @@
+"""One pass of an engine over many images; everything measured afterwards comes from its maps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bas_edge.errors import InputError
+from bas_edge.evaluation_report import SkippedImage
+from bas_edge.images import read_image
+from bas_edge.localizer import Localizer
+
+__all__ = ["Predictions", "predict"]
+
+BATCH = 8
+DECODERS = 2  # threads that decode while the network runs
+AHEAD = 2 * BATCH  # decoded frames held at most, whatever their number
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the engine said about the M images that could be read, out of N.
+
+    Attributes:
+        kept: [M] indices of those images.
+        maps: [M, h, w] float32 foreground, unnormalised.
+        scores: [M, C] float32 softmax probabilities.
+        frame_sizes: M times (H, W).
+        skipped: The other images.
+    """
+
+    kept: NDArray[np.intp]
+    maps: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    frame_sizes: tuple[tuple[int, int], ...]
+    skipped: tuple[SkippedImage, ...]
+
+    @property
+    def best_scores(self) -> NDArray[np.float32]:
+        """[M] probability of the best class."""
+        best: NDArray[np.float32] = self.scores.max(axis=1)
+        return best
+
+
+def predict(
+    localizer: Localizer,
+    paths: Sequence[Path],
+    *,
+    unusable: Callable[[int, tuple[int, int]], str | None] | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Predictions:
+    """Run every image once. Memory holds the maps and a few frames, never all frames.
+
+    Args:
+        localizer: The open engine.
+        paths: The N image files.
+        unusable: Called with the index and the size (H, W) of each decoded image; returns a
+            sentence that says why it must be skipped, or None.
+        advance: Called after each image, skipped or not.
+
+    Raises:
+        InputError: Not one image could be used; the first reason is in the message.
+    """
+    results: list[tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int]]] = []
+    kept: list[int] = []
+    skipped: list[SkippedImage] = []
+    waiting: list[tuple[int, NDArray[np.uint8]]] = []
+
+    def run_waiting() -> None:
+        results.extend(
+            (one.map, one.scores, one.frame_size)
+            for one in localizer.run_batch([frame for _, frame in waiting])
+        )
+        kept.extend(index for index, _ in waiting)
+        for _ in waiting:
+            advance()
+        waiting.clear()
+
+    with closing(_decoded(paths)) as images:  # an error here must stop the decoders too
+        for index, decoded in images:
+            frame = decoded
+            if not isinstance(frame, str) and unusable is not None:
+                frame = unusable(index, frame.shape[:2]) or frame
+            if isinstance(frame, str):
+                skipped.append(SkippedImage(path=str(paths[index]), reason=frame))
+                advance()
+                continue
+            waiting.append((index, frame))
+            if len(waiting) == BATCH:
+                run_waiting()
+    run_waiting()
+    if not results:
+        reason = skipped[0].reason if skipped else "there are none."
+        raise InputError(
+            f"None of the {len(paths)} images can be used: {reason}",
+            hint="Check the paths and the files.",
+        )
+    return Predictions(
+        kept=np.array(kept, np.intp),
+        maps=np.stack([one[0] for one in results]),
+        scores=np.stack([one[1] for one in results]),
+        frame_sizes=tuple(one[2] for one in results),
+        skipped=tuple(skipped),
+    )
+
+
+def _decoded(paths: Sequence[Path]) -> Generator[tuple[int, NDArray[np.uint8] | str], None, None]:
+    """Each image in order, decoded ahead of its use; the reason in words where it cannot be."""
+    queue: deque[Future[NDArray[np.uint8]]] = deque()
+    pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+    try:
+        for index in range(len(paths)):
+            while len(queue) < AHEAD and index + len(queue) < len(paths):
+                queue.append(pool.submit(read_image, paths[index + len(queue)]))
+            try:
+                yield index, queue.popleft().result()
+            except InputError as error:
+                yield index, str(error)
+    finally:
+        pool.shutdown(cancel_futures=True)

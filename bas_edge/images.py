@@ -1,0 +1,181 @@
+"""Image files and Pillow images to uint8 RGB arrays."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bas_edge.errors import InputError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "DecodedImage",
+    "decode_image",
+    "image_files",
+    "read_image",
+    "rgb_pixels",
+]
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+)
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {  # EXIF orientation → what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedImage:
+    """One decoded file.
+
+    Attributes:
+        pixels: [H, W, 3] uint8 RGB, upright, C-contiguous.
+        original_mode: Pillow's name for what the file held, such as "RGB", "L" or "CMYK".
+        converted: True unless the file held plain 8-bit RGB.
+        rotated: True when EXIF orientation turned or mirrored it.
+    """
+
+    pixels: NDArray[np.uint8]
+    original_mode: str
+    converted: bool
+    rotated: bool
+
+
+def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
+    """Decode one image to [H, W, 3] uint8 RGB; see `decode_image` for what is converted."""
+    return decode_image(source).pixels
+
+
+def decode_image(source: str | os.PathLike[str] | bytes) -> DecodedImage:
+    """Decode one image file, or the bytes of one, to upright RGB.
+
+    Grey is repeated over the channels, palettes are looked up, CMYK is converted,
+    16-bit samples keep their upper 8 bits (rounded), transparent pixels are laid on white, and
+    EXIF orientation is applied. Colour profiles are ignored. Of an animation, the first frame.
+
+    Raises:
+        InputError: The file is missing, not an image, truncated, corrupt, or so large that
+            decoding it could exhaust memory (`PIL.Image.MAX_IMAGE_PIXELS`). The message
+            names the file.
+    """
+    if isinstance(source, bytes):
+        name, stream = "<bytes>", io.BytesIO(source)
+    else:
+        name = os.fspath(source)
+        try:
+            stream = io.BytesIO(Path(name).read_bytes())
+        except FileNotFoundError:
+            raise InputError(f"No such image: {name}.", hint="Check the path.") from None
+        except OSError as error:
+            raise InputError(f"Cannot read {name}: {error.strerror}.") from error
+    try:
+        with Image.open(stream) as image:
+            _check_area(name, image.size)
+            orientation = _orientation(image)
+            image.load()
+            pixels = rgb_pixels(image)
+            mode = image.mode
+            converted = mode != "RGB" or image.has_transparency_data
+    except (MemoryError, InputError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name, str(error)) from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{name} is not an image that Pillow can read.",
+            hint="Remove it, or convert it to JPEG or PNG.",
+        ) from None
+    except Exception as error:  # decoders of corrupt files raise whatever they trip over
+        raise InputError(
+            f"{name} is damaged and cannot be decoded: {error}.",
+            hint="Remove the file or fetch it again.",
+        ) from error
+    if orientation in _UPRIGHT:
+        upright = Image.fromarray(pixels).transpose(_UPRIGHT[orientation])
+        pixels = np.array(upright)
+    return DecodedImage(pixels, mode, converted, orientation in _UPRIGHT)
+
+
+def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a Pillow image of any mode as [H, W, 3] uint8 RGB, orientation untouched."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.array(image)
+    if image.mode.startswith("I"):  # 16-bit files; older Pillow widens them to 32-bit "I"
+        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        grey = ((wide + 128) // 257).astype(np.uint8)  # 65535 = 255 · 257
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise InputError(
+            "The image holds floating-point samples, whose range is unknown.",
+            hint="Save it as an 8-bit or 16-bit image first.",
+        )
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return np.array(Image.alpha_composite(white, layer).convert("RGB"))
+    return np.array(image.convert("RGB"))
+
+
+def image_files(source: str | os.PathLike[str]) -> list[Path]:
+    """The image files that `source` names, sorted: one file, a folder (with all its
+    subfolders) or a glob pattern (`**` crosses folders). Hidden files are left out.
+
+    Raises:
+        InputError: Nothing is there, or no file in it has one of IMAGE_SUFFIXES.
+    """
+    text = os.fspath(source)
+    path = Path(text)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [file for file in path.rglob("*") if not _hidden(file.relative_to(path))]
+    elif glob.has_magic(text):
+        found = [Path(file) for file in glob.glob(text, recursive=True)]  # noqa: PTH207
+    else:
+        raise InputError(f"No such file or folder: {text}.", hint="Check the path.")
+    images = sorted(f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
+    if not images:
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        raise InputError(f"No images in {text}.", hint=f"Looked for files ending in {suffixes}")
+    return images
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 when absent or when the EXIF block itself is damaged."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001  (broken EXIF is common, and the pixels are fine)
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _check_area(name: str, size: tuple[int, int]) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and size[0] * size[1] > limit:
+        raise _too_large(name, f"it claims {size[0]} × {size[1]} pixels, the limit is {limit}")
+
+
+def _too_large(name: str, detail: str) -> InputError:
+    return InputError(
+        f"{name} is too large to decode safely: {detail.rstrip('.')}.",
+        hint="Scale it down first, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.",
+    )
+
+
+def _hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)

@@ -1,0 +1,189 @@
+"""What running an engine on one frame gives back."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bas_edge.errors import InputError
+
+__all__ = ["Box", "ColorOrder", "Localization", "MaskSource", "Timing"]
+
+Box = tuple[float, float, float, float]
+ColorOrder = Literal["rgb", "bgr"]
+
+_GOLDEN_RATIO = 0.618033988749895  # successive labels land far apart on the colour wheel
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Wall-clock milliseconds of one frame, by stage.
+
+    In a batch each frame carries its chunk's times divided by the frames in it.
+
+    Attributes:
+        pre_ms: Checking the frame and resizing it to the network's input.
+        infer_ms: The network.
+        post_ms: From the network's outputs to the box.
+    """
+
+    pre_ms: float
+    infer_ms: float
+    post_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """The three stages together."""
+        return self.pre_ms + self.infer_ms + self.post_ms
+
+
+class MaskSource(Protocol):
+    """Turns a foreground map back into a mask; a Localizer hands one to each result."""
+
+    def mask(self, foreground: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """[h, w] map → [H, W] mask of the original frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Localization:
+    """Where the main object of one frame is, and what it is.
+
+    Attributes:
+        box: (x0, y0, x1, y1) in pixels of the *original* frame, half-open (width is
+            x1 - x0), inside the frame. The whole frame, (0, 0, W, H), when not `found`.
+        label: Index of the best class in `Localizer.classes`; ties go to the lower index.
+        class_name: The name of `label`.
+        score: Softmax probability of `label`, 0 to 1.
+        found: False when no pixel passed the threshold, or `score` is under the
+            engine's `min_score`.
+        map: [h, w] float32, the foreground map at the network's own resolution,
+            aggregated over classes, unnormalised.
+        timing: How long each stage took.
+        frame_size: (H, W) of the original frame.
+        scores: [C] float32, softmax probability of every class.
+        boxes: Every box, largest object first and `box` among them, when the Localizer was
+            opened with `max_boxes` > 1; otherwise empty. Empty when not `found`.
+    """
+
+    box: Box
+    label: int
+    class_name: str
+    score: float
+    found: bool
+    map: NDArray[np.float32]
+    timing: Timing
+    frame_size: tuple[int, int]
+    scores: NDArray[np.float32]
+    boxes: tuple[Box, ...] = ()
+    mask_source: MaskSource | None = field(default=None, repr=False)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """[H, W] bool at the original frame's size: the object that `box` encloses.
+
+        The mask is cut at the network's input size, exactly as the box is, and each pixel
+        of the frame takes the value of the network pixel under its centre. So its outline
+        agrees with `box` to half a pixel of the coarser of the two grids. All False when not
+        `found`, and wherever the engine's resize policy did not show the frame to the network.
+
+        Raises:
+            InputError: This result was not made by a Localizer.
+        """
+        if not self.found:
+            return np.zeros(self.frame_size, np.bool_)
+        if self.mask_source is None:
+            raise InputError(
+                "This Localization carries no mask source, so it has no mask.",
+                hint="Use the result of Localizer.run() or run_batch().",
+            )
+        return self.mask_source.mask(self.map)
+
+    def draw(self, frame: NDArray[np.uint8], *, color: ColorOrder = "rgb") -> NDArray[np.uint8]:
+        """A copy of `frame` [H, W, 3] uint8 with the boxes and the class name drawn on it.
+
+        Line width and text follow the frame's size. Nothing is drawn when not `found`.
+
+        Args:
+            frame: The frame this result came from, or one of the same size.
+            color: The order of `frame`'s channels; the copy keeps it.
+
+        Raises:
+            InputError: `frame` is not uint8 [H, W, 3] of `frame_size`.
+        """
+        if frame.shape != (*self.frame_size, 3) or frame.dtype != np.uint8:
+            height, width = self.frame_size
+            raise InputError(
+                f"Cannot draw on a {frame.dtype} frame of shape {list(frame.shape)}: "
+                f"the result is for a uint8 frame of shape [{height}, {width}, 3].",
+                hint="Pass the frame that was given to run().",
+            )
+        check_color(color)
+        if not self.found:
+            return frame.copy()
+        return _draw(self, frame, color)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain JSON types; box corners in frame pixels."""
+        height, width = self.frame_size
+        fields: dict[str, Any] = {
+            "box": list(self.box),
+            "label": self.label,
+            "class_name": self.class_name,
+            "score": self.score,
+            "found": self.found,
+            "width": width,
+            "height": height,
+            "timing_ms": {
+                "pre": self.timing.pre_ms,
+                "infer": self.timing.infer_ms,
+                "post": self.timing.post_ms,
+                "total": self.timing.total_ms,
+            },
+        }
+        if self.boxes:
+            fields["boxes"] = [list(box) for box in self.boxes]
+        return fields
+
+
+def check_color(color: str) -> None:
+    """Refuse a channel order other than "rgb" and "bgr"."""
+    if color not in ("rgb", "bgr"):
+        raise InputError(
+            f"Unknown color order {color!r}: it must be 'rgb' or 'bgr'.",
+            hint="OpenCV frames are 'bgr'; Pillow, PyAV and imageio frames are 'rgb'.",
+        )
+
+
+def _draw(result: Localization, frame: NDArray[np.uint8], color: ColorOrder) -> NDArray[np.uint8]:
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = result.frame_size
+    line = max(2, round(min(height, width) / 200))
+    ink = _label_color(result.label, color)
+    image = Image.fromarray(frame)  # channel order does not matter to a rectangle of `ink`
+    canvas = ImageDraw.Draw(image)
+    for box in result.boxes or (result.box,):
+        x0, y0, x1, y1 = (round(edge) for edge in box)
+        canvas.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=ink, width=line)
+
+    text = f"{result.class_name} {result.score:.2f}"
+    font = ImageFont.load_default(size=max(10, round(min(height, width) / 28)))
+    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    x = min(max(0, round(result.box[0])), max(0, round(width - (right - left) - 2 * line)))
+    y = round(result.box[1] - (bottom - top) - 2 * line)
+    y = y if y >= 0 else round(result.box[1])  # no room above the box: inside its upper edge
+    plate = (x, y, x + right - left + 2 * line, y + bottom - top + 2 * line)
+    canvas.rectangle(plate, fill=ink)
+    canvas.text((x + line - left, y + line - top), text, fill=(0, 0, 0), font=font)
+    return np.array(image)
+
+
+def _label_color(label: int, color: ColorOrder) -> tuple[int, int, int]:
+    """A bright colour of its own for each label, readable under black text."""
+    red, green, blue = colorsys.hsv_to_rgb((0.33 + label * _GOLDEN_RATIO) % 1, 0.65, 1.0)
+    rgb = (round(red * 255), round(green * 255), round(blue * 255))
+    return rgb if color == "rgb" else (rgb[2], rgb[1], rgb[0])

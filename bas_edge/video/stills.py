@@ -1,0 +1,63 @@
+"""Localize image files one by one; a file that cannot be read does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bas_edge.errors import InputError
+from bas_edge.images import read_image
+
+if TYPE_CHECKING:
+    from bas_edge.localizer import Localizer
+    from bas_edge.results import Localization
+
+__all__ = ["StillResult", "localize_images"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StillResult:
+    """What was found in one image file, or why it was skipped.
+
+    Attributes:
+        source: The file.
+        pixels: [H, W, 3] uint8 RGB, upright; None if skipped.
+        localization: None if skipped.
+        error: Why the file was skipped; None if it was not.
+    """
+
+    source: Path
+    pixels: NDArray[np.uint8] | None = None
+    localization: Localization | None = None
+    error: InputError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the file, then `Localization.to_dict()` or the error."""
+        line: dict[str, Any] = {"source": str(self.source)}
+        if self.localization is not None:
+            line.update(self.localization.to_dict())
+        if self.error is not None:
+            line["error"] = str(self.error)
+        return line
+
+
+def localize_images(localizer: Localizer, files: Iterable[Path]) -> Iterator[StillResult]:
+    """One result per file, in order, as they are ready.
+
+    Raises:
+        BackendError: Inference failed.
+    """
+    return (_localize(localizer, file) for file in files)
+
+
+def _localize(localizer: Localizer, file: Path) -> StillResult:
+    try:
+        pixels = read_image(file)
+    except InputError as error:
+        return StillResult(file, error=error)
+    return StillResult(file, pixels, localizer.run(pixels, color="rgb"))

@@ -1,0 +1,1 @@
+"""Measurements that docs/benchmarks.md shows: `python -m benchmarks list` names them."""

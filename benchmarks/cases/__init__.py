@@ -1,0 +1,34 @@
+"""The cases by name. Importing this imports no torch, no OpenCV and no inference library."""
+
+from __future__ import annotations
+
+from ..harness import Case, Comparison
+from . import (
+    frame_to_box_edge,
+    frame_to_box_paper,
+    import_time,
+    maps_to_boxes,
+    resize_frame,
+    video,
+)
+
+__all__ = ["CASES", "comparison"]
+
+_MODULES = (
+    maps_to_boxes,
+    resize_frame,
+    frame_to_box_paper,
+    frame_to_box_edge,
+    video,
+    import_time,
+)
+
+CASES: dict[str, Case] = {module.CASE.name: module.CASE for module in _MODULES}
+
+
+def comparison(name: str) -> Comparison:
+    """The case of that name, which must be one that compares variants."""
+    case = CASES[name]
+    if not isinstance(case, Comparison):
+        raise TypeError(f"{name} runs no worker processes")
+    return case

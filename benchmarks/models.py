@@ -1,0 +1,94 @@
+"""Engines with random weights: speed does not depend on what a model has learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bas_edge import build_engine, open_engine
+from bas_edge.engine.manifest import ThresholdPolicy
+from bas_edge_training import export
+from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, load_checkpoint
+from bas_edge_training.checkpoint import save_checkpoint as write_checkpoint
+from bas_edge_training.models import BasModel, ModelConfig, build_model
+
+from .cases.resize_frame import example_frame
+from .eager import EagerLocalizer
+
+__all__ = ["CLASSES", "TOP_K", "engine_path", "open_eager", "write_engine"]
+
+CLASSES = 200
+TOP_K = 80
+THRESHOLD = ThresholdPolicy(rule="fixed", value=0.6, chosen_by="this benchmark")
+
+
+def engine_path(work: Path, head: str) -> Path:
+    """Where the engine of one head ("paper" or "edge") is; its checkpoint lies beside it."""
+    return work / f"{head}.engine"
+
+
+def write_engine(work: Path, head: str) -> None:
+    """Initialise, export and build a 200-class model, unless this folder has it already."""
+    if engine_path(work, head).exists():
+        return
+    torch.manual_seed(0)
+    config = ModelConfig(head=head, num_classes=CLASSES)
+    model = build_model(config).eval()
+    _spread_maps(model)
+    info = CheckpointInfo(
+        model=config,
+        classes=tuple(f"class {label:03}" for label in range(CLASSES)),
+        recipe="none",
+        recipe_sha256="",
+        recipe_content={},
+        data=DataSummary(source="none", images=0, validation=0, background=0),
+        epoch=0,
+        step=0,
+        seconds=0.0,
+        finished=True,
+        metrics={},
+        threshold=THRESHOLD,
+    )
+    checkpoint = _checkpoint_path(work, head)
+    write_checkpoint(checkpoint, model.state_dict(), info)
+    images = _write_images(work / "images")
+    onnx = work / f"{head}.onnx"
+    export(checkpoint, onnx, top_k=TOP_K, images=images)
+    build_engine(onnx, engine_path(work, head))
+
+
+def open_eager(work: Path, head: str, threads: int) -> EagerLocalizer:
+    """The same weights, in eager torch with published post-processing."""
+    manifest = open_engine(engine_path(work, head)).manifest
+    checkpoint = load_checkpoint(_checkpoint_path(work, head))
+    return EagerLocalizer(
+        checkpoint.model,
+        size=manifest.input.height,
+        top_k=manifest.top_k,
+        threshold=manifest.threshold,
+        threads=threads,
+    )
+
+
+def _checkpoint_path(work: Path, head: str) -> Path:
+    return work / f"{head}-checkpoint.safetensors"
+
+
+@torch.no_grad()
+def _spread_maps(model: BasModel) -> None:
+    """Scale the generator so that its random maps reach from near 0 to near 1."""
+    side = model.config.input_size
+    frame = Image.fromarray(example_frame(0)).resize((side, side))
+    pixels = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None]
+    spread = float(model.generator(model.features(pixels)).std((2, 3)).mean())
+    model.generator.conv.weight.mul_(2 / spread)
+
+
+def _write_images(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for seed in range(4):
+        Image.fromarray(example_frame(seed)).save(folder / f"{seed}.png")
+    return folder

@@ -1,0 +1,265 @@
+"""Result rows: what one run of a case leaves behind, one JSON line each."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "RESULTS",
+    "AccuracyRow",
+    "ParityRow",
+    "Provenance",
+    "Ratio",
+    "Row",
+    "SpeedRow",
+    "Timing",
+    "VideoRow",
+    "append_row",
+    "missed_targets",
+    "ratio_of",
+    "read_rows",
+    "row_kind",
+    "timing_of",
+]
+
+RESULTS = Path(__file__).parent / "results"
+
+_FLAT_MIB = 4.0  # about one and a half frames of 1280x720
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """When, of which commit, by which command, on what machine (benchmarks/conditions.py)."""
+
+    date: str
+    commit: str
+    command: str
+    conditions: dict[str, Any]
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant of a case. Wall-clock milliseconds per call, over all blocks.
+
+    Attributes:
+        block_p50_ms: The median of each block, in the order in which they ran.
+        stages_ms: Medians of the parts of a call, where the variant reports them.
+    """
+
+    calls: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    block_p50_ms: tuple[float, ...]
+    stages_ms: dict[str, float] = {}
+
+
+class Ratio(msgspec.Struct, frozen=True, kw_only=True):
+    """Baseline time over our time: median of the pairs of neighbouring blocks, and its extremes."""
+
+    median: float
+    low: float
+    high: float
+
+
+class SpeedRow(msgspec.Struct, frozen=True, kw_only=True, tag="speed", tag_field="kind"):
+    """Ours against baselines, alternating.
+
+    Attributes:
+        verified: What was compared before anything was timed.
+        timings: Per variant; "ours" is always one of them.
+        ratios: Per baseline.
+        targets: The ratio asked for, per baseline that has one.
+        limit_ms: An absolute bound on our median, where there is one.
+    """
+
+    case: str
+    provenance: Provenance
+    verified: str
+    threads: int
+    timings: dict[str, Timing]
+    ratios: dict[str, Ratio]
+    targets: dict[str, float] = {}
+    limit_ms: float | None = None
+
+
+class VideoRow(msgspec.Struct, frozen=True, kw_only=True, tag="video", tag_field="kind"):
+    """One video through `bas-edge run`.
+
+    Attributes:
+        fps: Frames over the wall time of the whole command, start of the process included.
+        stages_ms: Median per frame of each stage that the result lines report.
+        rss_mib: (frame, resident MiB) samples, thinned.
+        rss_growth_mib: Largest sample from frame 50 on, minus the sample at frame 50. Frames in
+            flight are part of it.
+        rss_drift_mib: Median of the last 50 samples minus the median of the 50 from frame 50.
+        rss_slope_kib_per_frame: Least-squares slope from frame 50 to the end.
+    """
+
+    case: str
+    provenance: Provenance
+    video: str
+    model: str
+    threads: int
+    frames: int
+    expected_frames: int
+    wall_s: float
+    fps: float
+    stages_ms: dict[str, float]
+    rss_mib: tuple[tuple[int, float], ...]
+    rss_growth_mib: float
+    rss_drift_mib: float
+    rss_slope_kib_per_frame: float
+
+
+class ParityRow(msgspec.Struct, frozen=True, kw_only=True, tag="parity", tag_field="kind"):
+    """Our boxes against the eager model with published post-processing, on real images.
+
+    Attributes:
+        same: Images whose boxes have IoU of at least 0.99.
+        at_the_cut: Others whose masks differ only in pixels within 1e-5 of the cut.
+        class_ties: Others where logits closer than 1e-5 changed which classes were averaged.
+        unexplained: What is left.
+        largest_distance: Largest distance to the cut, as a fraction of the map's range, of any
+            pixel on which the two sides disagree in an `at_the_cut` image.
+    """
+
+    case: str
+    provenance: Provenance
+    model: str
+    data: str
+    images: int
+    same: int
+    at_the_cut: int
+    class_ties: int
+    unexplained: int
+    lowest_iou: float
+    largest_distance: float
+
+
+class AccuracyRow(msgspec.Struct, frozen=True, kw_only=True, tag="accuracy", tag_field="kind"):
+    """One line of the accuracy table. Percentages, 0 to 100.
+
+    Attributes:
+        method: "bas-edge", "class activation map" or "centred box".
+        threshold: Who chose the cut: "oracle" (the best fixed one on these images), "shipped",
+            or "" where there is none.
+        cut: The cut itself, such as "fixed 0.32".
+        metrics: By name, in the order of the table's columns.
+        training: The recipe, its steps and its wall time, where known.
+    """
+
+    case: str
+    provenance: Provenance
+    data: str
+    images: int
+    model: str
+    method: str
+    threshold: str
+    cut: str
+    metrics: dict[str, float]
+    training: str = ""
+
+
+Row = SpeedRow | VideoRow | ParityRow | AccuracyRow
+
+
+def row_kind(row: Row) -> str:
+    """ "speed", "video", "parity" or "accuracy": also the name of the file that holds it."""
+    return str(type(row).__struct_config__.tag)
+
+
+def append_row(row: Row, folder: Path = RESULTS) -> Path:
+    """Add one JSON line to `folder/<kind>.jsonl` and return that file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{row_kind(row)}.jsonl"
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(row) + b"\n")
+    return path
+
+
+def read_rows(folder: Path = RESULTS) -> list[Row]:
+    """All rows of all files in a folder, oldest first within each file."""
+    return [row for path in sorted(folder.glob("*.jsonl")) for row in _rows_of(path)]
+
+
+def timing_of(
+    blocks_ms: Sequence[Sequence[float]], stages_ms: Iterable[dict[str, float]]
+) -> Timing:
+    """Percentiles over every call of every block.
+
+    Args:
+        blocks_ms: The times of each block's calls.
+        stages_ms: Medians of the stages, one dict per block.
+    """
+    times = sorted(t for block in blocks_ms for t in block)
+    stages: dict[str, list[float]] = {}
+    for block in stages_ms:
+        for name, value in block.items():
+            stages.setdefault(name, []).append(value)
+    return Timing(
+        calls=len(times),
+        p50_ms=_rounded(statistics.median(times)),
+        p90_ms=_rounded(_percentile(times, 0.90)),
+        p99_ms=_rounded(_percentile(times, 0.99)),
+        block_p50_ms=tuple(_rounded(statistics.median(block)) for block in blocks_ms),
+        stages_ms={name: _rounded(statistics.median(values)) for name, values in stages.items()},
+    )
+
+
+def ratio_of(baseline: Timing, ours: Timing) -> Ratio:
+    """Baseline over ours, block by block: block i of one ran next to block i of the other."""
+    pairs = zip(baseline.block_p50_ms, ours.block_p50_ms, strict=True)
+    ratios = [theirs / mine for theirs, mine in pairs]
+    return Ratio(
+        median=round(statistics.median(ratios), 2),
+        low=round(min(ratios), 2),
+        high=round(max(ratios), 2),
+    )
+
+
+def missed_targets(row: Row) -> list[str]:
+    """One sentence for each thing asked of this row that it does not show."""
+    missed: list[str] = []
+    if isinstance(row, SpeedRow):
+        missed += [
+            f"{row.case}: {row.ratios[name].median:g}x over {name}, {target:g}x asked"
+            for name, target in row.targets.items()
+            if row.ratios[name].median < target
+        ]
+        ours = row.timings["ours"].p50_ms
+        if row.limit_ms is not None and ours >= row.limit_ms:
+            missed.append(f"{row.case}: {ours:g} ms, under {row.limit_ms:g} ms asked")
+    elif isinstance(row, VideoRow):
+        if row.frames != row.expected_frames:
+            missed.append(f"{row.case}: {row.frames} of {row.expected_frames} frames")
+        if row.rss_drift_mib > _FLAT_MIB:
+            missed.append(f"{row.case}: memory rose by {row.rss_drift_mib:g} MiB, flat asked")
+    elif isinstance(row, ParityRow):
+        if row.same < 0.995 * row.images:
+            missed.append(f"{row.case}: {row.same} of {row.images} boxes agree, 99.5 % asked")
+        if row.unexplained:
+            missed.append(f"{row.case}: {row.unexplained} differing boxes are not at the cut")
+    return missed
+
+
+def _rows_of(path: Path) -> list[Row]:
+    try:
+        return msgspec.json.Decoder(Row).decode_lines(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path} holds a line that is no result row: {error}") from error
+
+
+def _percentile(ordered: Sequence[float], q: float) -> float:
+    """Linear interpolation between the two nearest of an ordered, non-empty sequence."""
+    at = q * (len(ordered) - 1)
+    below = int(at)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
+
+
+def _rounded(ms: float) -> float:
+    return float(f"{ms:.4g}")

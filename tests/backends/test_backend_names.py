@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import onnxruntime
+import pytest
+
+from bas_edge.backends import backend_names, open_backend, probe
+from bas_edge.errors import BackendError, InputError, MissingExtraError
+
+
+def test_the_names_of_the_design() -> None:
+    assert backend_names() == ["onnxruntime", "tensorrt", "tensorrt_rtx"]
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx"])
+def test_a_backend_of_another_version_is_refused_and_never_replaced(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BackendError, match=f"'{name}' is not part of this version") as caught:
+        open_backend(name, tmp_path / "m.onnx")
+    assert "onnxruntime" in str(caught.value.hint)
+    assert probe(name) == (False, "", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("onnx-runtime", "Did you mean 'onnxruntime'?"),
+        ("tensorrt-rtx", "Did you mean 'tensorrt_rtx'?"),
+        ("Auto", "Did you mean 'auto'?"),
+        ("zzz", "Known: auto, onnxruntime, tensorrt, tensorrt_rtx"),
+    ],
+)
+def test_an_unknown_backend_gets_a_suggestion(name: str, hint: str, tmp_path: Path) -> None:
+    for call in (lambda: open_backend(name, tmp_path / "m.onnx"), lambda: probe(name)):
+        with pytest.raises(InputError, match=f"Unknown backend '{name}'") as caught:
+            call()
+        assert caught.value.hint == hint
+
+
+def test_probe_gives_the_version() -> None:
+    assert probe("onnxruntime") == (True, onnxruntime.__version__, "")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, error: ImportError) -> None:
+    real = importlib.import_module
+
+    def import_module(name: str) -> ModuleType:
+        if name == "onnxruntime":
+            raise error
+        return real(name)
+
+    monkeypatch.setattr("bas_edge._require.importlib.import_module", import_module)
+
+
+def test_an_absent_library_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretend(monkeypatch, ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"))
+    available, version, reason = probe("onnxruntime")
+    assert (available, version) == (False, "")
+    assert "needs the module 'onnxruntime', which is not installed" in reason
+    assert "pip install bas-edge" in reason
+    with pytest.raises(MissingExtraError):
+        open_backend("auto", tmp_path / "m.onnx")
+
+
+def test_a_broken_library_keeps_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, ImportError("libwhatever.so.1: cannot open shared object file"))
+    assert not probe("onnxruntime").available
+    assert "libwhatever.so.1: cannot open" in probe("onnxruntime").reason

@@ -1,0 +1,75 @@
+"""`bas-edge doctor` on this machine, and on ones where something is missing."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bas_edge import doctor
+from bas_edge.video.sinks import available_encoders
+
+Invoke = Callable[..., tuple[int, list[Any], str]]
+Say = Callable[..., tuple[int, str, str]]
+
+
+def test_a_healthy_machine(say: Say, invoke: Invoke) -> None:
+    code, out, err = say("doctor")
+    assert (code, err) == (0, "")
+    assert "CPU only build" in out
+    assert "onnxruntime   works" in out
+    code, (state,), _ = invoke("doctor")
+    assert code == 0
+    assert state["problems"] == []
+    assert state["video"] == available_encoders()
+    assert state["ops"]
+    assert {each["name"]: each["available"] for each in state["backends"]}["onnxruntime"]
+
+
+def test_a_backend_that_does_not_work_says_why() -> None:
+    for backend in doctor.diagnose().backends:
+        assert backend.available == bool(backend.version) == (not backend.reason)
+
+
+def test_a_missing_base_library_breaks_the_install(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = doctor.installed_version
+    monkeypatch.setattr(
+        doctor, "installed_version", lambda name: None if name == "msgspec" else real(name)
+    )
+    code, out, err = say("doctor")
+    assert code == 1
+    assert "msgspec" in out  # the report comes first
+    assert "The installation is broken: msgspec is not installed." in err
+
+
+def test_without_the_video_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    state = doctor.diagnose()
+    assert state.video == ()
+    assert any("pip install 'bas-edge[video]'" in note for note in state.notes)
+    assert state.problems == ()
+
+
+def test_onnxruntime_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"onnxruntime-gpu": "1.23.0"}
+    monkeypatch.setattr(doctor, "installed_version", versions.get)
+    packages = {package.name: package.version for package in doctor.diagnose().packages}
+    assert packages["onnxruntime"] == "1.23.0"
+
+
+def test_a_full_disk_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e8))
+    assert any("Only 0.1 GB free" in note for note in doctor.diagnose().notes)
+
+
+def test_no_native_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bas_edge.ops.active_path", lambda: (_ for _ in ()).throw(ImportError("x")))
+    state = doctor.diagnose()
+    assert state.ops == ""
+    assert state.problems == ("The native operators cannot be loaded: x",)

@@ -1,0 +1,80 @@
+"""Shared fixtures, and the whole GPU policy."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# No timed assertions: a busy machine is not a bug.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+
+def cuda_device_count() -> int:
+    """How many CUDA devices the driver shows; 0 where there is no driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if cuda_device_count() > 0:
+        return
+    if os.environ.get("BAS_EDGE_REQUIRE_GPU") == "1":
+        raise pytest.UsageError("BAS_EDGE_REQUIRE_GPU=1, but no CUDA device is visible")
+    skip = pytest.mark.skip(reason="no CUDA device (set BAS_EDGE_REQUIRE_GPU=1 to fail instead)")
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images and video; tests that need it are marked `shared_data`."""
+    folder = Path(os.environ.get("BAS_EDGE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "cub50" / "val.csv").is_file():
+        pytest.skip(f"no real images at {folder} (set BAS_EDGE_SHARED_DATA)")
+    return folder
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of this folder that holds no tests; importlib mode leaves it off the path."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tests" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def graphs() -> ModuleType:
+    """`tests/graphs.py`: tiny ONNX graphs, their manifests and frames to feed them."""
+    return _beside("graphs")
+
+
+@pytest.fixture(scope="session")
+def clips() -> ModuleType:
+    """`tests/clips.py`: small videos, whole, cut short and turned."""
+    return _beside("clips")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(graphs: ModuleType) -> Callable[..., Path]:
+    """`tiny_onnx(path, *, maps="all", classes=("a", "b", "c"), …) -> path`, metadata included."""
+    function: Callable[..., Path] = graphs.tiny_onnx
+    return function

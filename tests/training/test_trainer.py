@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from bas_edge_training.batches import Batch
+from bas_edge_training.models import ModelConfig, build_model
+from bas_edge_training.recipe import LossSection, Recipe, apply_overrides
+from bas_edge_training.trainer import (
+    DivergenceError,
+    Trainer,
+    empty_loss,
+    loss_weights,
+    to_network,
+)
+
+CPU = torch.device("cpu")
+
+
+def make_trainer(recipe: Recipe, *overrides: str) -> Trainer:
+    torch.manual_seed(1)
+    config = ModelConfig(width=0.125, num_classes=3, norm="batch", input_size=32)
+    return Trainer(build_model(config), apply_overrides(recipe, overrides), CPU)
+
+
+def make_batch(seed: int = 0, background: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.randint(0, 256, (6 + background, 32, 32, 3), generator=generator)
+    frames = frames.to(torch.uint8)
+    return Batch(frames[:6], torch.tensor([0, 1, 2, 0, 1, 2]), frames[6:])
+
+
+def assert_equal_tensors(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+@pytest.mark.parametrize("override", ["training.precision=float32", "training.precision=bfloat16"])
+def test_loss_falls_on_one_batch(tiny_recipe: Recipe, override: str) -> None:
+    trainer = make_trainer(tiny_recipe, override)
+    losses = [trainer.step(make_batch(), number, 1.0).ce for number in range(1, 16)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_lr_factor_reaches_every_group(tiny_recipe: Recipe) -> None:
+    trainer = make_trainer(tiny_recipe, "optimizer.lr=0.01")
+    trainer.step(make_batch(), 1, 0.5)
+    found = {group["name"]: group["lr"] for group in trainer.optimizer.param_groups}
+    assert found == {
+        "backbone": 0.005,
+        "backbone_spatial": 0.005,
+        "backbone_bias": 0.01,
+        "head": 0.05,
+        "head_bias": 0.1,
+    }
+
+
+def test_beta_rises_to_its_value_and_stays_there() -> None:
+    loss = LossSection(alpha=0.7, beta=2.0, beta_warmup_steps=4)
+    assert [loss_weights(loss, number).beta for number in (1, 2, 4, 5)] == [0.5, 1.0, 2.0, 2.0]
+    assert loss_weights(loss, 1).alpha == 0.7
+    assert loss_weights(LossSection(beta=2.0), 1).beta == 2.0
+
+
+def test_beta_warmup_reaches_the_loss_of_a_step(tiny_recipe: Recipe) -> None:
+    plain = make_trainer(tiny_recipe, "loss.beta=2.0")
+    rising = make_trainer(tiny_recipe, "loss.beta=2.0", "loss.beta_warmup_steps=10")
+    one, other = plain.step(make_batch(), 1, 1.0), rising.step(make_batch(), 1, 1.0)
+    assert other.area == one.area
+    assert one.loss - other.loss == pytest.approx(1.8 * one.area, rel=1e-4)
+
+
+def test_loss_that_is_not_finite_leaves_the_weights_alone(tiny_recipe: Recipe) -> None:
+    trainer = make_trainer(tiny_recipe)
+    with torch.no_grad():
+        trainer.model.head.classifier.bias.fill_(math.inf)
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    with pytest.raises(DivergenceError, match=r"The loss became (nan|inf) at step 7\."):
+        trainer.step(make_batch(), 7, 1.0)
+    assert_equal_tensors(before, dict(trainer.model.named_parameters()))
+    with pytest.raises(DivergenceError, match=r"head\.classifier\.bias are not finite"):
+        trainer.check_finite(7)
+
+
+def test_restored_trainer_takes_the_same_next_step(tiny_recipe: Recipe) -> None:
+    one = make_trainer(tiny_recipe, "training.ema=0.9")
+    for number in (1, 2):
+        one.step(make_batch(number), number, 1.0)
+    saved = {name: value.clone() for name, value in one.tensors().items()}
+    other = make_trainer(tiny_recipe, "training.ema=0.9")
+    other.restore(saved)
+    for trainer in (one, other):
+        trainer.step(make_batch(3), 3, 0.7)
+    assert_equal_tensors(one.tensors(), other.tensors())
+    assert not torch.equal(saved["model.trunk.stem.conv.weight"],
+                           one.tensors()["model.trunk.stem.conv.weight"])  # fmt: skip
+
+
+def test_average_follows_the_weights(tiny_recipe: Recipe) -> None:
+    trainer = make_trainer(tiny_recipe, "training.ema=0.99")
+    assert trainer.result is trainer.averaged
+    start = trainer.model.generator.conv.weight.detach().clone()
+    trainer.step(make_batch(), 1, 1.0)
+    decay = 2 / 11  # short at first: (1 + step) / (10 + step)
+    expected = decay * start + (1 - decay) * trainer.model.generator.conv.weight.detach()
+    torch.testing.assert_close(trainer.result.generator.conv.weight, expected)
+    assert make_trainer(tiny_recipe).averaged is None
+
+
+def test_background_images_push_maps_down(tiny_recipe: Recipe) -> None:
+    batch = make_batch(background=4)
+    trainer = make_trainer(tiny_recipe, "background.weight=5")
+    figures = [trainer.step(batch, number, 1.0) for number in range(1, 21)]
+    assert figures[-1].empty < 0.7 * figures[0].empty
+    assert make_trainer(tiny_recipe).step(make_batch(), 1, 1.0).empty == 0
+
+
+def test_empty_loss_is_zero_only_where_nothing_stands_out() -> None:
+    nothing = torch.zeros(2, 3, 4, 4)
+    assert empty_loss(torch.full((2, 3), 1.7), nothing).item() == pytest.approx(0, abs=1e-6)
+    assert empty_loss(torch.tensor([[3.0, 0.0, 0.0]]), nothing).item() > 0.3
+    assert empty_loss(torch.zeros(2, 3), nothing + 0.25).item() == pytest.approx(0.25)
+
+
+def test_frames_reach_the_network_without_a_copy() -> None:
+    frames = make_batch().frames
+    moved = to_network(frames, CPU)
+    assert moved.shape == (6, 3, 32, 32)
+    assert moved.data_ptr() == frames.data_ptr()
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    assert to_network(frames, CPU, channels_last=False).is_contiguous()

@@ -1,0 +1,107 @@
+"""Pretrained files: names, BatchNorm, wrong widths, files that are not weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bas_edge.errors import InputError
+from bas_edge_training.models import (
+    TENSORFLOW,
+    TORCHVISION,
+    BasModel,
+    ModelConfig,
+    build_model,
+    load_pretrained,
+)
+
+FRAMES = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+
+
+def model(norm: str = "none", width: float = 0.125) -> BasModel:
+    config = ModelConfig(norm=norm, width=width, num_classes=3, input_size=64)  # type: ignore[arg-type]
+    return build_model(config).eval()
+
+
+def folded_file(path: Path, source: BasModel) -> Path:
+    blocks = [*source.trunk.blocks, *source.tail.blocks]
+    units = {"stem": source.trunk.stem}
+    units |= {f"blocks.{i}.{k}": getattr(b, k) for i, b in enumerate(blocks) for k in ("dw", "pw")}
+    tensors = {}
+    for name, unit in units.items():
+        tensors[f"{name}.weight"] = unit.conv.weight.detach()
+        tensors[f"{name}.bias"] = unit.conv.bias.detach()
+    metadata = {"activation": "relu6", "padding": "TF SAME", "input_mean": "128"}
+    save_file(
+        {**tensors, "classifier.weight": torch.zeros(7, 128)}, path, metadata | {"input_std": "128"}
+    )
+    return path
+
+
+def torchvision_state(source: BasModel) -> dict[str, Tensor]:
+    """Numbered layers, conv then BatchNorm, as `nn.Sequential` names them."""
+    state = {}
+    for index, unit in enumerate(m for m in source.modules() if type(m).__name__ == "ConvUnit"):
+        state[f"model.{index}.0.weight"] = unit.conv.weight.detach()
+        state |= {f"model.{index}.1.{k}": v for k, v in unit.bn.state_dict().items()}
+    return state | {"fc.weight": torch.zeros(7, 128)}
+
+
+def test_folded_file_restores_the_backbone_and_its_conventions(tmp_path: Path) -> None:
+    source, target = model(), model()
+    target.set_conventions(TORCHVISION)
+    report = load_pretrained(target, folded_file(tmp_path / "w.safetensors", source))
+    assert (report.loaded, report.ignored) == (54, ("classifier.weight",))
+    assert target.config.conventions == TENSORFLOW
+    assert torch.equal(source.features(FRAMES), target.features(FRAMES))
+
+
+def test_folded_file_passes_unchanged_through_a_model_with_batch_norm(tmp_path: Path) -> None:
+    source, target = model(), model("batch")
+    load_pretrained(target, folded_file(tmp_path / "w.safetensors", source))
+    torch.testing.assert_close(target.features(FRAMES), source.features(FRAMES))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_torchvision_style_checkpoint_keeps_its_function(tmp_path: Path, norm: str) -> None:
+    torch.manual_seed(1)
+    source, target = model("batch"), model(norm)
+    for bn in (m for m in source.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(bn.running_mean, -0.2, 0.2)
+        nn.init.uniform_(bn.running_var, 0.5, 2.0)
+        nn.init.uniform_(bn.weight, 0.5, 1.5)
+        nn.init.uniform_(bn.bias, -0.2, 0.2)
+    source.set_conventions(TORCHVISION)
+    torch.save({"state_dict": torchvision_state(source)}, tmp_path / "w.pth")
+    report = load_pretrained(target, tmp_path / "w.pth")
+    assert report.ignored == ("fc.weight",)
+    assert target.config.conventions == TORCHVISION
+    torch.testing.assert_close(target.features(FRAMES), source.features(FRAMES))
+
+
+def test_wrong_width_names_both_shapes_and_the_recipe_key(tmp_path: Path) -> None:
+    path = folded_file(tmp_path / "w.safetensors", model(width=0.25))
+    with pytest.raises(InputError, match=r"shape \[8, 3, 3, 3\]|shape \[\d+, .*needs \[") as caught:
+        load_pretrained(model(), path)
+    assert "width" in str(caught.value.hint)
+
+
+def test_missing_and_foreign_files_are_refused_with_their_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.safetensors does not exist"):
+        load_pretrained(model(), tmp_path / "nowhere.safetensors")
+    (tmp_path / "text.safetensors").write_text("not weights")
+    with pytest.raises(InputError, match=r"text\.safetensors cannot be read"):
+        load_pretrained(model(), tmp_path / "text.safetensors")
+    save_file({"a.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="1 convolutions; a MobileNetV1 backbone has 27"):
+        load_pretrained(model(), tmp_path / "other.safetensors")
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save(nn.Linear(1, 1), tmp_path / "module.pth")
+    with pytest.raises(InputError, match="could run code"):
+        load_pretrained(model(), tmp_path / "module.pth")

@@ -1,0 +1,67 @@
+"""Where a map lies relative to its object, found without any box.
+
+The cells of a network need not look at their own centre: padding, strides and what a pretrained
+backbone learnt around them displace it by several pixels. Sideways that is measurable: the map
+of a mirrored image should be the mirrored map, and where it is not, the two differ by twice the
+displacement. (Images have no such symmetry top to bottom.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bas_edge.ops import upsample_maps
+from bas_edge_training.models import BasModel
+from bas_edge_training.trainer import to_network
+from bas_edge_training.validation import evaluation_mode
+
+__all__ = ["align", "horizontal_displacement"]
+
+_BATCH = 16
+_FARTHEST = 8  # pixels: one cell at stride 8; less on very small frames
+
+
+def align(model: BasModel, frames: NDArray[np.uint8]) -> int:
+    """Set the model's `shift_x` so that maps lie on their objects sideways, and return it.
+
+    Args:
+        model: Any mode.
+        frames: Unboxed images, uint8 [M, H, W, 3] at network size; none leave the model as it is.
+    """
+    shift = model.config.shift_x + horizontal_displacement(model, frames)
+    model.set_shift(shift)
+    return shift
+
+
+def horizontal_displacement(model: BasModel, frames: NDArray[np.uint8]) -> int:
+    """How many pixels maps lie to the right of what they show; -8 to 8, 0 without frames."""
+    if not len(frames):
+        return 0
+    as_seen = _mean_maps(model, frames)  # [M, H, W]
+    mirrored = _mean_maps(model, np.ascontiguousarray(frames[:, :, ::-1]))[:, :, ::-1]
+    width = frames.shape[2]
+    farthest = min(_FARTHEST, width // 8)
+    margin = 2 * farthest
+    centre = as_seen[:, :, margin : width - margin]
+    moves = range(-farthest, farthest + 1)
+    errors = [
+        float(np.square(centre - mirrored[:, :, margin - 2 * d : width - margin - 2 * d]).mean())
+        for d in moves
+    ]
+    return min(moves, key=lambda d: (errors[d + farthest], abs(d)))
+
+
+def _mean_maps(model: BasModel, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean of all class maps, bilinear at network size: [M, H, W]."""
+    device = next(model.parameters()).device
+    maps: list[Tensor] = []
+    with evaluation_mode(model):
+        for at in range(0, len(frames), _BATCH):
+            pixels = to_network(torch.from_numpy(frames[at : at + _BATCH]), device)
+            maps.append(
+                torch.sigmoid(model.generator(model.features(pixels))).mean(1).float().cpu()
+            )
+    return upsample_maps(torch.cat(maps).numpy(), frames.shape[1:3])

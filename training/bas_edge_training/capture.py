@@ -1,0 +1,330 @@
+"""PyTorch module -> ONNX graph, by watching one forward pass.
+
+The module runs once on an example batch. Every torch function that touches a value computed
+from the input is written down as the ONNX node of the same meaning; everything else (shapes,
+paddings, normalisation constants) is already a number by then and becomes a constant.
+Python control flow therefore needs no tracing rules, node names are the module's own
+(`trunk.blocks.3.dw.conv`), and only torch's stable public API is used.
+
+An operation with no rule here is refused by name: add one function to `_RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bas_edge.errors import InputError
+
+__all__ = ["BATCH", "IR_VERSION", "OPSET", "capture"]
+
+OPSET = 17  # TensorRT 8.6 reads up to 17; nothing here needs more
+IR_VERSION = 8  # the one that goes with opset 17: ONNX Runtime 1.17 refuses newer
+BATCH = "N"  # name of the dynamic axis
+
+
+def capture(
+    function: Callable[[Tensor], tuple[Tensor, ...]],
+    example: Tensor,
+    *,
+    module: nn.Module,
+    input_name: str,
+    output_names: Sequence[str],
+) -> onnx.ModelProto:
+    """Write `function(example)` as an ONNX model whose first axis is dynamic.
+
+    Args:
+        function: Computes the outputs, the batch on axis 0 of each, with `module`'s weights.
+        example: A batch of at least two, so that no batch axis is mistaken for a 1.
+        module: In eval mode; its layers and parameters name the nodes and initializers.
+        input_name: Name of the graph's only input.
+        output_names: One per output.
+
+    Raises:
+        InputError: A torch function was used that has no rule here.
+    """
+    recorder = _Recorder(module, example, input_name)
+    handles = [
+        hook
+        for name, child in module.named_modules()
+        for hook in (
+            child.register_forward_pre_hook(recorder.entering(name)),
+            child.register_forward_hook(recorder.leaving),
+        )
+    ]
+    try:
+        with torch.no_grad(), recorder:
+            outputs = function(example)
+    finally:
+        for hook in handles:
+            hook.remove()
+    return recorder.model(output_names, outputs)
+
+
+class _Recorder(TorchFunctionMode):
+    """The graph so far, and which live tensor is which of its values."""
+
+    def __init__(self, module: nn.Module, example: Tensor, input_name: str) -> None:
+        super().__init__()
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self._input = (input_name, example)
+        self._names: dict[int, str] = {id(example): input_name}
+        self._alive: list[Tensor] = [example]  # an id must not be reused while it is a key
+        tensors = [*module.named_parameters(), *module.named_buffers()]
+        self._parameters = {id(tensor): name for name, tensor in tensors}
+        self._scopes: list[str] = []
+        self._taken: set[str] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        result = func(*args, **kwargs)
+        if not isinstance(result, Tensor) or not any(self._known(a) for a in _flat(args, kwargs)):
+            return result
+        rule = _RULES.get(func)
+        if rule is None:
+            name = getattr(func, "__name__", str(func))
+            raise InputError(
+                f"The export knows no ONNX form of torch's '{name}', used in "
+                f"'{self._scope() or 'the model'}'.",
+                hint="Add a rule for it in bas_edge_training/capture.py.",
+            )
+        name = rule(self, *args, **kwargs)
+        self._names[id(result)] = name
+        self._alive.append(result)
+        return result
+
+    def entering(self, name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            self._scopes.append(name)
+
+        return hook
+
+    def leaving(self, *_: Any) -> None:
+        self._scopes.pop()
+
+    def value(self, tensor: Any) -> str:
+        """The graph's name of a tensor or number; what is not computed becomes a constant."""
+        if isinstance(tensor, Tensor):
+            if id(tensor) in self._names:
+                return self._names[id(tensor)]
+            name = self._parameters.get(id(tensor)) or self._unique("constant")
+            self.constants[name] = tensor.detach().cpu().numpy()
+            self._names[id(tensor)] = name
+            self._alive.append(tensor)
+            return name
+        return self.scalar(tensor)
+
+    def scalar(self, number: float) -> str:
+        """A float32 constant, one for the whole graph."""
+        name = f"{float(number):g}"
+        self.constants[name] = np.asarray(number, np.float32)
+        return name
+
+    def constant(self, label: str, array: NDArray[Any]) -> str:
+        name = self._unique(label)
+        self.constants[name] = array
+        return name
+
+    def node(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
+        """Append one node; returns the name of its output. `name` defaults to scope/op."""
+        name = name if name and name not in self._taken else self._unique(name or op.lower())
+        self._taken.add(name)
+        self.nodes.append(helper.make_node(op, list(inputs), [f"{name}:0"], name, **attributes))
+        return f"{name}:0"
+
+    def layer(self, weight: Any) -> str:
+        """Node name of a layer: that of the module which owns the weight."""
+        return self._parameters.get(id(weight), "").rpartition(".")[0]
+
+    def model(self, names: Sequence[str], outputs: Sequence[Tensor]) -> onnx.ModelProto:
+        rename = dict(zip((self._names[id(o)] for o in outputs), names, strict=True))
+        for node in self.nodes:
+            node.input[:] = [rename.get(value, value) for value in node.input]
+            node.output[:] = [rename.get(value, value) for value in node.output]
+        graph = helper.make_graph(
+            self.nodes,
+            "bas_edge",
+            [self._describe(*self._input)],
+            [self._describe(name, output) for name, output in zip(names, outputs, strict=True)],
+            [
+                numpy_helper.from_array(np.asarray(array, order="C"), name)
+                for name, array in self.constants.items()
+            ],
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+    def _describe(self, name: str, tensor: Tensor) -> onnx.ValueInfoProto:
+        kind = {torch.uint8: TensorProto.UINT8, torch.float32: TensorProto.FLOAT}[tensor.dtype]
+        return helper.make_tensor_value_info(name, kind, [BATCH, *tensor.shape[1:]])
+
+    def _known(self, value: Any) -> bool:
+        name = self._names.get(id(value)) if isinstance(value, Tensor) else None
+        return name is not None and name not in self.constants
+
+    def _scope(self) -> str:
+        return self._scopes[-1] if self._scopes else ""
+
+    def _unique(self, label: str) -> str:
+        stem = label if "/" in label or not self._scope() else f"{self._scope()}/{label}"
+        name, count = stem, 1
+        while name in self._taken:
+            count += 1
+            name = f"{stem}_{count}"
+        self._taken.add(name)
+        return name
+
+
+def _flat(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The arguments, with lists and tuples (torch.cat takes one) opened once."""
+    values = [*args, *kwargs.values()]
+    return [v for value in values for v in (value if isinstance(value, (list, tuple)) else [value])]
+
+
+# Rules: (recorder, *torch's arguments) -> name of the ONNX value.
+
+
+def _conv2d(
+    graph: _Recorder, x: Tensor, weight: Tensor, bias: Tensor | None = None,
+    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> str:  # fmt: skip
+    if isinstance(padding, str):
+        raise InputError(f"The export does not know the padding '{padding}' of a convolution.")
+    inputs = [graph.value(x), graph.value(weight)]
+    if bias is not None:
+        inputs.append(graph.value(bias))
+    rows, columns = _pair(padding)
+    return graph.node(
+        "Conv",
+        inputs,
+        name=graph.layer(weight),
+        kernel_shape=list(weight.shape[2:]),
+        strides=_pair(stride),
+        pads=[rows, columns, rows, columns],
+        dilations=_pair(dilation),
+        group=groups,
+    )
+
+
+def _batch_norm(
+    graph: _Recorder, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor,
+    bias: Tensor, training: bool = False, **options: float,
+) -> str:  # fmt: skip
+    if training:
+        raise ValueError("the module is in training mode: call eval() before capture()")
+    inputs = [graph.value(t) for t in (x, weight, bias, mean, var)]
+    return graph.node(
+        "BatchNormalization", inputs, name=graph.layer(weight), epsilon=options["eps"]
+    )
+
+
+def _pad(
+    graph: _Recorder, x: Tensor, pad: Sequence[int], mode: str = "constant",
+    value: float | None = None,
+) -> str:  # fmt: skip
+    if mode != "constant" or value:
+        raise InputError(f"The export knows only padding with zeros, not {mode} {value}.")
+    before, after = [0] * x.dim(), [0] * x.dim()
+    for axis, (low, high) in enumerate(zip(pad[::2], pad[1::2], strict=True), 1):
+        before[-axis], after[-axis] = low, high
+    name = graph.value(x)
+    for axis, (low, high) in enumerate(zip(before, after, strict=True)):
+        if low < 0 or high < 0:  # negative padding crops
+            ends = high if high < 0 else np.iinfo(np.int64).max
+            bounds = (("starts", max(-low, 0)), ("ends", ends), ("axes", axis))
+            limits = [graph.constant(label, np.array([v], np.int64)) for label, v in bounds]
+            name = graph.node("Slice", [name, *limits])
+    pads = np.array([max(p, 0) for p in before + after], np.int64)
+    return graph.node("Pad", [name, graph.constant("pads", pads)]) if pads.any() else name
+
+
+def _avg_pool2d(graph: _Recorder, x: Tensor, kernel_size: Any, *others: Any, **options: Any) -> str:
+    if others or options:
+        raise InputError("The export knows only average pooling with stride = kernel, no padding.")
+    kernel = _pair(kernel_size)
+    return graph.node("AveragePool", [graph.value(x)], kernel_shape=kernel, strides=kernel)
+
+
+def _relu6(graph: _Recorder, x: Tensor, *_: Any, **__: Any) -> str:
+    return graph.node("Clip", [graph.value(x), graph.scalar(0), graph.scalar(6)])
+
+
+def _mean(graph: _Recorder, x: Tensor, dim: Any = None, keepdim: bool = False) -> str:
+    if keepdim and x.dim() == 4 and sorted(d % 4 for d in dim) == [2, 3]:
+        return graph.node("GlobalAveragePool", [graph.value(x)])
+    return graph.node("ReduceMean", [graph.value(x)], axes=list(dim), keepdims=int(keepdim))
+
+
+def _flatten(graph: _Recorder, x: Tensor, start_dim: int = 0, end_dim: int = -1) -> str:
+    if start_dim != 1 or end_dim % x.dim() != x.dim() - 1:
+        raise InputError("The export can flatten everything but the batch, and nothing less.")
+    return graph.node("Flatten", [graph.value(x)], axis=1)
+
+
+def _permute(graph: _Recorder, x: Tensor, *dims: Any) -> str:
+    order = dims[0] if isinstance(dims[0], (list, tuple)) else dims
+    return graph.node("Transpose", [graph.value(x)], perm=list(order))
+
+
+def _float(graph: _Recorder, x: Tensor) -> str:
+    if x.dtype == torch.float32:
+        return graph.value(x)
+    return graph.node("Cast", [graph.value(x)], to=TensorProto.FLOAT)
+
+
+def _elementwise(op: str) -> Callable[..., str]:
+    def rule(graph: _Recorder, *args: Any) -> str:
+        return graph.node(op, [graph.value(a) for a in args])
+
+    return rule
+
+
+def _unary(op: str) -> Callable[..., str]:
+    def rule(graph: _Recorder, x: Tensor, *_: Any, **__: Any) -> str:
+        return graph.node(op, [graph.value(x)])
+
+    return rule
+
+
+def _pair(value: Any) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+_RULES: dict[Any, Callable[..., str]] = {
+    F.conv2d: _conv2d,
+    F.batch_norm: _batch_norm,
+    F.pad: _pad,
+    F.avg_pool2d: _avg_pool2d,
+    F.relu: _unary("Relu"),
+    torch.relu: _unary("Relu"),
+    F.relu6: _relu6,
+    torch.sigmoid: _unary("Sigmoid"),
+    Tensor.mean: _mean,
+    Tensor.flatten: _flatten,
+    Tensor.permute: _permute,
+    Tensor.float: _float,
+    Tensor.add: _elementwise("Add"),
+    Tensor.__add__: _elementwise("Add"),
+    Tensor.sub: _elementwise("Sub"),
+    Tensor.__sub__: _elementwise("Sub"),
+    Tensor.mul: _elementwise("Mul"),
+    Tensor.__mul__: _elementwise("Mul"),
+    Tensor.div: _elementwise("Div"),
+    Tensor.__truediv__: _elementwise("Div"),
+}

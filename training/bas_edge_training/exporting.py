@@ -1,0 +1,267 @@
+"""A checkpoint becomes one ONNX file that a runtime needs nothing else to use."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import onnx
+
+import bas_edge
+from bas_edge.engine.manifest import InputPolicy, Manifest, MapsForm, ThresholdPolicy, Training
+from bas_edge.engine.onnx_metadata import with_manifest
+from bas_edge.errors import InputError
+from bas_edge_training.atomic import replace_atomically
+from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
+from bas_edge_training.distill import MIN_BOX_IOU, Distillation, distil
+from bas_edge_training.export_report import ExportReport
+from bas_edge_training.graph import (
+    contract_graph,
+    find_class_maps,
+    replace_by_mean,
+    select_classes,
+)
+from bas_edge_training.parity import check_parity
+from bas_edge_training.samples import Samples, real_samples, synthetic_samples
+from bas_edge_training.simplify import simplify as run_onnxsim
+from bas_edge_training.threshold import DEFAULT_TOP_K, THRESHOLD_IMAGES, label_free_threshold
+
+__all__ = ["DEFAULT_THRESHOLD", "ExportReport", "export"]
+
+DEFAULT_THRESHOLD = ThresholdPolicy(rule="mean", value=1.5, chosen_by="label-free default")
+_PARITY_IMAGES = 8
+_ENOUGH_IMAGES = 16  # to choose a threshold or fit a mean map
+_SIMPLIFY_IMAGES = 3
+_MIN_MEAN_CLASSES = 8  # fewer maps cost next to nothing
+
+Form = Literal["auto", "all", "selected", "mean"]
+Images = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which form, and why. `asked` for by name: then another form is an error, not a choice."""
+
+    form: MapsForm
+    k: int
+    top_k: int
+    reason: str
+    asked: bool
+
+
+def export(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    maps: Form = "auto",
+    k: int | None = None,
+    top_k: int | None = None,
+    images: Images | None = None,
+    simplify: bool = True,
+    reporter: Callable[[str], None] | None = None,
+) -> ExportReport:
+    """Write a trained model as an ONNX file of the graph contract (docs/graph.md).
+
+    The file appears only after its graph passed the ONNX checker and agreed with PyTorch.
+
+    Args:
+        checkpoint: The run folder, or its checkpoint.safetensors.
+        output: The ONNX file to write; replaced atomically where it exists.
+        maps: "all" class maps; the "selected" k best, chosen in the graph; or their "mean" from
+            one distilled generator, where all are averaged. "auto": "selected" where fewer than
+            all classes are averaged, else "mean" where real images show that its boxes agree,
+            else "all".
+        k: Class maps that the graph computes. Default: `top_k`.
+        top_k: Class maps that the runtime averages by default. Default: 80, or all of fewer.
+        images: Real images to check (and distil) on: folder, glob, labels CSV or list of files.
+            Default: those of the checkpoint's own data, where they still exist.
+        simplify: Run onnxsim, in a child process.
+        reporter: Called with one line per step.
+
+    Raises:
+        InputError: An option or file cannot be used, or maps="mean" was asked and its boxes
+            disagree.
+        EngineError: The graph and PyTorch disagree.
+    """
+    output = Path(output)
+    _check_output(output)
+    say = reporter or (lambda _line: None)
+    loaded = load_checkpoint(checkpoint)
+    model, info = loaded.model, loaded.info
+    choice = _choose(len(info.classes), maps, k, top_k)
+    samples = _samples(loaded, images)
+    threshold = _threshold(loaded, samples, choice)
+
+    say(f"writing the graph of {info.model.architecture} ({info.model.head} head)")
+    graph = contract_graph(model)
+    distillation = None
+    if choice.form == "mean":
+        layer = find_class_maps(graph).layer
+        choice, distillation = _distilled(choice, loaded, layer, samples, threshold, say)
+    if choice.form == "selected":
+        select_classes(graph, choice.k)
+    mean = None
+    if choice.form == "mean" and distillation is not None:
+        replace_by_mean(graph, distillation.generator)
+        mean = (distillation.layer, distillation.generator)
+
+    simplification = None
+    if simplify:
+        say("simplifying with onnxsim")
+        graph, simplification = run_onnxsim(graph, samples.frames[:_SIMPLIFY_IMAGES])
+    manifest = _manifest(loaded, output, choice, threshold)
+    encoded = with_manifest(graph.SerializeToString(), manifest)
+    final = onnx.ModelProto.FromString(encoded)
+    onnx.checker.check_model(final, full_check=True)
+    say(f"comparing with PyTorch on {min(len(samples.frames), _PARITY_IMAGES)} frames")
+    parity = check_parity(
+        final, model, samples.frames[:: -(-len(samples.frames) // _PARITY_IMAGES)],
+        top_k=choice.top_k, threshold=threshold, mean=mean,
+    )  # fmt: skip
+    replace_atomically(output, lambda temporary: temporary.write_bytes(encoded))
+    return ExportReport(
+        path=output,
+        size_bytes=len(encoded),
+        manifest=manifest,
+        reason=choice.reason,
+        nodes=len(final.graph.node),
+        samples=f"{parity.images} of {samples.source}",
+        simplification=simplification,
+        parity=parity,
+        distillation=distillation,
+        next_command=shlex.join(
+            ["bas-edge", "build-engine", str(output), "-o", str(output.with_suffix(".engine"))]
+        ),
+    )
+
+
+def _choose(classes: int, maps: Form, k: int | None, top_k: int | None) -> _Choice:
+    """The form that the options ask for, or the cheapest that serves them."""
+    for name, value in (("k", k), ("top_k", top_k)):
+        if value is not None and not 1 <= value <= classes:
+            raise InputError(f"{name} is {value}, but the model has {classes} classes.")
+    averaged = top_k or min(classes, k or classes, DEFAULT_TOP_K)
+    if maps == "all" and k not in (None, classes):
+        raise InputError(f'maps="all" computes all {classes} class maps, but k is {k}.')
+    if maps == "mean" and {k, top_k} - {None, classes}:
+        raise InputError(
+            f'maps="mean" averages all {classes} classes, but k is {k} and top_k is {top_k}.',
+            hint='Leave k and top_k out, or use maps="selected".',
+        )
+    computed = {"all": classes, "mean": classes}.get(maps, k or averaged)
+    if averaged > computed:
+        raise InputError(f"top_k is {averaged}, but only k = {computed} maps are computed.")
+    if maps == "selected" and computed == classes:
+        raise InputError(
+            f'maps="selected" needs fewer maps than the {classes} classes.',
+            hint='Give k or top_k, or use maps="all".',
+        )
+    asked = maps != "auto"
+    if maps == "mean" or (not asked and averaged == computed == classes >= _MIN_MEAN_CLASSES):
+        return _Choice("mean", 1, 1, "", asked)
+    if computed < classes:
+        reason = f"{averaged} of {classes} classes are averaged, so no other map is computed"
+        return _Choice("selected", computed, averaged, reason, asked)
+    reason = "asked for" if asked else f"{averaged} of {classes} class maps are averaged"
+    return _Choice("all", classes, averaged, reason, asked)
+
+
+def _samples(checkpoint: Checkpoint, images: Images | None) -> Samples:
+    """Real images where there are any: those given, else those of the checkpoint's own data."""
+    side = checkpoint.model.config.input_size
+    if images is not None:
+        return real_samples(images, side=side, count=THRESHOLD_IMAGES)
+    recorded = checkpoint.info.data.source
+    if recorded and Path(recorded).exists():
+        return real_samples(recorded, side=side, count=THRESHOLD_IMAGES)
+    return synthetic_samples(side=side, count=_PARITY_IMAGES)
+
+
+def _threshold(checkpoint: Checkpoint, samples: Samples, choice: _Choice) -> ThresholdPolicy:
+    """For the maps that this graph averages, from real images; else the checkpoint's own."""
+    chosen = None
+    if samples.real and len(samples.frames) >= _ENOUGH_IMAGES:
+        averaged = len(checkpoint.info.classes) if choice.form == "mean" else choice.top_k
+        chosen = label_free_threshold(checkpoint.model, samples.frames, top_k=averaged)
+    return chosen or checkpoint.info.threshold or DEFAULT_THRESHOLD
+
+
+def _distilled(
+    choice: _Choice,
+    checkpoint: Checkpoint,
+    layer: str,
+    samples: Samples,
+    threshold: ThresholdPolicy,
+    say: Callable[[str], None],
+) -> tuple[_Choice, Distillation | None]:
+    """The choice "mean" with its fit, or "all" with the reason why not."""
+    distillation = None
+    classes = len(checkpoint.info.classes)
+    if not samples.real or len(samples.frames) < _ENOUGH_IMAGES:
+        problem = (
+            f"a mean map is fitted on at least {_ENOUGH_IMAGES} real images; "
+            f"there were {len(samples.frames) if samples.real else 0}"
+        )
+    else:
+        say(f"distilling the mean of {classes} maps on {samples.source}")
+        distillation = distil(
+            checkpoint.model, layer, samples.frames, threshold=threshold, report=say
+        )
+        agreement = (
+            f"its boxes agree with mean IoU {distillation.box_iou:.4f} on "
+            f"{distillation.held_out} held-out images"
+        )
+        if distillation.accepted:
+            reason = f"all {classes} classes are averaged, which {distillation.parts} filters do"
+            return replace(choice, reason=f"{reason}: {agreement}"), distillation
+        problem = f"a distilled mean map was refused: {agreement}, less than {MIN_BOX_IOU}"
+    if choice.asked:
+        raise InputError(
+            f'maps="mean" is not possible here: {problem}.',
+            hint='Use maps="all", or give more images with images=….',
+        )
+    return _Choice("all", classes, classes, f"all classes are averaged; {problem}", False), (
+        distillation
+    )
+
+
+def _manifest(
+    checkpoint: Checkpoint, output: Path, choice: _Choice, threshold: ThresholdPolicy
+) -> Manifest:
+    info, side = checkpoint.info, checkpoint.model.config.input_size
+    return Manifest(
+        name=output.stem,
+        created_by=f"bas-edge {bas_edge.__version__}",
+        classes=info.classes,
+        input=InputPolicy(height=side, width=side),
+        maps=choice.form,
+        k=choice.k,
+        top_k=choice.top_k,
+        threshold=threshold,
+        min_score=info.min_score,
+        training=Training(
+            architecture=info.model.architecture,
+            head=info.model.head,
+            recipe=info.recipe,
+            recipe_sha256=info.recipe_sha256,
+            checkpoint_sha256=hashlib.sha256(checkpoint.path.read_bytes()).hexdigest(),
+            images=info.data.images,
+            epochs=info.epoch,
+        ),
+    )
+
+
+def _check_output(output: Path) -> None:
+    """Refuse what would only fail after the work is done."""
+    if output.suffix.lower() != ".onnx":
+        raise InputError(
+            f"The output is an ONNX file, but '{output}' does not end in .onnx.",
+            hint=f"Write {output.with_suffix('.onnx')} instead.",
+        )
+    if output.is_dir():
+        raise InputError(f"{output} is a folder.", hint="Give the name of a file.")
+    output.parent.mkdir(parents=True, exist_ok=True)

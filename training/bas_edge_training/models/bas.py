@@ -1,0 +1,81 @@
+"""The BAS model: trunk, generator, tail and class head."""
+
+from __future__ import annotations
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import Conventions, ModelConfig
+from .heads import ClassHead, Generator
+from .mobilenet_v1 import ConvUnit, Tail, Trunk, initialise_backbone, normalise, scaled
+
+__all__ = ["BasModel", "build_model"]
+
+
+class BasModel(nn.Module):
+    """Background Activation Suppression (arXiv 2112.00580) on one backbone.
+
+    Attributes:
+        config: Everything needed to build this module again.
+        trunk: Frames -> features F at stride 8, which generator and erase branch read.
+        generator: F -> one foreground prediction map per class.
+        tail, head: F (whole, or with parts erased) -> class activation maps.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        norm, conventions, width = config.norm, config.conventions, config.width
+        self.trunk = Trunk(width=width, atrous=config.atrous, norm=norm, conventions=conventions)
+        self.tail = Tail(
+            self.trunk.channels,
+            width=width,
+            atrous=config.atrous,
+            norm=norm,
+            conventions=conventions,
+        )
+        self.head = ClassHead(
+            self.tail.channels, config.num_classes, kind=config.head, hidden=scaled(1024, width)
+        )
+        self.generator = Generator(self.trunk.channels, config.num_classes, kind=config.head)
+        initialise_backbone(self.trunk)
+        initialise_backbone(self.tail)
+
+    def set_conventions(self, conventions: Conventions) -> None:
+        """Adopt the normalisation, activation and padding of a pretrained backbone."""
+        self.config = msgspec.structs.replace(self.config, conventions=conventions)
+        for module in self.modules():
+            if isinstance(module, ConvUnit):
+                module.conventions = conventions
+
+    def set_shift(self, pixels: int) -> None:
+        """Move frames to the left before the backbone; negative moves them to the right."""
+        self.config = msgspec.structs.replace(self.config, shift_x=pixels)
+
+    def features(self, frames: Tensor) -> Tensor:
+        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> F [N, 512 * width, H/8, W/8]."""
+        x = normalise(frames, self.config.conventions)
+        if shift := self.config.shift_x:
+            x = F.pad(x, (-shift, shift))
+        return self.trunk(x)  # type: ignore[no-any-return]
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """What is exported: RGB pixels 0 to 255 [N, 3, H, W] -> logits [N, C], maps [N, C, h, w].
+
+        Maps are foreground prediction maps, in (0, 1), in class order.
+        """
+        features = self.features(frames)
+        logits = self.head.logits(self.tail(features))
+        return logits, torch.sigmoid(self.generator(features))
+
+    def activation_maps(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """The class-activation-map baseline: logits [N, C] and CAMs [N, C, h/2, w/2]."""
+        maps = self.head(self.tail(self.features(frames)))
+        return maps.mean((2, 3)), maps
+
+
+def build_model(config: ModelConfig) -> BasModel:
+    """A freshly initialised model (from torch's global generator: seed it first)."""
+    return BasModel(config)

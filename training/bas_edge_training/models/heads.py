@@ -1,0 +1,75 @@
+"""The two things on top of the backbone: class scores, and one foreground map per class."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["ClassHead", "Generator"]
+
+
+class ClassHead(nn.Module):
+    """Features of the tail -> one activation map per class, whose mean is the logit.
+
+    "paper": two 3x3 convolutions of 1024 channels with ReLU, then 1x1 (BAS section 4.1).
+    "edge": the 1x1 alone. The tail is already separable convolutions of 1024 channels.
+    """
+
+    def __init__(self, channels: int, num_classes: int, *, kind: str, hidden: int) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "paper":
+            self.conv1 = nn.Conv2d(channels, hidden, 3, padding=1)
+            self.conv2 = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.classifier = nn.Conv2d(hidden if kind == "paper" else channels, num_classes, 1)
+        for layer in self.children():
+            _initialise(layer)
+        if (
+            kind == "edge"
+        ):  # straight on pretrained features, Xavier's logits would be far too large
+            nn.init.normal_(self.classifier.weight, std=0.01)
+
+    def features(self, x: Tensor) -> Tensor:
+        """[N, channels, h, w] -> [N, hidden, h, w], what the 1x1 classifier sees."""
+        return F.relu(self.conv2(F.relu(self.conv1(x)))) if self.kind == "paper" else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, h, w] -> class activation maps [N, C, h, w]."""
+        return self.classifier(self.features(x))  # type: ignore[no-any-return]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """[N, channels, h, w] -> [N, C]. Pools before the (linear) classifier: same value."""
+        pooled = self.features(x).mean((2, 3), keepdim=True)
+        return self.classifier(pooled).flatten(1)  # type: ignore[no-any-return]
+
+
+class Generator(nn.Module):
+    """Features at stride 8 -> one foreground prediction map per class, before the sigmoid.
+
+    "paper": one 3x3 convolution. "edge": depthwise 3x3, then 1x1.
+    """
+
+    def __init__(self, channels: int, num_classes: int, *, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "paper":
+            self.conv = nn.Conv2d(channels, num_classes, 3, padding=1)
+        else:
+            self.dw = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+            self.conv = nn.Conv2d(channels, num_classes, 1)
+        for layer in self.children():
+            _initialise(layer)
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, channels, h, w] -> [N, C, h, w]
+        return self.conv(x if self.kind == "paper" else self.dw(x))  # type: ignore[no-any-return]
+
+
+def _initialise(layer: nn.Module) -> None:
+    """Xavier weights and zero biases, as published; a depthwise filter starts as identity."""
+    assert isinstance(layer, nn.Conv2d)
+    if layer.groups == layer.in_channels > 1:
+        nn.init.dirac_(layer.weight, groups=layer.groups)
+    else:
+        nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,230 @@
+"""MobileNetV1, cut where BAS cuts it.
+
+BAS keeps the 512-channel stage at stride 8, so that the generator sees 28x28 cells of a
+224-pixel image; only the two last blocks halve it once more (arXiv 2112.00580, section 4.1).
+
+Where block 5 no longer halves the map, every later depthwise filter can be dilated by two
+(`atrous`): it then reads exactly the inputs it was trained on, at no extra arithmetic. On frozen
+ImageNet features of cub50 a linear probe scores 71 % so, 60 % without, and 71 % at the original
+stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import Conventions
+
+__all__ = ["ConvUnit", "SeparableBlock", "Tail", "Trunk", "scaled"]
+
+# (output channels at width 1, stride) of blocks 0 to 12. Blocks 5 and 11 of the original have
+# stride 2; here block 5 has 1, which keeps blocks 5 to 10 at stride 8.
+_TRUNK = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 1), *[(512, 1)] * 5)
+_TAIL = ((1024, 2), (1024, 1))
+_ATROUS_TAIL = ((1024, 1), (1024, 1))  # behind a 2x2 mean: every cell counts, none is skipped
+_KEPT = 5  # the block whose stride was removed; dilation starts after it
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channel count at a width multiplier, never below 8."""
+    return max(8, int(channels * width))
+
+
+class ConvUnit(nn.Module):
+    """Convolution, optional BatchNorm, activation."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        dilation: int = 1,
+        norm: str,
+        conventions: Conventions,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            inputs,
+            outputs,
+            kernel,
+            stride=stride,
+            groups=groups,
+            dilation=dilation,
+            bias=norm == "none",
+        )
+        self.bn = nn.BatchNorm2d(outputs) if norm == "batch" else None
+        self.conventions = conventions
+
+    def forward(self, x: Tensor, *, in_phases: bool = False) -> Tensor:
+        """[N, inputs, h, w] -> [N, outputs, h', w']; `in_phases` if `x` is `to_phases` of it."""
+        conv = self.conv
+        dilation = 1 if in_phases else conv.dilation[0]
+        stride, pad = conv.stride[0], conv.kernel_size[0] // 2 * dilation
+        if pad and stride == 2:
+            height, width = x.shape[-2:]
+            # TensorFlow's SAME: an even side has one padding less, at its start.
+            short = 1 if self.conventions.padding == "tf_same" else 0
+            top, left = pad - short * (1 - height % 2), pad - short * (1 - width % 2)
+            if (top, left) != (pad, pad):
+                x, pad = F.pad(x, (left, pad, top, pad)), 0
+        x = F.conv2d(x, conv.weight, conv.bias, stride, pad, dilation, conv.groups)
+        if self.bn is not None:
+            x = self.bn(x)
+        return F.relu6(x) if self.conventions.activation == "relu6" else F.relu(x)
+
+
+class SeparableBlock(nn.Module):
+    """Depthwise 3x3, then pointwise 1x1, each with its activation."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int,
+        dilation: int,
+        norm: str,
+        conventions: Conventions,
+    ) -> None:
+        super().__init__()
+        self.dw = ConvUnit(
+            inputs,
+            inputs,
+            kernel=3,
+            stride=stride,
+            groups=inputs,
+            dilation=dilation,
+            norm=norm,
+            conventions=conventions,
+        )
+        self.pw = ConvUnit(inputs, outputs, kernel=1, norm=norm, conventions=conventions)
+
+    def forward(self, x: Tensor, *, in_phases: bool = False) -> Tensor:
+        return self.pw(self.dw(x, in_phases=in_phases))  # type: ignore[no-any-return]
+
+
+class Trunk(nn.Module):
+    """Stem and blocks 0 to 10: [N, 3, H, W] -> [N, 512 * width, H / 8, W / 8]."""
+
+    def __init__(self, *, width: float, atrous: bool, norm: str, conventions: Conventions) -> None:
+        super().__init__()
+        channels = scaled(32, width)
+        self.stem = ConvUnit(3, channels, kernel=3, stride=2, norm=norm, conventions=conventions)
+        dilations = [2 if atrous and index > _KEPT else 1 for index in range(len(_TRUNK))]
+        self.blocks, self.channels = _blocks(
+            channels, _TRUNK, dilations, width=width, norm=norm, conventions=conventions
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return _run(self.blocks, x)
+
+
+class Tail(nn.Module):
+    """Blocks 11 and 12: [N, 512 * width, h, w] -> [N, 1024 * width, h / 2, w / 2]."""
+
+    def __init__(
+        self, channels: int, *, width: float, atrous: bool, norm: str, conventions: Conventions
+    ) -> None:
+        super().__init__()
+        table, dilations = (_ATROUS_TAIL, (1, 2)) if atrous else (_TAIL, (1, 1))
+        self.pooled = atrous
+        self.blocks, self.channels = _blocks(
+            channels, table, dilations, width=width, norm=norm, conventions=conventions
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _run(self.blocks, F.avg_pool2d(x, 2) if self.pooled else x)
+
+
+def to_phases(x: Tensor) -> Tensor:
+    """[N, C, h, w] -> [4N, C, h/2, w/2]: even and odd rows and columns as images of their own.
+
+    A filter dilated by two never mixes them, so on the result it is an ordinary filter.
+    """
+    count, channels, height, width = x.shape
+    x = x.reshape(count, channels, height // 2, 2, width // 2, 2).permute(3, 5, 0, 1, 2, 4)
+    return x.reshape(4 * count, channels, height // 2, width // 2)
+
+
+def from_phases(x: Tensor) -> Tensor:
+    """Undo `to_phases`: [4N, C, h/2, w/2] -> [N, C, h, w]."""
+    count, channels, height, width = x.shape
+    x = x.reshape(2, 2, count // 4, channels, height, width).permute(2, 3, 4, 0, 5, 1)
+    return x.reshape(count // 4, channels, 2 * height, 2 * width)
+
+
+def _run(blocks: nn.ModuleList, x: Tensor) -> Tensor:
+    """All blocks in turn.
+
+    Where gradients are wanted, consecutive blocks dilated at stride 1 run in phases: on CPUs
+    PyTorch's backward of a dilated depthwise convolution is some fifty times slower than that
+    of an ordinary one. Values and gradients are the same.
+    """
+    in_phases = False
+    for block in blocks:
+        conv = block.dw.conv  # type: ignore[union-attr]
+        even = in_phases or not any(side % 2 for side in x.shape[-2:])
+        wanted = torch.is_grad_enabled() and conv.dilation[0] == 2 and even  # type: ignore[index]
+        if wanted != in_phases:
+            x = to_phases(x) if wanted else from_phases(x)
+            in_phases = wanted
+        x = block(x, in_phases=in_phases)
+    return from_phases(x) if in_phases else x
+
+
+def _blocks(
+    channels: int,
+    table: Sequence[tuple[int, int]],
+    dilations: Sequence[int],
+    *,
+    width: float,
+    norm: str,
+    conventions: Conventions,
+) -> tuple[nn.ModuleList, int]:
+    """Blocks of one table, and how many channels leave the last one."""
+    blocks = nn.ModuleList()
+    for (outputs, stride), dilation in zip(table, dilations, strict=True):
+        blocks.append(
+            SeparableBlock(
+                channels,
+                scaled(outputs, width),
+                stride=stride,
+                dilation=dilation,
+                norm=norm,
+                conventions=conventions,
+            )
+        )
+        channels = scaled(outputs, width)
+    return blocks, channels
+
+
+def initialise_backbone(module: nn.Module) -> None:
+    """For training from scratch: He initialisation, but depthwise filters begin near identity.
+
+    Drawn at random, a dozen of them in a row blur and shift where things are, and nothing in
+    image labels asks for that back: maps of the generated set sat beside their objects.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.groups > 1:
+                nn.init.normal_(layer.weight, 0, 0.1)
+                with torch.no_grad():
+                    layer.weight[:, 0, 1, 1] += 1
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def normalise(frames: Tensor, conventions: Conventions) -> Tensor:
+    """[N, 3, H, W] pixels 0 to 255, any dtype -> float32, as the backbone expects it."""
+    mean = torch.tensor(conventions.mean, device=frames.device).view(1, 3, 1, 1)
+    std = torch.tensor(conventions.std, device=frames.device).view(1, 3, 1, 1)
+    return (frames.float() - mean) / std

@@ -1,0 +1,294 @@
+"""Recipes: everything that decides the weights, in one TOML file.
+
+`[machine]` says how to run (threads, workers, cache): it never changes the
+weights, so it is left out of the recipe's hash and may differ on a resume.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bas_edge.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "BackgroundSection",
+    "DataSection",
+    "LossSection",
+    "MachineSection",
+    "ModelSection",
+    "OptimizerSection",
+    "Recipe",
+    "ScheduleSection",
+    "TrainingSection",
+    "ValidationSection",
+    "apply_overrides",
+    "load_recipe",
+    "recipe_differences",
+    "recipe_from_mapping",
+    "recipe_names",
+]
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+PositiveCount = Annotated[int, msgspec.Meta(ge=1)]
+Side = Annotated[int, msgspec.Meta(ge=32, le=1024)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of a recipe."""
+
+
+class ModelSection(Section, frozen=True, kw_only=True):
+    """What to train. The number of classes comes from the data.
+
+    `norm` "auto" is "none" after pretrained weights (BatchNorm is folded into them) and
+    "batch" from scratch.
+    """
+
+    architecture: Literal["mobilenet_v1"] = "mobilenet_v1"
+    width: Annotated[float, msgspec.Meta(gt=0, le=2)] = 1.0
+    head: Literal["edge", "paper"] = "edge"
+    atrous: bool = True
+    norm: Literal["auto", "none", "batch"] = "auto"
+
+
+class DataSection(Section, frozen=True, kw_only=True):
+    """Each image is stretched to `resize`² once, then cropped at random to `crop`² and flipped."""
+
+    resize: Side = 256
+    crop: Side = 224
+    flip: bool = True
+    batch_size: PositiveCount = 32
+
+
+class BackgroundSection(Section, frozen=True, kw_only=True):
+    """How images without any object are used, where there are some."""
+
+    weight: NotNegative = 1.0
+    per_batch: PositiveCount = 4
+
+
+class LossSection(Section, frozen=True, kw_only=True):
+    """L = CE + alpha·CE(foreground) + background suppression + beta·area.
+
+    `beta` rises from 0 over `beta_warmup_steps`. From scratch, the area would otherwise empty the
+    maps of classes that the scores do not know yet, and a map near 0 seldom comes back.
+    """
+
+    alpha: NotNegative = 0.5
+    beta: NotNegative = 1.9
+    beta_warmup_steps: Count = 0
+
+
+class OptimizerSection(Section, frozen=True, kw_only=True):
+    """SGD. `lr` is the backbone's; biases and heads have the published multiples of it."""
+
+    lr: Positive = 0.001
+    momentum: Fraction = 0.9
+    nesterov: bool = True
+    weight_decay: NotNegative = 0.0005
+    weight_decay_depthwise: NotNegative = 0.0
+
+
+class ScheduleSection(Section, frozen=True, kw_only=True):
+    """How long, and how the learning rate falls. `steps`, where not 0, replaces `epochs`."""
+
+    epochs: PositiveCount = 12
+    steps: Count = 0
+    kind: Literal["poly", "cosine", "constant"] = "poly"
+    power: Positive = 0.9
+    warmup_steps: Count = 0
+    max_minutes: NotNegative = 0.0
+
+
+class TrainingSection(Section, frozen=True, kw_only=True):
+    """How the arithmetic is done. `ema` is the decay of the averaged weights; 0 is off."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    deterministic: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = True
+    ema: Fraction = 0.0
+
+
+class ValidationSection(Section, frozen=True, kw_only=True):
+    """The part of the labelled images held out, per class, when no other set is given."""
+
+    fraction: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.1
+
+
+class MachineSection(Section, frozen=True, kw_only=True):
+    """How to run here. Not part of the recipe's hash."""
+
+    device: Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Count = 0
+    workers: Count = 2
+    cache: Literal["auto", "on", "off"] = "auto"
+    save_minutes: Positive = 5.0
+
+
+class Recipe(Section, frozen=True, kw_only=True):
+    """A validated recipe. Equal recipes have equal `sha256`, whatever their file looks like."""
+
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    background: BackgroundSection = BackgroundSection()
+    loss: LossSection = LossSection()
+    optimizer: OptimizerSection = OptimizerSection()
+    schedule: ScheduleSection = ScheduleSection()
+    training: TrainingSection = TrainingSection()
+    validation: ValidationSection = ValidationSection()
+    machine: MachineSection = MachineSection()
+
+    def __post_init__(self) -> None:
+        """Check what a single field cannot know. msgspec names the place of a ValueError."""
+        if self.data.crop > self.data.resize:
+            raise ValueError(
+                f"data.crop is {self.data.crop} but data.resize is only {self.data.resize}"
+            )
+        if self.data.crop % 16:
+            raise ValueError(f"data.crop is {self.data.crop}, which is not a multiple of 16")
+        if self.optimizer.nesterov and self.optimizer.momentum == 0:
+            raise ValueError("optimizer.nesterov is true but optimizer.momentum is 0")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON of every section but `[machine]`."""
+        content = msgspec.json.encode(self.to_dict(), order="sorted")
+        return hashlib.sha256(content).hexdigest()
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Every section but `[machine]`, as plain values."""
+        sections: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
+        del sections["machine"]
+        return sections
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that are installed with the package."""
+    folder = resources.files("bas_edge_training") / "recipes"
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_recipe(source: str | Path = "default", overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe by installed name or by path, and apply `section.key=value` overrides.
+
+    Raises:
+        InputError: No such recipe, not TOML, an unknown key (with a suggestion),
+            or a value of the wrong type or out of range.
+    """
+    name, text = _read(source)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name} is not valid TOML: {error}.") from None
+    return apply_overrides(recipe_from_mapping(content, name), overrides)
+
+
+def apply_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """A recipe with `section.key=value` strings applied, all of them before it is checked."""
+    content: dict[str, dict[str, Any]] = msgspec.to_builtins(recipe)
+    for override in overrides:
+        section, key, value = _parse_override(override)
+        content[section][key] = value
+    return recipe_from_mapping(content, "--set")
+
+
+def recipe_from_mapping(content: Mapping[str, Any], name: str) -> Recipe:
+    """Validate the content of a recipe; `name` is what errors call it."""
+    _check_keys(content, name)
+    try:
+        return msgspec.convert(content, Recipe)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        key = place.strip("`.")
+        where = f"{name}, {key}" if key else name
+        raise InputError(
+            f"{where}: {reason}.", hint="docs/training.md lists each key and its range."
+        ) from None
+
+
+def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
+    """The keys that differ, as `section.key (value, other value)`; `[machine]` is ignored."""
+    left, right = one.to_dict(), other.to_dict()
+    return [
+        f"{section}.{key} ({left[section][key]!r}, {right[section][key]!r})"
+        for section in left
+        for key in left[section]
+        if left[section][key] != right[section][key]
+    ]
+
+
+def _read(source: str | Path) -> tuple[str, str]:
+    """Display name and text of a recipe."""
+    path = Path(source)
+    if path.suffix != ".toml" and str(source) in recipe_names():
+        entry = resources.files("bas_edge_training") / "recipes" / f"{source}.toml"
+        return entry.name, entry.read_text(encoding="utf-8")
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(
+            f"Cannot read the recipe {source}: {reason}.",
+            hint=f"Give a path to a .toml file, or one of: {', '.join(recipe_names())}.",
+        ) from None
+
+
+def _check_keys(content: Mapping[str, Any], name: str) -> None:
+    """Refuse unknown sections and keys, with the nearest known one."""
+    sections = {field.name: field.type for field in msgspec.structs.fields(Recipe)}
+    for section, table in content.items():
+        if section not in sections:
+            raise _unknown(f"[{section}]", section, list(sections), name, "section")
+        if not isinstance(table, Mapping):
+            raise InputError(
+                f"{name}: {section} is a section, but it is set to {table!r}.",
+                hint=f"Write [{section}] on a line of its own and its keys below.",
+            )
+        keys = [field.name for field in msgspec.structs.fields(sections[section])]
+        for key in table:
+            if key not in keys:
+                raise _unknown(f"{section}.{key}", key, keys, name, "key")
+
+
+def _unknown(place: str, word: str, known: list[str], name: str, what: str) -> InputError:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    guess = f"Did you mean '{close[0]}'? " if close else ""
+    return InputError(f"{name}: unknown {what} {place}.", hint=f"{guess}Known: {', '.join(known)}.")
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    """Split `section.key=value`; a value that is not TOML is taken as a string."""
+    place, equals, text = override.partition("=")
+    section, dot, key = place.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise InputError(
+            f"The override {override!r} is not of the form section.key=value.",
+            hint="For example: --set optimizer.lr=0.002",
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    _check_keys({section: {key: value}}, "--set")
+    return section, key, value

@@ -1,0 +1,30 @@
+"""The learning rate over a run."""
+
+from __future__ import annotations
+
+import math
+
+from bas_edge_training.recipe import ScheduleSection
+
+__all__ = ["lr_factor", "total_steps"]
+
+
+def total_steps(schedule: ScheduleSection, steps_per_epoch: int) -> int:
+    """Optimizer steps of the whole run."""
+    return schedule.steps or schedule.epochs * steps_per_epoch
+
+
+def lr_factor(schedule: ScheduleSection, step: int, total: int) -> float:
+    """What to multiply each base learning rate with at `step`, 0 ≤ step < total.
+
+    The warm-up is linear, from 1/warmup_steps to 1; the decay runs over the rest.
+    """
+    warmup = min(schedule.warmup_steps, total)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    if schedule.kind == "poly":
+        return float((1.0 - done) ** schedule.power)
+    if schedule.kind == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * done))
+    return 1.0

@@ -1,0 +1,84 @@
+"""Training from end to end: labelled images in, a run folder with a checkpoint out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bas_edge_training.data import read_training_data
+from bas_edge_training.machine import StopRequest, keep_freed_memory, torch_settings
+from bas_edge_training.progress import Reporter, SilentReporter
+from bas_edge_training.recipe import Recipe
+from bas_edge_training.results import TrainingInterrupted, TrainResult
+from bas_edge_training.run import Run
+from bas_edge_training.run_folder import (
+    RunFolder,
+    choose_recipe,
+    claim_folder,
+    read_saved_run,
+    resume_command,
+)
+
+__all__ = ["TrainResult", "TrainingInterrupted", "train"]
+
+
+def train(
+    data: str | Path,
+    output: str | Path,
+    recipe: Recipe | str | Path | None = None,
+    *,
+    pretrained: str | Path | None = None,
+    validation: str | Path | None = None,
+    background: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Train a localizer from image labels.
+
+    Args:
+        data: A folder with one subfolder a class, or a CSV with path,label,class_name.
+        output: The run folder to create.
+        recipe: A recipe, its installed name, or its file; None is "default", or on a resume
+            the recipe that the run began with.
+        pretrained: Backbone weights: a path, or a URL followed by #sha256=… Unused on a resume.
+        validation: A labelled set to validate on, instead of a part of `data`.
+        background: A folder of images without any object, beside `data`'s own `background/`.
+        overrides: `section.key=value` strings applied to the recipe.
+        resume: Go on with the unfinished run in `output`.
+        overwrite: Replace the run in `output`.
+        reporter: Told about every step; None is silent.
+
+    Raises:
+        InputError: Data, recipe or output folder cannot be used as given.
+        DivergenceError: The loss is not finite; the last good state stays in the folder.
+        TrainingInterrupted: Ctrl-C, after saving.
+    """
+    data, folder = Path(data), RunFolder(Path(output))
+    validation = None if validation is None else Path(validation)
+    background = None if background is None else Path(background)
+    resume_with = resume_command(data, folder.path, validation, background)
+    saved = read_saved_run(folder) if resume else None
+    name, chosen = choose_recipe(recipe, overrides, saved)
+    images = read_training_data(
+        data,
+        validation=validation,
+        validation_fraction=chosen.validation.fraction,
+        background=background,
+        seed=chosen.training.seed,
+    )
+    keep_freed_memory()
+    with torch_settings(chosen), StopRequest() as stop:
+        run = Run(
+            folder,
+            chosen,
+            images,
+            name=name,
+            pretrained=None if pretrained is None else str(pretrained),
+            saved=saved,
+            reporter=reporter or SilentReporter(),
+        )
+        if saved is None:
+            claim_folder(folder, overwrite=overwrite, resume_with=resume_with)
+        return run.go(stop, resume_with)
