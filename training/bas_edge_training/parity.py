@@ -29,9 +29,7 @@ __all__ = ["Parity", "ParityRow", "box_agreement", "check_parity", "run_onnx"]
 
 _FACTOR = 16.0  # another summation order, and a maximum over other values
 _BASELINE_FRAMES = 2  # in float64, which is slow: enough for tens of thousands of values
-# Of the largest magnitude: where the maps of those two frames are all but 0 or 1, their own error
-# vanishes in the sigmoid and says nothing about frames whose maps are not.
-_FLOOR = 1e-5
+_FLOOR = 1e-6  # of the largest magnitude
 
 
 @dataclass(frozen=True, slots=True)
