@@ -145,7 +145,7 @@ def image_files(source: str | os.PathLike[str]) -> list[Path]:
     if path.is_dir():
         found = [file for file in path.rglob("*") if not _hidden(file.relative_to(path))]
     elif glob.has_magic(text):
-        found = [Path(file) for file in glob.glob(text, recursive=True)]  # noqa: PTH207
+        found = [Path(file) for file in glob.glob(text, recursive=True)]  # noqa: PTH207  (Path has no absolute globs)
     else:
         raise InputError(f"No such file or folder: {text}.", hint="Check the path.")
     images = sorted(f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())

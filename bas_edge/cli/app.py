@@ -71,7 +71,7 @@ class VerbGroup(TyperGroup):
         """Names of all verbs, in the order that help shows them."""
         return list(VERBS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  (as above)
         """The command of one verb, or None where there is no such verb."""
         if cmd_name not in VERBS:
             return None

@@ -43,7 +43,7 @@ def _files(name: str) -> list[Path]:
     pattern = f"{glob.escape(name)}/**/*" if path.is_dir() else name
     videos = [
         file
-        for file in sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207
+        for file in sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207  (Path has no absolute globs)
         if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
     ]
     try:

@@ -20,6 +20,7 @@ TINY = (
     "data.crop=32",
     "data.batch_size=4",
     "schedule.epochs=2",
+    "schedule.warmup_steps=0",
     "training.deterministic=true",
     "validation.fraction=0",
     "machine.device=cpu",

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from bas_edge_training.alignment import align, horizontal_displacement
 from bas_edge_training.graph import contract_graph
-from bas_edge_training.models import TENSORFLOW, TORCHVISION, BasModel, ModelConfig, build_model
+from bas_edge_training.models import (
+    TENSORFLOW,
+    TORCHVISION,
+    BasModel,
+    Features,
+    ModelConfig,
+    build_model,
+)
 from bas_edge_training.parity import run_onnx
 
 SIDE = 64
@@ -25,15 +32,23 @@ class Blobs(nn.Module):
         super().__init__()
         self.displaced = displaced
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Features:
         moved = torch.roll(x, self.displaced, dims=3).mean(1, keepdim=True)
-        return nn.functional.avg_pool2d(moved, 8)
+        cells = nn.functional.avg_pool2d(moved, 8)
+        return Features(cells, cells)
+
+
+class OneLayer(nn.Conv2d):
+    """A generator that reads brightness."""
+
+    def forward(self, features: Features) -> Tensor:  # type: ignore[override]
+        return super().forward(features.deep)
 
 
 def displaced_model(displaced: int) -> BasModel:
     model = build_model(ModelConfig(width=0.125, num_classes=2, input_size=SIDE))
     model.trunk = Blobs(displaced)  # type: ignore[assignment]
-    model.generator = nn.Conv2d(1, 2, 1)  # type: ignore[assignment]
+    model.generator = OneLayer(1, 2, 1)  # type: ignore[assignment]
     nn.init.ones_(model.generator.weight)
     return model.eval()
 

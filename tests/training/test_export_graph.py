@@ -127,7 +127,7 @@ def test_graph_is_what_tensorrt_and_onnxruntime_like(make_model: Callable[..., B
     assert [node.op_type for node in nodes[:4]] == ["Cast", "Transpose", "Sub", "Div"]
     backbone = {node.op_type for node in nodes[4:-1]}
     pools = {"AveragePool", "GlobalAveragePool"}
-    assert backbone <= {"Conv", "Clip", "Relu", "Add", "Flatten"} | pools
+    assert backbone <= {"Conv", "Clip", "Relu", "Add", "Concat", "Flatten"} | pools
     assert nodes[-1].op_type == "Sigmoid"
     stem = next(node for node in nodes if node.name == "trunk.stem.conv")
     pads = next(a.ints for a in stem.attribute if a.name == "pads")

@@ -21,11 +21,11 @@ def published_loss(model: BasModel, frames: Tensor, labels: Tensor) -> Tensor:
     for module in (tail, head):
         module.requires_grad_(False)
     features = model.features(frames)
-    class_maps = model.head(model.tail(features))
+    class_maps = model.head(model.tail(features.deep))
     foreground = torch.stack(
         [torch.sigmoid(model.generator(features))[i, c] for i, c in enumerate(labels)]
     ).unsqueeze(1)
-    erased = head(tail(features.detach() * (1 - foreground)))
+    erased = head(tail(features.deep.detach() * (1 - foreground)))
     logits, total = class_maps.mean((2, 3)), torch.zeros(())
     pooled = F.avg_pool2d(foreground, 2)
     for i, c in enumerate(labels):

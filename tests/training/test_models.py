@@ -13,6 +13,7 @@ from torch import nn
 from bas_edge_training.models import (
     TENSORFLOW,
     TORCHVISION,
+    Features,
     ModelConfig,
     bas,
     build_model,
@@ -54,7 +55,8 @@ def test_maps_have_stride_8_and_lie_in_0_1(head: Any, norm: Any) -> None:
 def test_full_size_features_are_28x28x512() -> None:
     with torch.device("meta"):
         model = build_model(ModelConfig(num_classes=2))
-        assert model.features(torch.zeros(1, 3, 224, 224)).shape == (1, 512, 28, 28)
+        features = model.features(torch.zeros(1, 3, 224, 224))
+        assert features.deep.shape == features.fine.shape == (1, 512, 28, 28)
 
 
 def test_edge_head_and_generator_cost_at_most_a_tenth_of_the_paper_head() -> None:
@@ -63,7 +65,8 @@ def test_edge_head_and_generator_cost_at_most_a_tenth_of_the_paper_head() -> Non
         with torch.device("meta"):  # shapes only: nothing is computed
             model = build_model(ModelConfig(head=head, num_classes=200)).eval()  # type: ignore[arg-type]
             logits = partial(model.head.logits, torch.zeros(1, 1024, 14, 14))
-            maps = partial(model.generator, torch.zeros(1, 512, 28, 28))
+            cells = torch.zeros(1, 512, 28, 28)
+            maps = partial(model.generator, Features(cells, cells))
         cost[head, "head"] = multiply_accumulates(model.head, logits)
         cost[head, "generator"] = multiply_accumulates(model.generator, maps)
     assert cost["paper", "head"] == pytest.approx(3.7e9, rel=0.01)  # as published
@@ -162,7 +165,8 @@ def test_a_new_trunk_keeps_things_where_they_are() -> None:
         lit = dark.clone()
         lit[:, :, 44:52, 44:52] = 255  # its centre is that of cell 5: tf_same shifts half a cell
         with torch.no_grad():
-            change = (model.features(lit) - model.features(dark)).abs().sum(1)[0]  # [12, 12]
+            change = model.features(lit).deep - model.features(dark).deep
+        change = change.abs().sum(1)[0]  # [12, 12]
         cells = torch.arange(12.0)
         for axis in (0, 1):
             centre = float((change.sum(axis) * cells).sum() / change.sum())

@@ -13,7 +13,7 @@ def test_steps_replace_epochs() -> None:
 
 @pytest.mark.parametrize("kind", ["poly", "cosine"])
 def test_decay_starts_at_one_and_never_rises(kind: str) -> None:
-    schedule = ScheduleSection(kind=kind)  # type: ignore[arg-type]
+    schedule = ScheduleSection(kind=kind, warmup_steps=0)  # type: ignore[arg-type]
     factors = [lr_factor(schedule, step, 50) for step in range(50)]
     assert factors[0] == 1.0
     assert factors == sorted(factors, reverse=True)
@@ -21,9 +21,10 @@ def test_decay_starts_at_one_and_never_rises(kind: str) -> None:
 
 
 def test_poly_and_cosine_half_way() -> None:
-    assert lr_factor(ScheduleSection(kind="poly", power=2.0), 5, 10) == 0.25
-    assert lr_factor(ScheduleSection(kind="cosine"), 5, 10) == pytest.approx(0.5)
-    assert lr_factor(ScheduleSection(kind="constant"), 5, 10) == 1.0
+    poly = ScheduleSection(kind="poly", power=2.0, warmup_steps=0)
+    assert lr_factor(poly, 5, 10) == 0.25
+    assert lr_factor(ScheduleSection(kind="cosine", warmup_steps=0), 5, 10) == pytest.approx(0.5)
+    assert lr_factor(ScheduleSection(kind="constant", warmup_steps=0), 5, 10) == 1.0
 
 
 def test_warmup_is_linear_and_decay_starts_after_it() -> None:
@@ -33,6 +34,7 @@ def test_warmup_is_linear_and_decay_starts_after_it() -> None:
     ]  # fmt: skip
 
 
-def test_warmup_longer_than_the_run() -> None:
-    schedule = ScheduleSection(warmup_steps=100)
-    assert [lr_factor(schedule, step, 2) for step in range(2)] == [0.5, 1.0]
+def test_warmup_takes_at_most_half_of_a_short_run() -> None:
+    schedule = ScheduleSection(power=1.0, warmup_steps=100)
+    assert [lr_factor(schedule, step, 4) for step in range(4)] == [0.5, 1.0, 1.0, 0.5]
+    assert lr_factor(schedule, 0, 1) == 1.0

@@ -68,6 +68,16 @@ def test_run_folder_holds_everything(run: TrainResult) -> None:
     assert run.next_command == f"bas-edge export {run.folder} -o {run.folder}.onnx"
 
 
+def test_scores_that_never_left_chance_are_named(
+    image_folder: Path, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    recipe = apply_overrides(tiny_recipe, ["optimizer.lr=1e-12"])
+    (warning,) = train(image_folder, tmp_path / "run", recipe).warnings
+    assert warning.startswith("The class scores stayed near chance: top-1 ")
+    assert "33.3% by guessing" in warning
+    assert "schedule.warmup_steps" in warning
+
+
 def test_checkpoint_describes_the_run(run: TrainResult, tiny_recipe: Recipe) -> None:
     info = load_checkpoint(run.folder).info
     assert info.classes == ("ant", "bee", "cat")

@@ -12,7 +12,7 @@ from bas_edge_training.trainer import (
     DivergenceError,
     Trainer,
     empty_loss,
-    loss_weights,
+    risen,
     to_network,
 )
 
@@ -58,19 +58,19 @@ def test_lr_factor_reaches_every_group(tiny_recipe: Recipe) -> None:
     }
 
 
-def test_beta_rises_to_its_value_and_stays_there() -> None:
-    loss = LossSection(alpha=0.7, beta=2.0, beta_warmup_steps=4)
-    assert [loss_weights(loss, number).beta for number in (1, 2, 4, 5)] == [0.5, 1.0, 2.0, 2.0]
-    assert loss_weights(loss, 1).alpha == 0.7
-    assert loss_weights(LossSection(beta=2.0), 1).beta == 2.0
+def test_localization_terms_rise_to_their_weight_and_stay_there() -> None:
+    loss = LossSection(warmup_steps=4)
+    assert [risen(loss, number) for number in (1, 2, 4, 5)] == [0.25, 0.5, 1.0, 1.0]
+    assert risen(LossSection(), 1) == 1.0
 
 
-def test_beta_warmup_reaches_the_loss_of_a_step(tiny_recipe: Recipe) -> None:
-    plain = make_trainer(tiny_recipe, "loss.beta=2.0")
-    rising = make_trainer(tiny_recipe, "loss.beta=2.0", "loss.beta_warmup_steps=10")
-    one, other = plain.step(make_batch(), 1, 1.0), rising.step(make_batch(), 1, 1.0)
-    assert other.area == one.area
-    assert one.loss - other.loss == pytest.approx(1.8 * one.area, rel=1e-4)
+def test_warmup_reaches_every_localization_term_of_a_step(tiny_recipe: Recipe) -> None:
+    options = ("loss.alpha=0.7", "loss.beta=2.0", "background.weight=0.5")
+    trainer = make_trainer(tiny_recipe, *options, "loss.warmup_steps=10")
+    row = trainer.step(make_batch(background=2), 3, 1.0)
+    risen_terms = row.bas + 2.0 * row.area + 0.5 * row.empty
+    assert row.loss == pytest.approx(row.ce + 0.7 * row.fg + 0.3 * risen_terms, rel=1e-5)
+    assert row.empty != 0
 
 
 def test_loss_that_is_not_finite_leaves_the_weights_alone(tiny_recipe: Recipe) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,6 +20,7 @@ from bas_edge_training.models import (
     build_model,
     load_pretrained,
 )
+from bas_edge_training.models.config import CHECKPOINT_KEY
 
 FRAMES = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
 
@@ -57,7 +60,7 @@ def test_folded_file_restores_the_backbone_and_its_conventions(tmp_path: Path) -
     report = load_pretrained(target, folded_file(tmp_path / "w.safetensors", source))
     assert (report.loaded, report.ignored) == (54, ("classifier.weight",))
     assert target.config.conventions == TENSORFLOW
-    assert torch.equal(source.features(FRAMES), target.features(FRAMES))
+    assert torch.equal(source.features(FRAMES).deep, target.features(FRAMES).deep)
 
 
 def test_folded_file_passes_unchanged_through_a_model_with_batch_norm(tmp_path: Path) -> None:
@@ -81,6 +84,35 @@ def test_torchvision_style_checkpoint_keeps_its_function(tmp_path: Path, norm: s
     assert report.ignored == ("fc.weight",)
     assert target.config.conventions == TORCHVISION
     torch.testing.assert_close(target.features(FRAMES), source.features(FRAMES))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_run_may_start_from_the_checkpoint_of_another(tmp_path: Path, norm: str) -> None:
+    """The backbone is taken over, folded where needed; heads of other classes are not."""
+    source = model(norm)
+    for bn in (m for m in source.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(bn.running_mean, -0.2, 0.2)
+        nn.init.uniform_(bn.running_var, 0.5, 2.0)
+    source.set_conventions(TORCHVISION)
+    path = tmp_path / "checkpoint.safetensors"
+    description = {"model": msgspec.to_builtins(source.config), "classes": ["a", "b", "c"]}
+    metadata = {CHECKPOINT_KEY: json.dumps(description)}
+    save_file(source.state_dict(), path, metadata)
+    target = build_model(ModelConfig(width=0.125, num_classes=7, input_size=64, head="paper"))
+    report = load_pretrained(target.eval(), path)
+    assert target.config.conventions == TORCHVISION
+    assert "generator.conv.weight" in report.ignored
+    for ours, theirs in zip(target.features(FRAMES), source.features(FRAMES), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+    state = source.state_dict()
+    del state["trunk.stem.conv.weight"]
+    save_file(state, path, metadata)
+    with pytest.raises(InputError, match="it has another backbone"):
+        load_pretrained(target, path)
+    save_file(state, path, {CHECKPOINT_KEY: "{}"})
+    with pytest.raises(InputError, match="this version cannot read"):
+        load_pretrained(target, path)
 
 
 def test_wrong_width_names_both_shapes_and_the_recipe_key(tmp_path: Path) -> None:

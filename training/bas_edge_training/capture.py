@@ -254,6 +254,10 @@ def _pad(
     return graph.node("Pad", [name, graph.constant("pads", pads)]) if pads.any() else name
 
 
+def _cat(graph: _Recorder, tensors: Sequence[Tensor], dim: int = 0) -> str:
+    return graph.node("Concat", [graph.value(t) for t in tensors], axis=dim)
+
+
 def _avg_pool2d(graph: _Recorder, x: Tensor, kernel_size: Any, *others: Any, **options: Any) -> str:
     if others or options:
         raise InputError("The export knows only average pooling with stride = kernel, no padding.")
@@ -314,6 +318,7 @@ _RULES: dict[Any, Callable[..., str]] = {
     F.relu: _unary("Relu"),
     torch.relu: _unary("Relu"),
     F.relu6: _relu6,
+    torch.cat: _cat,
     torch.sigmoid: _unary("Sigmoid"),
     Tensor.mean: _mean,
     Tensor.flatten: _flatten,

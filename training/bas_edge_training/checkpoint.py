@@ -23,6 +23,7 @@ from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge_training.atomic import replace_atomically
 from bas_edge_training.models import BasModel, ModelConfig, build_model
+from bas_edge_training.models.config import CHECKPOINT_KEY
 
 __all__ = [
     "Checkpoint",
@@ -35,7 +36,6 @@ __all__ = [
     "save_run_state",
 ]
 
-_KEY = "bas_edge"
 _Described = TypeVar("_Described", bound="Described")
 
 
@@ -173,7 +173,7 @@ def _save(path: Path, tensors: dict[str, Tensor], description: Described) -> Non
         name: value.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()
         for name, value in tensors.items()
     }
-    metadata = {_KEY: msgspec.json.encode(description).decode()}
+    metadata = {CHECKPOINT_KEY: msgspec.json.encode(description).decode()}
     replace_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata))
 
 
@@ -182,11 +182,11 @@ def _load(path: Path, kind: type[_Described], what: str) -> tuple[dict[str, Tens
         raise InputError(f"{path} does not exist.", hint="bas-edge train writes it.")
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            text = (file.metadata() or {}).get(CHECKPOINT_KEY)
             if text is None:
                 raise InputError(f"{path} is a safetensors file, but not {what}.")
             description = msgspec.json.decode(text, type=kind)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged: {error}.") from error
     except (msgspec.DecodeError, ValueError) as error:

@@ -94,7 +94,7 @@ def export(
     model, info = loaded.model, loaded.info
     choice = _choose(len(info.classes), maps, k, top_k)
     samples = _samples(loaded, images)
-    threshold = _threshold(loaded, samples, choice)
+    threshold = _threshold(loaded, samples, choice, images_given=images is not None)
 
     say(f"writing the graph of {info.model.architecture} ({info.model.head} head)")
     graph = contract_graph(model)
@@ -181,13 +181,18 @@ def _samples(checkpoint: Checkpoint, images: Images | None) -> Samples:
     return synthetic_samples(side=side, count=_PARITY_IMAGES)
 
 
-def _threshold(checkpoint: Checkpoint, samples: Samples, choice: _Choice) -> ThresholdPolicy:
+def _threshold(
+    checkpoint: Checkpoint, samples: Samples, choice: _Choice, *, images_given: bool
+) -> ThresholdPolicy:
     """For the maps that this graph averages, from real images; else the checkpoint's own."""
+    classes, own = len(checkpoint.info.classes), checkpoint.info.threshold
+    averaged = classes if choice.form == "mean" else choice.top_k
+    if own and averaged == min(classes, DEFAULT_TOP_K) and not images_given:
+        return own  # training chose it on the same images for the same maps
     chosen = None
     if samples.real and len(samples.frames) >= _ENOUGH_IMAGES:
-        averaged = len(checkpoint.info.classes) if choice.form == "mean" else choice.top_k
         chosen = label_free_threshold(checkpoint.model, samples.frames, top_k=averaged)
-    return chosen or checkpoint.info.threshold or DEFAULT_THRESHOLD
+    return chosen or own or DEFAULT_THRESHOLD
 
 
 def _distilled(

@@ -86,13 +86,14 @@ class BackgroundSection(Section, frozen=True, kw_only=True):
 class LossSection(Section, frozen=True, kw_only=True):
     """L = CE + alpha·CE(foreground) + background suppression + beta·area.
 
-    `beta` rises from 0 over `beta_warmup_steps`. From scratch, the area would otherwise empty the
-    maps of classes that the scores do not know yet, and a map near 0 seldom comes back.
+    Over `warmup_steps` the suppression, `beta` and the background images' weight rise from 0.
+    From scratch the scores have to come first: L_bas divides by a score that is still about 0,
+    and the area empties maps that nothing holds open yet.
     """
 
     alpha: NotNegative = 0.5
     beta: NotNegative = 1.9
-    beta_warmup_steps: Count = 0
+    warmup_steps: Count = 0
 
 
 class OptimizerSection(Section, frozen=True, kw_only=True):
@@ -112,7 +113,7 @@ class ScheduleSection(Section, frozen=True, kw_only=True):
     steps: Count = 0
     kind: Literal["poly", "cosine", "constant"] = "poly"
     power: Positive = 0.9
-    warmup_steps: Count = 0
+    warmup_steps: Count = 40
     max_minutes: NotNegative = 0.0
 
 

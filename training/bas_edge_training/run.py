@@ -25,13 +25,13 @@ from bas_edge_training.contact_sheet import draw_contact_sheet, sample_indices
 from bas_edge_training.curves import draw_curves
 from bas_edge_training.data import TrainingData
 from bas_edge_training.machine import StopRequest, resolve_device
-from bas_edge_training.models import BasModel, ModelConfig, build_model, load_pretrained
-from bas_edge_training.pretrained import fetch_pretrained
+from bas_edge_training.models import build_model
 from bas_edge_training.progress import Reporter, RunPlan
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainingInterrupted, TrainResult
 from bas_edge_training.run_folder import RunFolder, SavedRun
 from bas_edge_training.run_images import RunImages
+from bas_edge_training.run_model import doubts, new_model
 from bas_edge_training.schedules import lr_factor, total_steps
 from bas_edge_training.threshold import THRESHOLD_IMAGES, label_free_threshold
 from bas_edge_training.trainer import FIGURES, DivergenceError, Trainer
@@ -70,7 +70,8 @@ class Run:
         self.told: set[str] = set()
         if saved is None:
             self.pretrained = pretrained or ""
-            self.trainer = Trainer(self._new_model(), recipe, self.device)
+            model = new_model(recipe, len(data.classes), self.pretrained, reporter)
+            self.trainer = Trainer(model, recipe, self.device)
         else:
             self.pretrained = saved.state.pretrained
             self.trainer = Trainer(build_model(saved.state.model), recipe, self.device)
@@ -177,34 +178,13 @@ class Run:
             min_score=min_score,
             skipped=self.images.skipped,
             converted=self.images.summary().converted,
-            warnings=self.data.warnings,
+            warnings=(*self.data.warnings, *doubts(self.metrics, len(self.data.classes))),
             next_command=shlex.join(
                 ["bas-edge", "export", str(self.folder.path), "-o", str(exported)]
             ),
         )
 
     # Where it starts
-
-    def _new_model(self) -> BasModel:
-        options = self.recipe.model
-        norm = options.norm
-        if norm == "auto":
-            norm = "none" if self.pretrained else "batch"
-        model = build_model(
-            ModelConfig(
-                architecture=options.architecture,
-                width=options.width,
-                head=options.head,
-                atrous=options.atrous,
-                num_classes=len(self.data.classes),
-                norm=norm,
-                input_size=self.recipe.data.crop,
-            )
-        )
-        if self.pretrained:
-            report = load_pretrained(model, fetch_pretrained(self.pretrained))
-            self.reporter.note(f"Backbone: {report.loaded} tensors from {report.path}.")
-        return model
 
     def _restore(self, saved: SavedRun) -> None:
         state = saved.state

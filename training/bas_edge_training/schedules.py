@@ -17,9 +17,10 @@ def total_steps(schedule: ScheduleSection, steps_per_epoch: int) -> int:
 def lr_factor(schedule: ScheduleSection, step: int, total: int) -> float:
     """What to multiply each base learning rate with at `step`, 0 ≤ step < total.
 
-    The warm-up is linear, from 1/warmup_steps to 1; the decay runs over the rest.
+    The warm-up is linear, from 1/warmup_steps to 1, and takes at most half of the run; the decay
+    runs over the rest.
     """
-    warmup = min(schedule.warmup_steps, total)
+    warmup = min(schedule.warmup_steps, total // 2)
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, total - warmup)

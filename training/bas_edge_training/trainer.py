@@ -22,7 +22,7 @@ __all__ = [
     "StepFigures",
     "Trainer",
     "empty_loss",
-    "loss_weights",
+    "risen",
     "to_network",
 ]
 
@@ -92,12 +92,13 @@ class Trainer:
         labels = batch.labels.to(self.device)
         empty = torch.zeros((), device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            weights = loss_weights(self.loss, number)
+            share = risen(self.loss, number)
+            weights = LossConfig(self.loss.alpha, share * self.loss.beta, share)
             losses = bas_loss(self.model, self._frames(batch.frames), labels, weights)
             total = losses.total
             if len(batch.background):
                 empty = empty_loss(*self.model(self._frames(batch.background)))
-                total = total + self.background_weight * empty
+                total = total + share * self.background_weight * empty
         value = total.item()
         if not math.isfinite(value):
             raise DivergenceError(f"The loss became {value} at step {number}.")
@@ -167,10 +168,9 @@ class Trainer:
                 mine[name].copy_(value)
 
 
-def loss_weights(loss: LossSection, number: int) -> LossConfig:
-    """The weights of step `number`, counted from 1."""
-    risen = min(1.0, number / loss.beta_warmup_steps) if loss.beta_warmup_steps else 1.0
-    return LossConfig(loss.alpha, risen * loss.beta)
+def risen(loss: LossSection, number: int) -> float:
+    """How far the localization terms have risen at step `number`, counted from 1: 0 to 1."""
+    return min(1.0, number / loss.warmup_steps) if loss.warmup_steps else 1.0
 
 
 def to_network(frames: Tensor, device: torch.device, *, channels_last: bool = True) -> Tensor:

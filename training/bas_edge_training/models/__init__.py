@@ -5,6 +5,7 @@ from __future__ import annotations
 from .bas import BasModel, build_model
 from .config import TENSORFLOW, TORCHVISION, Conventions, ModelConfig
 from .losses import BasLosses, LossConfig, bas_loss, erased_logits
+from .mobilenet_v1 import Features
 from .parameters import parameter_groups
 from .weights import PretrainedReport, load_pretrained
 
@@ -14,6 +15,7 @@ __all__ = [
     "BasLosses",
     "BasModel",
     "Conventions",
+    "Features",
     "LossConfig",
     "ModelConfig",
     "PretrainedReport",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .config import Conventions, ModelConfig
 from .heads import ClassHead, Generator
-from .mobilenet_v1 import ConvUnit, Tail, Trunk, initialise_backbone, normalise, scaled
+from .mobilenet_v1 import ConvUnit, Features, Tail, Trunk, initialise_backbone, normalise, scaled
 
 __all__ = ["BasModel", "build_model"]
 
@@ -19,8 +19,8 @@ class BasModel(nn.Module):
 
     Attributes:
         config: Everything needed to build this module again.
-        trunk: Frames -> features F at stride 8, which generator and erase branch read.
-        generator: F -> one foreground prediction map per class.
+        trunk: Frames -> features at stride 8: F, and finer ones for the generator.
+        generator: Features -> one foreground prediction map per class.
         tail, head: F (whole, or with parts erased) -> class activation maps.
     """
 
@@ -54,8 +54,8 @@ class BasModel(nn.Module):
         """Move frames to the left before the backbone; negative moves them to the right."""
         self.config = msgspec.structs.replace(self.config, shift_x=pixels)
 
-    def features(self, frames: Tensor) -> Tensor:
-        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> F [N, 512 * width, H/8, W/8]."""
+    def features(self, frames: Tensor) -> Features:
+        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features, [N, 512 * width, H/8, W/8]."""
         x = normalise(frames, self.config.conventions)
         if shift := self.config.shift_x:
             x = F.pad(x, (-shift, shift))
@@ -67,12 +67,12 @@ class BasModel(nn.Module):
         Maps are foreground prediction maps, in (0, 1), in class order.
         """
         features = self.features(frames)
-        logits = self.head.logits(self.tail(features))
+        logits = self.head.logits(self.tail(features.deep))
         return logits, torch.sigmoid(self.generator(features))
 
     def activation_maps(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """The class-activation-map baseline: logits [N, C] and CAMs [N, C, h/2, w/2]."""
-        maps = self.head(self.tail(self.features(frames)))
+        maps = self.head(self.tail(self.features(frames).deep))
         return maps.mean((2, 3)), maps
 
 

@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["TENSORFLOW", "TORCHVISION", "Conventions", "ModelConfig"]
+__all__ = ["CHECKPOINT_KEY", "TENSORFLOW", "TORCHVISION", "Conventions", "ModelConfig"]
+
+CHECKPOINT_KEY = "bas_edge"  # metadata of our safetensors: JSON that describes the weights
 
 
 class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .mobilenet_v1 import Features
 
 __all__ = ["ClassHead", "Generator"]
 
@@ -46,7 +49,9 @@ class ClassHead(nn.Module):
 class Generator(nn.Module):
     """Features at stride 8 -> one foreground prediction map per class, before the sigmoid.
 
-    "paper": one 3x3 convolution. "edge": depthwise 3x3, then 1x1.
+    "paper": one 3x3 convolution of F. "edge": depthwise 3x3 of F, beside it the trunk's finer
+    features, then 1x1. F has seen so far around each cell that its maps end in a halo; what
+    the finer features add is where the object stops (docs/training.md has the figures).
     """
 
     def __init__(self, channels: int, num_classes: int, *, kind: str) -> None:
@@ -56,12 +61,18 @@ class Generator(nn.Module):
             self.conv = nn.Conv2d(channels, num_classes, 3, padding=1)
         else:
             self.dw = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-            self.conv = nn.Conv2d(channels, num_classes, 1)
+            self.conv = nn.Conv2d(2 * channels, num_classes, 1)
         for layer in self.children():
             _initialise(layer)
+        if kind == "edge":  # a start on F alone: finer features join as far as they help
+            nn.init.xavier_uniform_(self.conv.weight[:, :channels])
+            nn.init.zeros_(self.conv.weight[:, channels:])
 
-    def forward(self, x: Tensor) -> Tensor:  # [N, channels, h, w] -> [N, C, h, w]
-        return self.conv(x if self.kind == "paper" else self.dw(x))  # type: ignore[no-any-return]
+    def forward(self, features: Features) -> Tensor:  # [N, channels, h, w] each -> [N, C, h, w]
+        if self.kind == "paper":
+            return self.conv(features.deep)  # type: ignore[no-any-return]
+        both = torch.cat((self.dw(features.deep), features.fine), 1)
+        return self.conv(both)  # type: ignore[no-any-return]
 
 
 def _initialise(layer: nn.Module) -> None:

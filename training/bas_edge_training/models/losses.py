@@ -27,10 +27,14 @@ _EPSILON = 1e-8  # published
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Weights of the loss. Published for MobileNetV1 on CUB: alpha 0.5, beta 1.9."""
+    """Weights of the loss. Published for MobileNetV1 on CUB: alpha 0.5, beta 1.9.
+
+    `suppression` is that of L_bas, which has none in the paper: 1.
+    """
 
     alpha: float = 0.5
     beta: float = 1.9
+    suppression: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,13 @@ def bas_loss(model: BasModel, frames: Tensor, labels: Tensor, config: LossConfig
         config: alpha and beta.
     """
     features = model.features(frames)  # [N, channels, h, w]
-    class_maps = model.head(model.tail(features)).float()  # [N, C, h/2, w/2]
+    class_maps = model.head(model.tail(features.deep)).float()  # [N, C, h/2, w/2]
     logits = class_maps.mean((2, 3))  # [N, C]
     rows = torch.arange(len(labels), device=labels.device)
     foreground = torch.sigmoid(model.generator(features)[rows, labels].float())  # [N, h, w]
     foreground = foreground.unsqueeze(1)  # [N, 1, h, w]
 
-    erased = features.detach() * (1 - foreground)
+    erased = features.deep.detach() * (1 - foreground)
     background_score = F.relu(erased_logits(model, erased)[rows, labels])  # [N]
     score = F.relu(logits[rows, labels]).detach()  # [N]
     ratio = background_score / (score + _EPSILON)
@@ -81,7 +85,8 @@ def bas_loss(model: BasModel, frames: Tensor, labels: Tensor, config: LossConfig
     seen = F.cross_entropy((class_maps * weights).mean((2, 3)), labels)
     background = ratio.mean()
     area = foreground.mean()
-    total = classification + config.alpha * seen + background + config.beta * area
+    total = classification + config.alpha * seen
+    total = total + config.suppression * background + config.beta * area
     return BasLosses(total, classification, seen, background, area, logits)
 
 

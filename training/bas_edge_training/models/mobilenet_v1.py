@@ -11,7 +11,8 @@ stride.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from .config import Conventions
 
-__all__ = ["ConvUnit", "SeparableBlock", "Tail", "Trunk", "scaled"]
+__all__ = ["ConvUnit", "Features", "SeparableBlock", "Tail", "Trunk", "scaled"]
 
 # (output channels at width 1, stride) of blocks 0 to 12. Blocks 5 and 11 of the original have
 # stride 2; here block 5 has 1, which keeps blocks 5 to 10 at stride 8.
@@ -110,8 +111,21 @@ class SeparableBlock(nn.Module):
         return self.pw(self.dw(x, in_phases=in_phases))  # type: ignore[no-any-return]
 
 
+class Features(NamedTuple):
+    """What leaves the trunk, both [N, 512 * width, H / 8, W / 8].
+
+    Attributes:
+        deep: F of the paper, after block 10: knows classes, sees far. Tail and erase branch
+            read it.
+        fine: After block 5, the first at this stride: sees 59 pixels, so it knows borders.
+    """
+
+    deep: Tensor
+    fine: Tensor
+
+
 class Trunk(nn.Module):
-    """Stem and blocks 0 to 10: [N, 3, H, W] -> [N, 512 * width, H / 8, W / 8]."""
+    """Stem and blocks 0 to 10: [N, 3, H, W] -> Features."""
 
     def __init__(self, *, width: float, atrous: bool, norm: str, conventions: Conventions) -> None:
         super().__init__()
@@ -122,9 +136,9 @@ class Trunk(nn.Module):
             channels, _TRUNK, dilations, width=width, norm=norm, conventions=conventions
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        return _run(self.blocks, x)
+    def forward(self, x: Tensor) -> Features:
+        fine = _run(self.blocks[: _KEPT + 1], self.stem(x))
+        return Features(_run(self.blocks[_KEPT + 1 :], fine), fine)
 
 
 class Tail(nn.Module):
@@ -161,7 +175,7 @@ def from_phases(x: Tensor) -> Tensor:
     return x.reshape(count // 4, channels, 2 * height, 2 * width)
 
 
-def _run(blocks: nn.ModuleList, x: Tensor) -> Tensor:
+def _run(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
     """All blocks in turn.
 
     Where gradients are wanted, consecutive blocks dilated at stride 1 run in phases: on CPUs

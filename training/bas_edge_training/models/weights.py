@@ -1,4 +1,4 @@
-"""Pretrained backbones: files with BatchNorm folded in, and torchvision-style checkpoints."""
+"""Pretrained backbones: folded files, torchvision-style checkpoints, checkpoints of our own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from bas_edge.errors import InputError
 
 from .bas import BasModel
-from .config import TENSORFLOW, TORCHVISION, Conventions
+from .config import CHECKPOINT_KEY, TENSORFLOW, TORCHVISION, Conventions
 from .mobilenet_v1 import ConvUnit
 
 __all__ = ["PretrainedReport", "load_pretrained"]
+
+_BN = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,9 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     """Fill the backbone (trunk and tail) from a file; heads keep their initialisation.
 
     Reads safetensors, or a `.pth`/`.pt` state dict with `weights_only=True`. Layers are matched
-    by name where names follow `stem`, `blocks.I.dw|pw`; otherwise by order, as torchvision-style
-    MobileNetV1 checkpoints number their layers. BatchNorm is folded into the convolutions of a
+    by name where names follow `stem`, `blocks.I.dw|pw` or are those of a `checkpoint.safetensors`
+    that `bas-edge train` wrote; otherwise by order, as torchvision-style MobileNetV1 checkpoints
+    number their layers. BatchNorm is folded into the convolutions of a
     model with norm "none", and kept in one with norm "batch".
 
     Raises:
@@ -51,7 +55,10 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     path = Path(path)
     tensors, metadata = _read(path)
     units = _backbone_units(model)
-    if "stem.weight" in tensors:
+    if CHECKPOINT_KEY in metadata:
+        conventions = _own_conventions(metadata[CHECKPOINT_KEY], path)
+        source, ignored = _by_module(tensors, model, units, path)
+    elif "stem.weight" in tensors:
         source, ignored = _by_name(tensors, units, path)
         conventions = _conventions(metadata, TENSORFLOW)
     else:
@@ -64,6 +71,16 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
         )
     model.set_conventions(conventions)
     return PretrainedReport(path, loaded, tuple(ignored), conventions)
+
+
+class _Model(msgspec.Struct):
+    conventions: Conventions
+
+
+class _Description(msgspec.Struct):
+    """Of a checkpoint, the part that its backbone needs."""
+
+    model: _Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  (not a dict)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as weights: {error}") from error
@@ -108,6 +125,15 @@ def _conventions(metadata: Mapping[str, str], default: Conventions) -> Conventio
         activation=activation if activation in ("relu", "relu6") else default.activation,  # type: ignore[arg-type]
         padding="tf_same" if "same" in padding else default.padding,
     )
+
+
+def _own_conventions(description: str, path: Path) -> Conventions:
+    try:
+        return msgspec.json.decode(description, type=_Description).model.conventions
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"{path} was written by a bas-edge whose description this version cannot read: {error}."
+        ) from error
 
 
 def _triple(text: str | None, default: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -140,6 +166,22 @@ def _by_name(
     return layers, sorted(set(tensors) - used)
 
 
+def _by_module(
+    tensors: Mapping[str, Tensor], model: BasModel, units: Mapping[str, ConvUnit], path: Path
+) -> tuple[list[_Layer], list[str]]:
+    """A checkpoint of another run: the same modules, whatever its heads and classes were."""
+    places = {id(module): name for name, module in model.named_modules()}
+    layers: list[_Layer] = []
+    for unit in units.values():
+        stem = places[id(unit)]
+        if f"{stem}.conv.weight" not in tensors:
+            raise InputError(f"{path} lacks {stem}.conv.weight, so it has another backbone.")
+        bn = {key: tensors[f"{stem}.bn.{key}"] for key in _BN if f"{stem}.bn.{key}" in tensors}
+        bias = tensors.get(f"{stem}.conv.bias")
+        layers.append(_Layer(tensors[f"{stem}.conv.weight"], bias, bn or None))
+    return layers, [name for name in tensors if not name.startswith(("trunk.", "tail."))]
+
+
 def _by_order(
     tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], path: Path
 ) -> tuple[list[_Layer], list[str]]:
@@ -153,10 +195,9 @@ def _by_order(
             used |= {name, name.removesuffix("weight") + "bias"}
         elif name.endswith("running_var") and layers and layers[-1].bn is None:
             stem = name.removesuffix("running_var")
-            keys = ("weight", "bias", "running_mean", "running_var")
-            bn = {key: tensors[stem + key] for key in keys}
+            bn = {key: tensors[stem + key] for key in _BN}
             layers[-1] = _Layer(layers[-1].weight, layers[-1].bias, bn)
-            used |= {stem + key for key in keys} | {stem + "num_batches_tracked"}
+            used |= {stem + key for key in _BN} | {stem + "num_batches_tracked"}
     if len(layers) < len(units):
         raise InputError(
             f"{path} has {len(layers)} convolutions; a MobileNetV1 backbone has {len(units)}."

@@ -1,0 +1,50 @@
+"""The model of a run: how it begins, and what is doubtful about it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bas_edge_training.models import BasModel, ModelConfig, build_model, load_pretrained
+from bas_edge_training.pretrained import fetch_pretrained
+from bas_edge_training.progress import Reporter
+from bas_edge_training.recipe import Recipe
+
+__all__ = ["doubts", "new_model"]
+
+
+def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter) -> BasModel:
+    """As the recipe says, from torch's global generator, with the pretrained backbone if any."""
+    options = recipe.model
+    norm = options.norm
+    if norm == "auto":
+        norm = "none" if pretrained else "batch"
+    model = build_model(
+        ModelConfig(
+            architecture=options.architecture,
+            width=options.width,
+            head=options.head,
+            atrous=options.atrous,
+            num_classes=classes,
+            norm=norm,
+            input_size=recipe.data.crop,
+        )
+    )
+    if pretrained:
+        report = load_pretrained(model, fetch_pretrained(pretrained))
+        reporter.note(f"Backbone: {report.loaded} tensors from {report.path}.")
+    return model
+
+
+def doubts(metrics: Mapping[str, float], classes: int) -> Iterator[str]:
+    """Sentences on what is probably wrong with a finished model.
+
+    Args:
+        metrics: Means over the last epoch.
+        classes: How many there are; with two, chance and a poor model are not told apart.
+    """
+    chance, reached = 1 / classes, metrics["top1"]
+    if classes > 2 and reached < 2 * chance:
+        yield (
+            f"The class scores stayed near chance: top-1 {reached:.1%} in training, "
+            f"{chance:.1%} by guessing. Raise schedule.warmup_steps, or lower optimizer.lr."
+        )
