@@ -29,6 +29,10 @@ from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.label_free import RULES, LabelFreeRule, RuleScore, compare_rules
 from bas_edge.metrics.protocols import open_protocol
 from bas_edge.metrics.threshold import MEAN_FACTORS, lambda_criterion
+from bas_edge_training.checkpoint import load_checkpoint
+from bas_edge_training.samples import real_samples
+
+from .criterion import criterion_curves
 
 CRITERION_CUTS: NDArray[np.float64] = np.arange(3, 46, 3) / 50  # 0.06, 0.12, … 0.90
 CRITERION_LAMBDAS = (0.5, 1.0, 2.0)
@@ -103,14 +107,10 @@ def from_engine(path: Path, annotations: Annotations) -> Source:
 
 def criterion_rules(path: Path) -> dict[str, LabelFreeRule]:
     """The λ criterion over the whole range of cuts, on the checkpoint's own training images."""
-    from bas_edge_training.checkpoint import load_checkpoint
-    from bas_edge_training.samples import real_samples
-    from bas_edge_training.threshold import criterion_curves
-
     checkpoint = load_checkpoint(path)
     model, data = checkpoint.model, checkpoint.info.data
     frames = real_samples(data.source, side=model.config.input_size, count=CRITERION_IMAGES).frames
-    ratio, area = criterion_curves(model, frames, cuts=CRITERION_CUTS)
+    ratio, area = criterion_curves(model, frames, CRITERION_CUTS)
     rules = {}
     for lam in CRITERION_LAMBDAS:
         cut = lambda_criterion(ratio, area, CRITERION_CUTS, lam)

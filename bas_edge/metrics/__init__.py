@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.iou import box_iou
-from bas_edge.metrics.label_free import pooled_otsu
+from bas_edge.metrics.label_free import network_cut
 from bas_edge.metrics.localization import (
     BoxAccuracy,
     ClassAccuracy,
@@ -40,7 +40,7 @@ __all__ = [
     "localization_accuracy",
     "max_box_acc",
     "max_box_acc_v2",
+    "network_cut",
     "open_protocol",
-    "pooled_otsu",
     "split_halves",
 ]

@@ -20,13 +20,19 @@ from bas_edge.metrics.max_box_acc import MaxBoxAccV2, max_box_acc, max_box_acc_v
 from bas_edge.metrics.protocols import THRESHOLDS, BoxProtocol, Rule
 
 __all__ = [
+    "NETWORK_CAP",
+    "NETWORK_FACTOR",
     "RULES",
     "LabelFreeRule",
     "RuleScore",
     "compare_rules",
+    "network_cut",
     "normalised_cells",
-    "pooled_otsu",
 ]
+
+
+NETWORK_FACTOR = 1.9  # times the pooled mean: see `network_cut`
+NETWORK_CAP = 0.6  # no network so far was best cut much higher
 
 
 class LabelFreeRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,11 +199,12 @@ def pooled(
     return rule
 
 
-def pooled_otsu(maps: NDArray[np.float32]) -> float:
-    """One fixed threshold for a network, from the maps [N, h, w] of unboxed images.
+def network_cut(maps: NDArray[np.float32]) -> float:
+    """The one fixed threshold that a network ships with, from the maps [N, h, w] of unboxed images.
 
-    Otsu's cut of all the normalised cells together; it has no constant to tune. Meant for the
-    training images at export time; some hundred are enough.
+    1.9 times the mean of all their normalised cells, at most 0.6: a network whose maps are mostly
+    empty is cut low, one whose maps are wide and soft is cut high. Meant for the training images
+    at export time; some hundred are enough. docs/evaluation.md compares it with other rules.
 
     Raises:
         InputError: There is no map, or every map is flat.
@@ -208,7 +215,7 @@ def pooled_otsu(maps: NDArray[np.float32]) -> float:
             f"Cannot choose a threshold from {len(maps)} maps: none has any contrast.",
             hint="Give the maps of a trained network on images with objects.",
         )
-    return float(otsu(cells.reshape(1, -1))[0])
+    return float(capped_mean(NETWORK_FACTOR, NETWORK_CAP)(cells.reshape(1, -1))[0])
 
 
 def _splits(
@@ -271,8 +278,10 @@ RULES: Mapping[str, LabelFreeRule] = MappingProxyType(
         "pooled Otsu": _per_map(pooled(otsu)),
         "pooled Li": _per_map(pooled(li)),
         **{
-            f"pooled mean x {factor:.2f}": _per_map(pooled(capped_mean(factor, 1.0)))
-            for factor in (1.5, 1.75, 2.0)
+            f"pooled mean x {factor:.2f}, at most 0.60": _per_map(
+                pooled(capped_mean(factor, NETWORK_CAP))
+            )
+            for factor in (1.5, 1.75, NETWORK_FACTOR, 2.0, 2.25)
         },
         "isodata": _per_map(isodata),
         "Li": _per_map(li),

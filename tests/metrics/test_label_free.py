@@ -74,12 +74,20 @@ def test_a_pooled_rule_gives_all_maps_the_cut_of_the_whole_split() -> None:
     cuts = RULES["pooled Otsu"].thresholds(maps)
     together = np.concatenate(list(normalised_cells(maps)))[None]
     np.testing.assert_array_equal(cuts, label_free.otsu(together).astype(np.float32).repeat(5))
-    assert label_free.pooled_otsu(maps) == label_free.otsu(together)[0]
+
+
+def test_the_cut_of_a_network_is_a_multiple_of_all_its_cells_together_up_to_a_cap() -> None:
+    maps = np.array([[[1, 1, 1, 2]], [[0, 0, 0, 8]]], np.float32)  # normalised mean 1/4
+    assert label_free.network_cut(maps) == pytest.approx(1.9 / 4)
+    wide = np.array([[[0, 1, 1, 1]]], np.float32)
+    assert label_free.network_cut(wide) == 0.6
+    named = RULES["pooled mean x 1.90, at most 0.60"]
+    np.testing.assert_allclose(named.thresholds(maps), 1.9 / 4)
 
 
 def test_maps_without_contrast_give_no_threshold() -> None:
     with pytest.raises(InputError, match="from 2 maps: none has any contrast"):
-        label_free.pooled_otsu(np.ones((2, 3, 3), np.float32))
+        label_free.network_cut(np.ones((2, 3, 3), np.float32))
 
 
 def test_otsu_maximises_the_variance_between_its_sides() -> None:

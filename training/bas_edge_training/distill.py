@@ -27,7 +27,7 @@ from bas_edge_training.parity import box_agreement
 __all__ = ["MIN_BOX_IOU", "Distillation", "distil"]
 
 MIN_BOX_IOU = 0.98  # mean over held-out images; below it the mean map is refused
-_AIM = 0.99  # filters are cheap: take more until the bound is cleared with room
+_AIM = 0.995  # filters are cheap: take more until the bound is cleared with room
 _HELD_OUT = 4  # every fourth image is never fitted
 _BATCH = 8
 _STEPS = 300
@@ -74,7 +74,7 @@ def distil(
 ) -> Distillation:
     """Fit the smallest mean generator whose boxes agree with those of the mean of all maps.
 
-    Deterministic on one machine. Stops at the first J whose held-out boxes agree well (0.99), or
+    Deterministic on one machine. Stops at the first J whose held-out boxes agree well (0.995), or
     at half the classes, beyond which nothing is gained, with the best; the caller looks at
     `accepted` (0.98).
 
