@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from bas_edge.metrics.label_free import normalised_cells
 from bas_edge.ops import aggregate_maps
 from bas_edge_training.models import BasModel
 from bas_edge_training.threshold import DEFAULT_TOP_K
@@ -35,7 +36,8 @@ def criterion_curves(
             features = model.features(to_network(batch, device))
             logits = model.head.logits(model.tail(features.deep))
             maps = torch.sigmoid(model.generator(features))
-            cells = _normalised(aggregate_maps(_array(maps), _array(logits), k))  # [n, h, w]
+            averaged = aggregate_maps(_array(maps), _array(logits), k)
+            cells = normalised_cells(averaged).reshape(averaged.shape)  # [n, h, w]
             score, label = logits.max(1)
             usable = np.flatnonzero((np.ptp(cells, axis=(1, 2)) > 0) & (_array(score) > 0))
             deep, score, label = features.deep[usable], score[usable], label[usable]
@@ -49,13 +51,6 @@ def criterion_curves(
             ratios.append(ratio)
             areas.append(area)
     return np.concatenate(ratios), np.concatenate(areas)
-
-
-def _normalised(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each map [N, h, w] from 0 to 1; a flat one is all 0."""
-    low = maps.min((1, 2), keepdims=True)
-    span = maps.max((1, 2), keepdims=True) - low
-    return (maps - low) / np.where(span > 0, span, 1)  # type: ignore[no-any-return]
 
 
 def _array(values: torch.Tensor) -> NDArray[np.float32]:

@@ -26,7 +26,15 @@ from bas_edge.annotations import Annotations, read_annotations
 from bas_edge.evaluation_pass import predict
 from bas_edge.localizer import Localizer
 from bas_edge.metrics.ground_truth import GroundTruth
-from bas_edge.metrics.label_free import RULES, LabelFreeRule, RuleScore, compare_rules
+from bas_edge.metrics.label_free import (
+    NETWORK_CAP,
+    RULES,
+    LabelFreeRule,
+    RuleScore,
+    capped_mean,
+    compare_rules,
+    pooled,
+)
 from bas_edge.metrics.protocols import open_protocol
 from bas_edge.metrics.threshold import MEAN_FACTORS, lambda_criterion
 from bas_edge_training.checkpoint import load_checkpoint
@@ -59,7 +67,7 @@ def main() -> None:
     parser.add_argument("--key", default="maps", help="the array's name in the .npz files")
     parser.add_argument("--input", type=int, default=224, help="network side of the .npz maps")
     parser.add_argument("--protocol", default="bas", choices=["bas", "wsoleval"])
-    parser.add_argument("--factors", action="store_true", help="only the factors on the mean")
+    parser.add_argument("--factors", action="store_true", help="only factors on the pooled mean")
     arguments = parser.parse_args()
     if not arguments.engine and not arguments.maps:
         parser.error("give at least one --engine or --maps")
@@ -76,7 +84,12 @@ def main() -> None:
     ]
     rules = RULES
     if arguments.factors:
-        rules = {f"mean x {f:.2f}": LabelFreeRule(rule="mean", value=f) for f in MEAN_FACTORS}
+        rules = {
+            f"pooled mean x {factor:.2f}": LabelFreeRule(
+                rule="fixed", value=pooled(capped_mean(factor, NETWORK_CAP))
+            )
+            for factor in MEAN_FACTORS
+        }
     columns: list[dict[str, RuleScore]] = []
     for source in sources:
         protocol = open_protocol(arguments.protocol, source.size)
@@ -135,6 +148,9 @@ def from_file(path: Path, key: str, side: int, annotations: Annotations) -> Sour
 def print_table(names: list[str], columns: list[dict[str, RuleScore]]) -> None:
     """Markdown, so that it can be pasted into docs/evaluation.md."""
     common = [rule for rule in columns[0] if all(rule in column for column in columns)]
+    dropped = sorted({rule for column in columns for rule in column} - set(common))
+    if dropped:
+        print(f"not in the table, since some source lacks them: {', '.join(dropped)}")
     rules = sorted(common, key=lambda rule: max(column[rule].gap for column in columns))
     blocks = "".join(f" {name}: IoU 0.5 | gap | mean of three |" for name in names)
     print(f"\n| rule |{blocks} largest gap |")

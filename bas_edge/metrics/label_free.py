@@ -32,7 +32,7 @@ __all__ = [
 
 
 NETWORK_FACTOR = 1.9  # times the pooled mean: see `network_cut`
-NETWORK_CAP = 0.6  # no network so far was best cut much higher
+NETWORK_CAP = 0.7  # the best cuts in hindsight were 0.10 to 0.72: docs/evaluation.md
 
 
 class LabelFreeRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,7 +202,7 @@ def pooled(
 def network_cut(maps: NDArray[np.float32]) -> float:
     """The one fixed threshold that a network ships with, from the maps [N, h, w] of unboxed images.
 
-    1.9 times the mean of all their normalised cells, at most 0.6: a network whose maps are mostly
+    1.9 times the mean of all their normalised cells, at most 0.7: a network whose maps are mostly
     empty is cut low, one whose maps are wide and soft is cut high. Meant for the training images
     at export time; some hundred are enough. docs/evaluation.md compares it with other rules.
 
@@ -278,7 +278,7 @@ RULES: Mapping[str, LabelFreeRule] = MappingProxyType(
         "pooled Otsu": _per_map(pooled(otsu)),
         "pooled Li": _per_map(pooled(li)),
         **{
-            f"pooled mean x {factor:.2f}, at most 0.60": _per_map(
+            f"pooled mean x {factor:.2f}, at most {NETWORK_CAP:.2f}": _per_map(
                 pooled(capped_mean(factor, NETWORK_CAP))
             )
             for factor in (1.5, 1.75, NETWORK_FACTOR, 2.0, 2.25)

@@ -80,8 +80,8 @@ def test_the_cut_of_a_network_is_a_multiple_of_all_its_cells_together_up_to_a_ca
     maps = np.array([[[1, 1, 1, 2]], [[0, 0, 0, 8]]], np.float32)  # normalised mean 1/4
     assert label_free.network_cut(maps) == pytest.approx(1.9 / 4)
     wide = np.array([[[0, 1, 1, 1]]], np.float32)
-    assert label_free.network_cut(wide) == 0.6
-    named = RULES["pooled mean x 1.90, at most 0.60"]
+    assert label_free.network_cut(wide) == 0.7
+    named = RULES["pooled mean x 1.90, at most 0.70"]
     np.testing.assert_allclose(named.thresholds(maps), 1.9 / 4)
 
 

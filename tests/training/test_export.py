@@ -52,6 +52,23 @@ def exported(folder: Path, tmp_path: Path, **options: object) -> ExportReport:
     return export(folder, tmp_path / "model.onnx", **options)  # type: ignore[arg-type]
 
 
+def test_training_s_threshold_is_kept_unless_images_or_other_maps_are_asked_for(
+    make_model: Make, make_checkpoint: MakeCheckpoint, textures: Path, tmp_path: Path
+) -> None:
+    """And images without an object, beside the classes, have no say in a new one."""
+    own = ThresholdPolicy(rule="fixed", value=0.3, chosen_by="a test")
+    folder = make_checkpoint(make_model("edge"), threshold=own, source=str(textures))
+    assert exported(folder, tmp_path, maps="all").manifest.threshold == own
+    other_maps = exported(folder, tmp_path, maps="all", top_k=2).manifest.threshold
+    other_images = exported(folder, tmp_path, maps="all", images=textures).manifest.threshold
+    assert "20 unboxed maps" in other_maps.chosen_by
+    assert "20 unboxed maps" in other_images.chosen_by
+    (textures / "background").mkdir()
+    Image.new("RGB", (64, 64)).save(textures / "background" / "nothing.png")
+    again = exported(folder, tmp_path, maps="all", images=textures).manifest.threshold
+    assert again == other_images
+
+
 def test_file_carries_its_manifest(
     make_model: Make, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from bas_edge_training import TrainResult, load_checkpoint, train
 from bas_edge_training.contact_sheet import overlay, sample_indices
 from bas_edge_training.progress import RunPlan
 from bas_edge_training.recipe import Recipe, apply_overrides
+from bas_edge_training.run_model import doubts
 from bas_edge_training.trainer import DivergenceError
 from bas_edge_training.training_log import LogRow, read_log
 
@@ -72,10 +73,22 @@ def test_scores_that_never_left_chance_are_named(
     image_folder: Path, tmp_path: Path, tiny_recipe: Recipe
 ) -> None:
     recipe = apply_overrides(tiny_recipe, ["optimizer.lr=1e-12"])
-    (warning,) = train(image_folder, tmp_path / "run", recipe).warnings
-    assert warning.startswith("The class scores stayed near chance: top-1 ")
-    assert "33.3% by guessing" in warning
-    assert "schedule.warmup_steps" in warning
+    result = train(image_folder, tmp_path / "run", recipe)
+    assert list(result.warnings) == list(doubts(result.metrics, 3))
+    if result.metrics["top1"] < 0.43:
+        (warning,) = result.warnings
+        assert warning.startswith("The class scores stayed near chance: top-1 ")
+        assert "33.3% by guessing" in warning
+        assert "schedule.warmup_steps" in warning
+
+
+@pytest.mark.parametrize(
+    ("metrics", "classes", "doubtful"),
+    [({}, 5, 0), ({"top1": 0.6}, 3, 0), ({"top1": 0.34}, 3, 1), ({"top1": 0.05}, 50, 0),
+     ({"top1": 0.03}, 50, 1), ({"top1": 1.0}, 1, 0)],
+)  # fmt: skip
+def test_doubt_is_about_chance(metrics: dict[str, float], classes: int, doubtful: int) -> None:
+    assert len(list(doubts(metrics, classes))) == doubtful
 
 
 def test_checkpoint_describes_the_run(run: TrainResult, tiny_recipe: Recipe) -> None:

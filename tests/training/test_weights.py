@@ -105,6 +105,12 @@ def test_a_run_may_start_from_the_checkpoint_of_another(tmp_path: Path, norm: st
     for ours, theirs in zip(target.features(FRAMES), source.features(FRAMES), strict=True):
         torch.testing.assert_close(ours, theirs)
 
+    plain = ModelConfig(width=0.125, num_classes=7, input_size=64, atrous=False)
+    with pytest.raises(InputError, match="trained with atrous = True, this model has False"):
+        load_pretrained(build_model(plain), path)
+    save_file({f"model.{k}": v for k, v in source.state_dict().items()}, path, metadata)
+    with pytest.raises(InputError, match="the state of an unfinished run"):
+        load_pretrained(target, path)
     state = source.state_dict()
     del state["trunk.stem.conv.weight"]
     save_file(state, path, metadata)

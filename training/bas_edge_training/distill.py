@@ -1,6 +1,6 @@
 """Where every class is averaged, the runtime needs one map: distil it into a small generator.
 
-The mean over classes of sigmoid(conv_c(F)) is no single sigmoid, but generators of one data set
+The mean over classes of sigmoid(conv_c(G)) is no single sigmoid, but generators of one data set
 agree so much that a weighted mean of J << C sigmoids reproduces it. Classes are clustered by
 what their maps look like on real images; each cluster starts as one filter, the mean of its
 members', with a share of its size; a short fit on cached features does the rest. J doubles until

@@ -77,8 +77,9 @@ def export(
             else "all".
         k: Class maps that the graph computes. Default: `top_k`.
         top_k: Class maps that the runtime averages by default. Default: 80, or all of fewer.
-        images: Real images to check (and distil) on: folder, glob, labels CSV or list of files.
-            Default: those of the checkpoint's own data, where they still exist.
+        images: Real images to check, distil and choose the threshold on: folder, glob,
+            labels CSV or list of files. Default: those of the checkpoint's own data, where they
+            still exist.
         simplify: Run onnxsim, in a child process.
         reporter: Called with one line per step.
 
@@ -188,7 +189,7 @@ def _threshold(
     classes, own = len(checkpoint.info.classes), checkpoint.info.threshold
     averaged = classes if choice.form == "mean" else choice.top_k
     if own and averaged == min(classes, DEFAULT_TOP_K) and not images_given:
-        return own  # training chose it on the same images for the same maps
+        return own  # training chose it for the same maps
     chosen = None
     if samples.real and len(samples.frames) >= _ENOUGH_IMAGES:
         chosen = label_free_threshold(checkpoint.model, samples.frames, top_k=averaged)

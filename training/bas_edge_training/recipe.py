@@ -87,8 +87,8 @@ class LossSection(Section, frozen=True, kw_only=True):
     """L = CE + alpha·CE(foreground) + background suppression + beta·area.
 
     Over `warmup_steps` the suppression, `beta` and the background images' weight rise from 0.
-    From scratch the scores have to come first: L_bas divides by a score that is still about 0,
-    and the area empties maps that nothing holds open yet.
+    From scratch, or under new layers, the scores have to come first: L_bas divides by a score
+    that is still about 0, and the area empties maps that nothing holds open yet.
     """
 
     alpha: NotNegative = 0.5

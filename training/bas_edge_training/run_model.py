@@ -39,11 +39,11 @@ def doubts(metrics: Mapping[str, float], classes: int) -> Iterator[str]:
     """Sentences on what is probably wrong with a finished model.
 
     Args:
-        metrics: Means over the last epoch.
-        classes: How many there are; with two, chance and a poor model are not told apart.
+        metrics: Means over the last complete epoch; empty where there was none.
+        classes: How many there are.
     """
-    chance, reached = 1 / classes, metrics["top1"]
-    if classes > 2 and reached < 2 * chance:
+    chance, reached = 1 / classes, metrics.get("top1")
+    if reached is not None and classes > 1 and reached < min(2 * chance, chance + 0.1):
         yield (
             f"The class scores stayed near chance: top-1 {reached:.1%} in training, "
             f"{chance:.1%} by guessing. Raise schedule.warmup_steps, or lower optimizer.lr."

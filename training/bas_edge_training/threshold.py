@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import ThresholdPolicy
-from bas_edge.metrics.label_free import NETWORK_FACTOR, network_cut
+from bas_edge.metrics.label_free import NETWORK_CAP, NETWORK_FACTOR, network_cut
 from bas_edge.ops import aggregate_maps
 from bas_edge_training.models import BasModel
 from bas_edge_training.trainer import to_network
@@ -23,7 +23,7 @@ _BATCH = 16
 def label_free_threshold(
     model: BasModel, frames: NDArray[np.uint8], *, top_k: int | None = None
 ) -> ThresholdPolicy | None:
-    """One fixed cut for a network: 1.9 times the mean of many of its normalised maps together.
+    """One fixed cut for a network: 1.9 times the mean of many of its normalised maps, at most 0.7.
 
     A cut per map would follow the object's size; this one follows only the network.
     docs/evaluation.md compares it with other rules and with the best cut in hindsight.
@@ -49,5 +49,6 @@ def label_free_threshold(
     return ThresholdPolicy(
         rule="fixed",
         value=round(network_cut(np.concatenate(maps)), 4),
-        chosen_by=f"label-free: {NETWORK_FACTOR} × the mean of {len(frames)} unboxed maps",
+        chosen_by=f"label-free: {NETWORK_FACTOR} × the mean of {len(frames)} unboxed maps, "
+        f"at most {NETWORK_CAP}",
     )

@@ -65,7 +65,7 @@ def bas_loss(model: BasModel, frames: Tensor, labels: Tensor, config: LossConfig
         model: In training mode.
         frames: RGB pixels 0 to 255, [N, 3, H, W], any dtype.
         labels: Class indices, int64 [N].
-        config: alpha and beta.
+        config: The weights.
     """
     features = model.features(frames)  # [N, channels, h, w]
     class_maps = model.head(model.tail(features.deep)).float()  # [N, C, h/2, w/2]

@@ -56,7 +56,14 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     tensors, metadata = _read(path)
     units = _backbone_units(model)
     if CHECKPOINT_KEY in metadata:
-        conventions = _own_conventions(metadata[CHECKPOINT_KEY], path)
+        described = _described(metadata[CHECKPOINT_KEY], path)
+        if described.atrous != model.config.atrous:
+            raise InputError(
+                f"{path} was trained with atrous = {described.atrous}, this model has "
+                f"{model.config.atrous}: its filters would read other cells.",
+                hint=f"--set model.atrous={str(described.atrous).lower()}",
+            )
+        conventions = described.conventions
         source, ignored = _by_module(tensors, model, units, path)
     elif "stem.weight" in tensors:
         source, ignored = _by_name(tensors, units, path)
@@ -75,6 +82,7 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
 
 class _Model(msgspec.Struct):
     conventions: Conventions
+    atrous: bool
 
 
 class _Description(msgspec.Struct):
@@ -127,9 +135,9 @@ def _conventions(metadata: Mapping[str, str], default: Conventions) -> Conventio
     )
 
 
-def _own_conventions(description: str, path: Path) -> Conventions:
+def _described(description: str, path: Path) -> _Model:
     try:
-        return msgspec.json.decode(description, type=_Description).model.conventions
+        return msgspec.json.decode(description, type=_Description).model
     except msgspec.DecodeError as error:
         raise InputError(
             f"{path} was written by a bas-edge whose description this version cannot read: {error}."
@@ -174,6 +182,11 @@ def _by_module(
     layers: list[_Layer] = []
     for unit in units.values():
         stem = places[id(unit)]
+        if f"model.{stem}.conv.weight" in tensors:
+            raise InputError(
+                f"{path} is the state of an unfinished run.",
+                hint="Give its checkpoint.safetensors, or go on with it: --resume.",
+            )
         if f"{stem}.conv.weight" not in tensors:
             raise InputError(f"{path} lacks {stem}.conv.weight, so it has another backbone.")
         bn = {key: tensors[f"{stem}.bn.{key}"] for key in _BN if f"{stem}.bn.{key}" in tensors}
