@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import platform
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -41,6 +42,15 @@ def test_device_that_is_not_there() -> None:
         resolve_device("cuda:63")
 
 
+@pytest.fixture
+def python_s_own_handler() -> Iterator[None]:
+    """Of SIGINT, which is ignored where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_s_own_handler")
 def test_first_interrupt_is_a_request_and_the_second_interrupts() -> None:
     with StopRequest() as stop:
         assert not stop.requested
