@@ -191,7 +191,7 @@ def _run_videos(
                 localizer, file, annotated=annotated.video(file), codec=codec, on_frame=on_frame
             )
         except InputError as error:
-            failures.append(str(error))
+            failures.append(f"{error} {error.hint or ''}".rstrip())
             results.add({"source": str(file), "error": str(error)})
             continue
         summaries.append(summary)

@@ -95,7 +95,8 @@ class VideoSource:
             reason = error.strerror or type(error).__name__
             raise InputError(
                 f"{self.path} cannot be opened as a video: {reason}.",
-                hint="A recording that was cut off before it was closed has lost its index.",
+                hint="It is no video, or a recording that was cut off before its index was written "
+                "(docs/troubleshooting.md).",
             ) from None
         if not container.streams.video:
             container.close()

@@ -118,6 +118,7 @@ def test_a_broken_video_does_not_stop_the_next(say: Say) -> None:
     code, _, err = say("run", "tiny.onnx", "broken.mp4", "clip.mp4")
     assert code == 7
     assert "broken.mp4 cannot be opened as a video" in err
+    assert "cut off before its index was written" in err
     assert len([line for line in results(Path("out")) if "frame" in line]) == 5
 
 

@@ -46,5 +46,6 @@ def doubts(metrics: Mapping[str, float], classes: int) -> Iterator[str]:
     if reached is not None and classes > 1 and reached < min(2 * chance, chance + 0.1):
         yield (
             f"The class scores stayed near chance: top-1 {reached:.1%} in training, "
-            f"{chance:.1%} by guessing. Raise schedule.warmup_steps, or lower optimizer.lr."
+            f"{chance:.1%} by guessing. Train for more epochs; if that does not help, raise "
+            "schedule.warmup_steps or lower optimizer.lr."
         )
