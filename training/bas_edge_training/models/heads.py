@@ -50,8 +50,8 @@ class Generator(nn.Module):
     """Features at stride 8 -> one foreground prediction map per class, before the sigmoid.
 
     "paper": one 3x3 convolution of F. "edge": depthwise 3x3 of F, beside it the trunk's finer
-    features, then 1x1. F has seen so far around each cell that its maps end in a halo; what
-    the finer features add is where the object stops (docs/training.md has the figures).
+    features, then 1x1: F sees far around each cell, the finer features little. What they bring
+    has not been measured alone (docs/training.md).
     """
 
     def __init__(self, channels: int, num_classes: int, *, kind: str) -> None:
