@@ -190,6 +190,9 @@ def _box_rows(report: LocalizationReport) -> list[_Row]:
         stored, chosen, oracle = ("–" if cut is None else format(value(cut), text) for cut in cuts)
         return (name, stored, chosen, oracle)
 
+    def at_level(level: str) -> _Row:
+        return across(f"box at IoU {level}", ".1f", lambda cut: cut.box.by_iou[level])
+
     def bound(name: str, value: float) -> _Row:
         return (name, "", "", f"{value:.1f}")
 
@@ -199,10 +202,7 @@ def _box_rows(report: LocalizationReport) -> list[_Row]:
         across("GT-known", ".1f", lambda cut: cut.localization.gt_known),
         across("Top-1 Loc", ".1f", lambda cut: cut.localization.top1_loc),
         across("Top-5 Loc", ".1f", lambda cut: cut.localization.top5_loc),
-        *(
-            across(f"box at IoU {level}", ".1f", lambda cut, at=level: cut.box.by_iou[at])  # type: ignore[misc]
-            for level in v2.by_iou
-        ),
+        *(at_level(level) for level in v2.by_iou),
         across("box, mean of the three", ".1f", lambda cut: cut.box.mean),
         across("oracle on the same images", ".1f", lambda cut: cut.oracle),
         across("gap to the oracle", "+.1f", lambda cut: cut.gap),

@@ -44,8 +44,9 @@ def test_iou_counts_pixels(
 
 
 def test_iou_is_half_open_unless_asked() -> None:
-    assert box_iou([[0, 0, 2, 2]], [[1, 0, 3, 2]])[0, 0] == 2 / 6  # type: ignore[arg-type]
-    inclusive = box_iou(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2]]), inclusive=True)
+    one, other = np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2]])
+    assert box_iou(one, other)[0, 0] == 2 / 6
+    inclusive = box_iou(one, other, inclusive=True)
     assert inclusive[0, 0] == 6 / 12
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,7 +33,9 @@ def bumps(count: int = 5, cells: int = 20) -> NDArray[np.float32]:
         (label_free.li, threshold_li),
     ],
 )
-def test_classical_rules_cut_as_scikit_image_does(ours, published) -> None:  # type: ignore[no-untyped-def]
+def test_classical_rules_cut_as_scikit_image_does(
+    ours: Callable[[np.ndarray], np.ndarray], published: Callable[[np.ndarray], float]
+) -> None:
     noise = np.random.default_rng(3).uniform(0, 0.1, size=(5, 20, 20))  # no two cells are equal
     cells = normalised_cells((bumps() + noise).astype(np.float32))
     for row, cut in zip(cells, ours(cells), strict=True):

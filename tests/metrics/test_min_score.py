@@ -67,7 +67,7 @@ def test_unusable_scores_are_refused(
     objects: list[float], background: list[float] | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        choose_min_score(objects, background)  # type: ignore[arg-type]
+        choose_min_score(np.array(objects), None if background is None else np.array(background))
 
 
 def test_keep_must_be_a_share() -> None:

@@ -118,7 +118,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
             seconds=9.0,
             finished=True,
             metrics={},
-            **info,  # type: ignore[arg-type]
+            **info,  # type: ignore[arg-type]  # any field of CheckpointInfo
         )
         save_checkpoint(folder / "checkpoint.safetensors", model.state_dict(), described)
         return folder

@@ -16,6 +16,7 @@ from bas_edge_training.models import (
     TENSORFLOW,
     TORCHVISION,
     BasModel,
+    Conventions,
     Features,
     ModelConfig,
     build_model,
@@ -41,14 +42,14 @@ class Blobs(nn.Module):
 class OneLayer(nn.Conv2d):
     """A generator that reads brightness."""
 
-    def forward(self, features: Features) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Features) -> Tensor:  # type: ignore[override]  # stands in for a Generator
         return super().forward(features.deep)
 
 
 def displaced_model(displaced: int) -> BasModel:
     model = build_model(ModelConfig(width=0.125, num_classes=2, input_size=SIDE))
-    model.trunk = Blobs(displaced)  # type: ignore[assignment]
-    model.generator = OneLayer(1, 2, 1)  # type: ignore[assignment]
+    model.trunk = Blobs(displaced)  # type: ignore[assignment]  # a stand-in
+    model.generator = OneLayer(1, 2, 1)  # type: ignore[assignment]  # a stand-in
     nn.init.ones_(model.generator.weight)
     return model.eval()
 
@@ -77,10 +78,10 @@ def test_no_frames_leave_the_model_as_it_is() -> None:
 @pytest.mark.parametrize("conventions", [TENSORFLOW, TORCHVISION])
 @pytest.mark.parametrize("shift", [-5, 5])
 def test_shift_is_part_of_the_exported_graph(
-    shift: int, conventions: object, make_model: Callable[..., BasModel]
+    shift: int, conventions: Conventions, make_model: Callable[..., BasModel]
 ) -> None:
     model = make_model("edge")
-    model.set_conventions(conventions)  # type: ignore[arg-type]
+    model.set_conventions(conventions)
     model.set_shift(shift)
     graph = contract_graph(model)
     onnx.checker.check_model(graph, full_check=True)

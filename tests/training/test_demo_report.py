@@ -61,8 +61,7 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
         size=(64, 64),
     )
     shutil.rmtree(drawn.train / "background")
-    options = {"overrides": TINY, "reporter": SilentReporter()}
-    return run_demo(root / "out", data=drawn.train, **options)  # type: ignore[arg-type]
+    return run_demo(root / "out", data=drawn.train, overrides=TINY, reporter=SilentReporter())
 
 
 def page_of(result: DemoResult) -> str:

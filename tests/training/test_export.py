@@ -67,6 +67,12 @@ def test_training_s_threshold_is_kept_unless_images_or_other_maps_are_asked_for(
     Image.new("RGB", (64, 64)).save(textures / "background" / "nothing.png")
     again = exported(folder, tmp_path, maps="all", images=textures).manifest.threshold
     assert again == other_images
+    only = tmp_path / "only"
+    (textures / "background").rename(only.with_name("background"))
+    only.mkdir()
+    only.with_name("background").rename(only / "background")
+    with pytest.raises(InputError, match="holds no image outside its folder background/"):
+        exported(folder, tmp_path, maps="all", images=only)
 
 
 def test_file_carries_its_manifest(

@@ -75,5 +75,11 @@ def _listed(source: str | Path | Sequence[str | Path]) -> tuple[list[Path], str]
         return [item.path for item in read_annotations(path).items], str(path)
     files = image_files(source)
     if path.is_dir():  # images without any object are no sample of what the maps look like
-        files = [f for f in files if f.relative_to(path).parts[0] != BACKGROUND_FOLDER] or files
+        files = [f for f in files if f.relative_to(path).parts[0] != BACKGROUND_FOLDER]
+        if not files:
+            raise InputError(
+                f"{path} holds no image outside its folder {BACKGROUND_FOLDER}/, where images "
+                "without an object lie.",
+                hint="Add images with objects, or name another folder.",
+            )
     return files, str(source)

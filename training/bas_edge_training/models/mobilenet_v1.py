@@ -117,7 +117,7 @@ class Features(NamedTuple):
     Attributes:
         deep: F of the paper, after block 10: knows classes, sees far. Tail and erase branch
             read it.
-        fine: After block 5, the first at this stride: sees 59 pixels, so it knows borders.
+        fine: After block 5, the first at this stride: sees 59 pixels.
     """
 
     deep: Tensor
