@@ -13,6 +13,7 @@ from torch import nn
 from bas_edge_training.models import (
     TENSORFLOW,
     TORCHVISION,
+    Conventions,
     Features,
     ModelConfig,
     bas,
@@ -100,6 +101,29 @@ def test_tf_same_pads_an_even_side_at_its_end_only(side: int) -> None:
     assert (outputs["tf_same"].abs().sum() > 0) == (side % 2 == 0)
 
 
+@pytest.mark.parametrize("conventions", [TENSORFLOW, TORCHVISION])
+@pytest.mark.parametrize(("centred", "distance"), [(True, 0.5), (False, 3.5)])
+def test_centred_cells_see_their_own_place(
+    conventions: Conventions, centred: bool, distance: float
+) -> None:
+    """Symmetric filters: where a cell's gradient has its centre is where the cell looks."""
+    config = ModelConfig(
+        width=0.125, num_classes=2, input_size=224, conventions=conventions, centred=centred
+    )
+    trunk = build_model(config).trunk
+    for name, weight in trunk.named_parameters():
+        nn.init.ones_(weight) if name.endswith("weight") else nn.init.zeros_(weight)
+        weight.data /= max(1, weight[0].numel())
+    x = torch.full((1, 3, 224, 224), 0.1, requires_grad=True)
+    cell = 14
+    (seen,) = torch.autograd.grad(trunk(x).fine[:, :, cell, cell].sum(), x)
+    pixels = torch.arange(224.0) + 0.5
+    for axis in (2, 3):
+        weight = seen.sum([a for a in range(4) if a != axis])
+        looks_at = float((weight * pixels).sum() / weight.sum())
+        assert abs(looks_at - 8 * (cell + 0.5)) == pytest.approx(distance, abs=0.01)
+
+
 def test_parameter_groups_cover_every_parameter_once_with_the_published_rates() -> None:
     for norm in ("none", "batch"):
         model = build_model(ModelConfig(norm=norm, **SMALL))  # type: ignore[arg-type]
@@ -163,7 +187,7 @@ def test_a_new_trunk_keeps_things_where_they_are() -> None:
         model = build_model(config).eval()
         dark = torch.zeros(1, 3, 96, 96)
         lit = dark.clone()
-        lit[:, :, 44:52, 44:52] = 255  # its centre is that of cell 5: tf_same shifts half a cell
+        lit[:, :, 40:48, 40:48] = 255  # cell 5
         with torch.no_grad():
             change = model.features(lit).deep - model.features(dark).deep
         change = change.abs().sum(1)[0]  # [12, 12]

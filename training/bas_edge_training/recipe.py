@@ -64,6 +64,7 @@ class ModelSection(Section, frozen=True, kw_only=True):
     width: Annotated[float, msgspec.Meta(gt=0, le=2)] = 1.0
     head: Literal["edge", "paper"] = "edge"
     atrous: bool = True
+    centred: bool = True
     norm: Literal["auto", "none", "batch"] = "auto"
 
 

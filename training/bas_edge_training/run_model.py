@@ -24,6 +24,7 @@ def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter)
             width=options.width,
             head=options.head,
             atrous=options.atrous,
+            centred=options.centred,
             num_classes=classes,
             norm=norm,
             input_size=recipe.data.crop,

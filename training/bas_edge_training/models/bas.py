@@ -28,7 +28,13 @@ class BasModel(nn.Module):
         super().__init__()
         self.config = config
         norm, conventions, width = config.norm, config.conventions, config.width
-        self.trunk = Trunk(width=width, atrous=config.atrous, norm=norm, conventions=conventions)
+        self.trunk = Trunk(
+            width=width,
+            atrous=config.atrous,
+            centred=config.centred,
+            norm=norm,
+            conventions=conventions,
+        )
         self.tail = Tail(
             self.trunk.channels,
             width=width,

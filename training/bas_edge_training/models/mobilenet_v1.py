@@ -28,6 +28,7 @@ _TRUNK = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 1), *[(512, 1)]
 _TAIL = ((1024, 2), (1024, 1))
 _ATROUS_TAIL = ((1024, 1), (1024, 1))  # behind a 2x2 mean: every cell counts, none is skipped
 _KEPT = 5  # the block whose stride was removed; dilation starts after it
+_LAST_HALVING = 3  # the trunk's last block of stride 2
 
 
 def scaled(channels: int, width: float) -> int:
@@ -62,6 +63,7 @@ class ConvUnit(nn.Module):
         )
         self.bn = nn.BatchNorm2d(outputs) if norm == "batch" else None
         self.conventions = conventions
+        self.turned = False  # True: an even side is padded at the other end than `conventions` say
 
     def forward(self, x: Tensor, *, in_phases: bool = False) -> Tensor:
         """[N, inputs, h, w] -> [N, outputs, h', w']; `in_phases` if `x` is `to_phases` of it."""
@@ -71,7 +73,7 @@ class ConvUnit(nn.Module):
         if pad and stride == 2:
             height, width = x.shape[-2:]
             # TensorFlow's SAME: an even side has one padding less, at its start.
-            short = 1 if self.conventions.padding == "tf_same" else 0
+            short = int((self.conventions.padding == "tf_same") != self.turned)
             top, left = pad - short * (1 - height % 2), pad - short * (1 - width % 2)
             if (top, left) != (pad, pad):
                 x, pad = F.pad(x, (left, pad, top, pad)), 0
@@ -125,9 +127,18 @@ class Features(NamedTuple):
 
 
 class Trunk(nn.Module):
-    """Stem and blocks 0 to 10: [N, 3, H, W] -> Features."""
+    """Stem and blocks 0 to 10: [N, 3, H, W] -> Features.
 
-    def __init__(self, *, width: float, atrous: bool, norm: str, conventions: Conventions) -> None:
+    Three layers halve the map, and each sees half a pixel of its input beside the middle of its
+    cell: to the lower right where the padding is TensorFlow's, to the upper left where it is
+    symmetric. In input pixels that is 0.5 + 1 + 2 = 3.5, by which every map would lie on the
+    other side of its object. `centred` turns the last one around: 0.5 + 1 - 2 = -0.5. Its
+    filters see the same neighbourhoods, of cells half a cell away.
+    """
+
+    def __init__(
+        self, *, width: float, atrous: bool, centred: bool, norm: str, conventions: Conventions
+    ) -> None:
         super().__init__()
         channels = scaled(32, width)
         self.stem = ConvUnit(3, channels, kernel=3, stride=2, norm=norm, conventions=conventions)
@@ -135,6 +146,7 @@ class Trunk(nn.Module):
         self.blocks, self.channels = _blocks(
             channels, _TRUNK, dilations, width=width, norm=norm, conventions=conventions
         )
+        self.blocks[_LAST_HALVING].dw.turned = centred
 
     def forward(self, x: Tensor) -> Features:
         fine = _run(self.blocks[: _KEPT + 1], self.stem(x))
