@@ -150,7 +150,9 @@ def _read_csv(path: Path, classes: Sequence[str] | None) -> Annotations:
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     if not images:
-        raise InputError(f"{path} has a header but no rows.")
+        raise InputError(
+            f"{path} has a header but no rows.", hint="Add one row for each image (or box)."
+        )
 
     names = _class_names(path, images.values(), classes)
     boxed = _all_or_no_boxes(path, images)
@@ -180,7 +182,7 @@ def _check_columns(path: Path, columns: Sequence[str] | None) -> None:
             )
     duplicates = [column for column, count in Counter(columns).items() if count > 1]
     if duplicates:
-        raise InputError(f"{path} has the column '{duplicates[0]}' twice.")
+        raise InputError(f"{path} has the column '{duplicates[0]}' twice.", hint="Remove one.")
     for group, optional in ((_REQUIRED, False), (_BOX, True), (_SIZE, True)):
         missing = [column for column in group if column not in columns]
         if missing and not (optional and len(missing) == len(group)):
@@ -194,7 +196,10 @@ def _add_row(
     images: dict[str, _Image], row: Mapping[str | None, str | None], where: str, line: int
 ) -> None:
     if None in row or None in row.values():
-        raise InputError(f"{where}: the row does not have as many cells as the header.")
+        raise InputError(
+            f"{where}: the row does not have as many cells as the header.",
+            hint='Put a path or name with a comma in it between quotes: "a, b.jpg"',
+        )
     cells = {str(column): str(value).strip() for column, value in row.items()}
     if not cells["path"] or not cells["class_name"]:
         raise InputError(f"{where}: 'path' and 'class_name' must not be empty.")
@@ -205,7 +210,8 @@ def _add_row(
         raise InputError(
             f"{where}: {cells['path']} has label {label} ({cells['class_name']}) and size {size} "
             f"here, but label {image.label} ({image.class_name}) and size {image.size} "
-            f"in line {image.line}."
+            f"in line {image.line}.",
+            hint="Rows of one image differ only in their box: an image has one label.",
         )
     if (box := _box(cells, size, where)) is not None:
         image.boxes.append(box)
@@ -247,7 +253,10 @@ def _box(
     height, width = size if size is not None else (math.inf, math.inf)
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         shown = f"the {width} × {height} image" if size is not None else "the image"
-        raise InputError(f"{where}: the box {box} reaches outside {shown}.")
+        raise InputError(
+            f"{where}: the box {box} reaches outside {shown}.",
+            hint="Boxes are in pixels of the upright image, corner to corner (x0, y0, x1, y1).",
+        )
     return box
 
 
@@ -277,12 +286,14 @@ def _class_names(
         if name != image.class_name:
             raise InputError(
                 f"{path}, line {image.line}: label {image.label} is named "
-                f"'{image.class_name}' here, but '{name}' before."
+                f"'{image.class_name}' here, but '{name}' before.",
+                hint="Give every label one class name.",
             )
         if label != image.label:
             raise InputError(
                 f"{path}, line {image.line}: class '{image.class_name}' has label {image.label} "
-                f"here, but {label} before."
+                f"here, but {label} before.",
+                hint="Give every class name one label.",
             )
     highest = max(names)
     if highest + 1 != len(names):

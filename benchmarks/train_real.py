@@ -39,7 +39,13 @@ def main() -> int:
     )
     name = options.name or Path(options.recipe).stem
     onnx = options.output / f"{name}.onnx"
-    export(result.checkpoint, onnx, maps=options.maps, images=options.data / "train.csv")
+    export(
+        result.checkpoint,
+        onnx,
+        maps=options.maps,
+        images=options.data / "train.csv",
+        overwrite=True,
+    )
     engine = options.output / f"{name}.engine"
     build_engine(onnx, engine, overwrite=True)
     command = shlex.join(["python", "-m", "benchmarks.train_real", *sys.argv[1:]])

@@ -54,6 +54,9 @@ def command(
     simplify: Annotated[
         bool, typer.Option("--simplify/--no-simplify", help="Run onnxsim on the graph.")
     ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file of the same name.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Write a checkpoint as an ONNX graph and check it against PyTorch on real images."""
@@ -70,6 +73,7 @@ def command(
         top_k=top_k,
         images=images,
         simplify=simplify,
+        overwrite=overwrite,
         reporter=lambda line: print(line, file=sys.stderr),
     )
     if json_output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -80,7 +81,7 @@ def command(
                 max_boxes=max_boxes,
             )
         )
-        folder = _output_folder(output, overwrite, json_output)
+        folder = stack.enter_context(_output_folder(output, overwrite, json_output))
         results = _Results(stack, folder, json_output)
         annotated = _AnnotatedNames(folder if annotate else None, [*found.images, *found.videos])
         bar = stack.enter_context(progress_bar())
@@ -88,7 +89,8 @@ def command(
         summaries: list[VideoSummary] = []
         failures += _run_videos(localizer, found.videos, annotated, results, bar, codec, summaries)
     total = len(found.images) + len(found.videos)
-    _print_summary(total, results, summaries, failures, folder, json_output)
+    written = folder if results.lines else None
+    _print_summary(total, results, summaries, failures, written, json_output)
     _raise_failures(failures, total, results.lines)
 
 
@@ -96,22 +98,31 @@ class _Results:
     """The JSON lines, to the file and to stdout as asked."""
 
     def __init__(self, stack: ExitStack, folder: Path | None, to_stdout: bool) -> None:
+        self._stack = stack
+        self._path = None if folder is None else folder / RESULTS
         self._file: TextIO | None = None
-        if folder is not None:
-            path = folder / RESULTS
-            self._file = stack.enter_context(path.open("w", encoding="utf-8"))
+        self._waiting: list[dict[str, Any]] = []
         self._to_stdout = to_stdout
         self.lines = 0
         self.found = 0
 
     def add(self, line: dict[str, Any]) -> None:
-        if self._file is not None:
-            self._file.write(json_line(line) + "\n")
+        if self._path is not None:
+            self._waiting.append(line)
+            if "error" not in line or self._file is not None:
+                self._write(self._path)
         if self._to_stdout:
             print_json(line)
         if "error" not in line:
             self.lines += 1
             self.found += bool(line["found"])
+
+    def _write(self, path: Path) -> None:
+        """Opens the file late: a run without any result neither makes nor replaces one."""
+        if self._file is None:
+            self._file = self._stack.enter_context(path.open("w", encoding="utf-8"))
+        self._file.writelines(json_line(line) + "\n" for line in self._waiting)
+        self._waiting.clear()
 
 
 class _AnnotatedNames:
@@ -200,9 +211,12 @@ def _run_videos(
     return failures
 
 
-def _output_folder(output: Path | None, overwrite: bool, as_json: bool) -> Path | None:
+@contextlib.contextmanager
+def _output_folder(output: Path | None, overwrite: bool, as_json: bool) -> Iterator[Path | None]:
+    """The folder for everything that is written; one made here is gone if it stays empty."""
     if output is None and as_json:
-        return None
+        yield None
+        return
     if output is None:
         output = next(path for name in _numbered("out") if not (path := Path(name)).exists())
     elif (output / RESULTS).exists() and not overwrite:
@@ -210,11 +224,17 @@ def _output_folder(output: Path | None, overwrite: bool, as_json: bool) -> Path 
             f"{output} already holds the results of another run.",
             hint="Give another --output, or --overwrite.",
         )
+    made = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise InputError(f"{output} is a file, so no results can be put in it.") from None
-    return output
+    try:
+        yield output
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # it holds something
+                output.rmdir()
 
 
 def _print_summary(

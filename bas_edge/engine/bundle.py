@@ -164,7 +164,10 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> Engine:
         temporary.replace(engine.path / MANIFEST_NAME)
         _sync_folder(engine.path)
     except OSError as error:
-        raise EngineError(f"Could not write {engine.path}: {error.strerror}.") from error
+        raise EngineError(
+            f"Could not write {engine.path}: {error.strerror}.",
+            hint="Free some space, or make the folder writable. The engine is as it was.",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return Engine(engine.path, manifest, engine.model_path)

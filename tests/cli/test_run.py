@@ -79,6 +79,17 @@ def test_nothing_is_overwritten_unasked(say: Say) -> None:
 
 
 @pytest.mark.usefixtures("workplace")
+def test_a_run_without_any_result_leaves_and_replaces_nothing(say: Say) -> None:
+    Path("bad.jpg").write_bytes(b"not an image")
+    code, out, _ = say("run", "tiny.onnx", "bad.jpg")
+    assert (code, out) == (2, "0 frames localized, an object found in 0\n")
+    assert not Path("out").exists()
+    assert say("run", "tiny.onnx", "photos", "-o", "out")[0] == 0
+    assert say("run", "tiny.onnx", "bad.jpg", "-o", "out", "--overwrite")[0] == 2
+    assert len(results(Path("out"))) == 2
+
+
+@pytest.mark.usefixtures("workplace")
 def test_inputs_with_one_name_keep_their_copies(say: Say) -> None:
     Path("more").mkdir()
     Path("photos/a.jpg").rename("more/b.jpg")

@@ -131,13 +131,20 @@ def test_export_passes_its_options(
 
     monkeypatch.setattr("bas_edge_training.export", export)
     options = ("--maps", "selected", "--k", 8, "--top-k", 4, "--images", "photos", "--no-simplify")
-    code, out, err = say("export", tmp_path, *options)
+    code, out, err = say("export", tmp_path, *options, "--overwrite")
     assert (code, err) == (0, "writing the graph\n")
     assert out == "  maps  all\n\nNext:\n  bas-edge build-engine model.onnx\n"
     assert calls == [
         (
             (tmp_path, tmp_path / "model.onnx"),
-            {"maps": "selected", "k": 8, "top_k": 4, "images": Path("photos"), "simplify": False},
+            {
+                "maps": "selected",
+                "k": 8,
+                "top_k": 4,
+                "images": Path("photos"),
+                "simplify": False,
+                "overwrite": True,
+            },
         )
     ]
     assert invoke("export", tmp_path / "x.safetensors", "-o", "y.onnx")[1] == [{"maps": "all"}]

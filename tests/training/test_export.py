@@ -48,7 +48,7 @@ def agreeing(model: BasModel) -> BasModel:
 
 
 def exported(folder: Path, tmp_path: Path, **options: object) -> ExportReport:
-    options.setdefault("simplify", False)
+    options = {"simplify": False, "overwrite": True, **options}
     return export(folder, tmp_path / "model.onnx", **options)  # type: ignore[arg-type]
 
 
@@ -171,6 +171,19 @@ def test_refused_options_leave_nothing(
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_file_is_replaced_only_when_asked(
+    make_model: Make, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    folder, output = make_checkpoint(make_model("edge")), tmp_path / "model.onnx"
+    output.write_bytes(b"somebody's")
+    with pytest.raises(InputError, match=r"model\.onnx already exists") as caught:
+        export(folder, output, simplify=False)
+    assert "--overwrite" in str(caught.value.hint)
+    assert output.read_bytes() == b"somebody's"
+    report = export(folder, output, simplify=False, overwrite=True)
+    assert output.stat().st_size == report.size_bytes
+
+
 def test_output_must_be_an_onnx_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"does not end in \.onnx"):
         export(tmp_path, tmp_path / "birds.engine")
@@ -238,7 +251,7 @@ def test_a_failed_export_keeps_the_old_file(
     output.write_bytes(b"the old one")
     monkeypatch.setattr(export_module, "check_parity", fail)
     with pytest.raises(type(failure)):
-        export(folder, output, simplify=False)
+        export(folder, output, simplify=False, overwrite=True)
     assert output.read_bytes() == b"the old one"
     assert [p.name for p in output.parent.iterdir()] == ["model.onnx"]
 

@@ -188,7 +188,9 @@ def _load(path: Path, kind: type[_Described], what: str) -> tuple[dict[str, Tens
             description = msgspec.json.decode(text, type=kind)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
+        raise InputError(
+            f"{path} is damaged: {error}.", hint="Copy it again, or train again."
+        ) from error
     except (msgspec.DecodeError, ValueError) as error:
         raise InputError(
             f"{path} is not {what} that this version can read: {error}.",

@@ -62,6 +62,7 @@ def export(
     top_k: int | None = None,
     images: Images | None = None,
     simplify: bool = True,
+    overwrite: bool = False,
     reporter: Callable[[str], None] | None = None,
 ) -> ExportReport:
     """Write a trained model as an ONNX file of the graph contract (docs/graph.md).
@@ -70,7 +71,7 @@ def export(
 
     Args:
         checkpoint: The run folder, or its checkpoint.safetensors.
-        output: The ONNX file to write; replaced atomically where it exists.
+        output: The ONNX file to write.
         maps: "all" class maps; the "selected" k best, chosen in the graph; or their "mean" from
             one distilled generator, where all are averaged. "auto": "selected" where fewer than
             all classes are averaged, else "mean" where real images show that its boxes agree,
@@ -81,15 +82,16 @@ def export(
             labels CSV or list of files. Default: those of the checkpoint's own data, where they
             still exist.
         simplify: Run onnxsim, in a child process.
+        overwrite: Replace a file that is there; it stays until the new one is complete.
         reporter: Called with one line per step.
 
     Raises:
-        InputError: An option or file cannot be used, or maps="mean" was asked and its boxes
-            disagree.
+        InputError: `output` exists and `overwrite` is False, an option or file cannot be used, or
+            maps="mean" was asked and its boxes disagree.
         EngineError: The graph and PyTorch disagree.
     """
     output = Path(output)
-    _check_output(output)
+    _check_output(output, overwrite=overwrite)
     say = reporter or (lambda _line: None)
     loaded = load_checkpoint(checkpoint)
     model, info = loaded.model, loaded.info
@@ -261,7 +263,7 @@ def _manifest(
     )
 
 
-def _check_output(output: Path) -> None:
+def _check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse what would only fail after the work is done."""
     if output.suffix.lower() != ".onnx":
         raise InputError(
@@ -270,4 +272,9 @@ def _check_output(output: Path) -> None:
         )
     if output.is_dir():
         raise InputError(f"{output} is a folder.", hint="Give the name of a file.")
+    if output.exists() and not overwrite:
+        raise InputError(
+            f"{output} already exists.",
+            hint="Add --overwrite to replace it, or choose another output.",
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
