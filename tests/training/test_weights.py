@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bas_edge.errors import InputError
 from bas_edge_training.models import (
     TENSORFLOW,
+    TIMM,
     TORCHVISION,
     BasModel,
     ModelConfig,
@@ -54,6 +55,20 @@ def torchvision_state(source: BasModel) -> dict[str, Tensor]:
     return state | {"fc.weight": torch.zeros(7, 128)}
 
 
+def timm_state(source: BasModel) -> dict[str, Tensor]:
+    """timm's names for a MobileNetV1, whose blocks stand in stages of 1, 2, 2, 6 and 2."""
+    stages = [f"blocks.{s}.{i}" for s, count in enumerate((1, 2, 2, 6, 2)) for i in range(count)]
+    parts = [("conv_stem", "bn1", source.trunk.stem)]
+    for name, block in zip(stages, [*source.trunk.blocks, *source.tail.blocks], strict=True):
+        parts.append((f"{name}.conv_dw", f"{name}.bn1", block.dw))
+        parts.append((f"{name}.conv_pw", f"{name}.bn2", block.pw))
+    state = {"classifier.weight": torch.zeros(7, 128)}
+    for conv, norm, unit in parts:
+        state[f"{conv}.weight"] = unit.conv.weight.detach()
+        state |= {f"{norm}.{k}": v for k, v in unit.bn.state_dict().items()}
+    return state
+
+
 def test_folded_file_restores_the_backbone_and_its_conventions(tmp_path: Path) -> None:
     source, target = model(), model()
     target.set_conventions(TORCHVISION)
@@ -69,15 +84,37 @@ def test_folded_file_passes_unchanged_through_a_model_with_batch_norm(tmp_path: 
     torch.testing.assert_close(target.features(FRAMES), source.features(FRAMES))
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
-def test_torchvision_style_checkpoint_keeps_its_function(tmp_path: Path, norm: str) -> None:
+def with_statistics() -> BasModel:
+    """A model whose BatchNorms have seen something."""
     torch.manual_seed(1)
-    source, target = model("batch"), model(norm)
+    source = model("batch")
     for bn in (m for m in source.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.uniform_(bn.running_mean, -0.2, 0.2)
         nn.init.uniform_(bn.running_var, 0.5, 2.0)
         nn.init.uniform_(bn.weight, 0.5, 1.5)
         nn.init.uniform_(bn.bias, -0.2, 0.2)
+    return source
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_timm_names_are_read_in_any_order(tmp_path: Path, norm: str) -> None:
+    source, target = with_statistics(), model(norm)
+    source.set_conventions(TIMM)
+    state = timm_state(source)
+    save_file(dict(sorted(state.items())), tmp_path / "model.safetensors")
+    report = load_pretrained(target, tmp_path / "model.safetensors")
+    assert report.ignored == ("classifier.weight",)
+    assert target.config.conventions == TIMM
+    torch.testing.assert_close(target.features(FRAMES), source.features(FRAMES))
+    del state["blocks.3.4.conv_pw.weight"]
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"lacks blocks\.3\.4\.conv_pw\.weight, so it is no Mob"):
+        load_pretrained(target, tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_torchvision_style_checkpoint_keeps_its_function(tmp_path: Path, norm: str) -> None:
+    source, target = with_statistics(), model(norm)
     source.set_conventions(TORCHVISION)
     torch.save({"state_dict": torchvision_state(source)}, tmp_path / "w.pth")
     report = load_pretrained(target, tmp_path / "w.pth")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .bas import BasModel, build_model
-from .config import TENSORFLOW, TORCHVISION, Conventions, ModelConfig
+from .config import TENSORFLOW, TIMM, TORCHVISION, Conventions, ModelConfig
 from .losses import BasLosses, LossConfig, bas_loss, erased_logits
 from .mobilenet_v1 import Features
 from .parameters import parameter_groups
@@ -11,6 +11,7 @@ from .weights import PretrainedReport, load_pretrained
 
 __all__ = [
     "TENSORFLOW",
+    "TIMM",
     "TORCHVISION",
     "BasLosses",
     "BasModel",

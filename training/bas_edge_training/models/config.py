@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["CHECKPOINT_KEY", "TENSORFLOW", "TORCHVISION", "Conventions", "ModelConfig"]
+__all__ = ["CHECKPOINT_KEY", "TENSORFLOW", "TIMM", "TORCHVISION", "Conventions", "ModelConfig"]
 
 CHECKPOINT_KEY = "bas_edge"  # metadata of our safetensors: JSON that describes the weights
 
@@ -35,6 +35,9 @@ TORCHVISION = Conventions(
     std=(58.395, 57.12, 57.375),
     activation="relu",
     padding="symmetric",
+)
+TIMM = Conventions(  # of its MobileNetV1s; the files themselves do not say
+    mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5), activation="relu6", padding="symmetric"
 )
 
 

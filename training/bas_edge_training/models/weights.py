@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from bas_edge.errors import InputError
 
 from .bas import BasModel
-from .config import CHECKPOINT_KEY, TENSORFLOW, TORCHVISION, Conventions
+from .config import CHECKPOINT_KEY, TENSORFLOW, TIMM, TORCHVISION, Conventions
 from .mobilenet_v1 import ConvUnit
 
 __all__ = ["PretrainedReport", "load_pretrained"]
 
 _BN = ("weight", "bias", "running_mean", "running_var")
+_TIMM_STAGES = (1, 2, 2, 6, 2)  # blocks of each; a new stage begins where the stride is 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     """Fill the backbone (trunk and tail) from a file; heads keep their initialisation.
 
     Reads safetensors, or a `.pth`/`.pt` state dict with `weights_only=True`. Layers are matched
-    by name where names follow `stem`, `blocks.I.dw|pw` or are those of a `checkpoint.safetensors`
-    that `bas-edge train` wrote; otherwise by order, as torchvision-style MobileNetV1 checkpoints
-    number their layers. BatchNorm is folded into the convolutions of a
-    model with norm "none", and kept in one with norm "batch".
+    by name where names follow `stem`, `blocks.I.dw|pw`, are those of timm's MobileNetV1, or those
+    of a `checkpoint.safetensors` that `bas-edge train` wrote; otherwise by order, as
+    torchvision-style MobileNetV1 checkpoints number their layers. BatchNorm is folded into the
+    convolutions of a model with norm "none", and kept in one with norm "batch".
 
     Raises:
         InputError: The file is missing or unreadable, or its shapes belong to another width.
@@ -68,6 +69,9 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     elif "stem.weight" in tensors:
         source, ignored = _by_name(tensors, units, path)
         conventions = _conventions(metadata, TENSORFLOW)
+    elif "conv_stem.weight" in tensors:
+        source, ignored = _by_timm_name(tensors, units, path)
+        conventions = _conventions(metadata, TIMM)
     else:
         source, ignored = _by_order(tensors, units, path)
         conventions = _conventions(metadata, TORCHVISION)
@@ -171,6 +175,30 @@ def _by_name(
         )
     layers = [_Layer(tensors[f"{name}.weight"], tensors.get(f"{name}.bias")) for name in units]
     used = {f"{name}.{kind}" for name in units for kind in ("weight", "bias")}
+    return layers, sorted(set(tensors) - used)
+
+
+def _by_timm_name(
+    tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], path: Path
+) -> tuple[list[_Layer], list[str]]:
+    """The names of timm: `conv_stem`, `bn1`, `blocks.STAGE.I.conv_dw`, `.bn1`, `.conv_pw`, `.bn2`."""
+    places = [("conv_stem", "bn1")]
+    for stage, count in enumerate(_TIMM_STAGES):
+        for index in range(count):
+            block = f"blocks.{stage}.{index}"
+            places += [(f"{block}.conv_dw", f"{block}.bn1"), (f"{block}.conv_pw", f"{block}.bn2")]
+    layers: list[_Layer] = []
+    used: set[str] = set()
+    for (conv, norm), _ in zip(places, units, strict=True):
+        names = [f"{conv}.weight", *(f"{norm}.{key}" for key in _BN)]
+        missing = [name for name in names if name not in tensors]
+        if missing:
+            raise InputError(
+                f"{path} is of timm, but lacks {missing[0]}, so it is no MobileNetV1.",
+                hint="mobilenetv1_100 is one.",
+            )
+        layers.append(_Layer(tensors[names[0]], bn={key: tensors[f"{norm}.{key}"] for key in _BN}))
+        used |= {*names, f"{norm}.num_batches_tracked"}
     return layers, sorted(set(tensors) - used)
 
 
