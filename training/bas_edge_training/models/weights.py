@@ -181,7 +181,7 @@ def _by_name(
 def _by_timm_name(
     tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], path: Path
 ) -> tuple[list[_Layer], list[str]]:
-    """The names of timm: `conv_stem`, `bn1`, `blocks.STAGE.I.conv_dw`, `.bn1`, `.conv_pw`, `.bn2`."""
+    """Names of timm: `conv_stem`, `bn1`, `blocks.STAGE.I.conv_dw`, `.bn1`, `.conv_pw`, `.bn2`."""
     places = [("conv_stem", "bn1")]
     for stage, count in enumerate(_TIMM_STAGES):
         for index in range(count):
