@@ -30,12 +30,12 @@ _REACH = 2  # neighbouring cuts on each side that `cut` averages over
 
 @dataclass(frozen=True, slots=True)
 class ViewAgreement:
-    """How well boxes agree at each of T cuts.
+    """How well boxes agree in each of V views, at each of T cuts.
 
     Attributes:
         cuts: [T] float64, fractions of each map's range.
-        observed: [T], mean IoU of a frame's box and the box found in a window of it.
-        chance: [T], the same with the boxes of all other frames in its place.
+        observed: [V, T], mean IoU of a frame's box and the box found in a window of it.
+        chance: [V, T], the same with the boxes of all other frames in its place.
     """
 
     cuts: NDArray[np.float64]
@@ -46,10 +46,13 @@ class ViewAgreement:
     def kappa(self) -> NDArray[np.float64]:
         """Agreement beyond chance [T], at most 1 (J. Cohen, 1960): boxes of whole frames score 0.
 
-        `observed` alone would be best where every box is the frame.
+        `observed` alone would be best where every box is the frame. Views are averaged after the
+        correction: chance is higher the less of a frame they show.
         """
         room = 1 - self.chance
-        return np.where(room > 0, (self.observed - self.chance) / np.where(room > 0, room, 1), 0)
+        kappa = np.where(room > 0, (self.observed - self.chance) / np.where(room > 0, room, 1), 0)
+        mean: NDArray[np.float64] = kappa.mean(axis=0)
+        return mean
 
     @property
     def smoothed(self) -> NDArray[np.float64]:
@@ -69,19 +72,20 @@ class ViewAgreement:
 def random_windows(
     frames: int, views: int, side: int, *, sides: tuple[float, float] = SIDES
 ) -> NDArray[np.int64]:
-    """Square windows into `frames` square frames, always the same ones.
+    """Square windows at random places of `frames` square frames, always the same ones.
 
     Args:
-        frames, views: How many frames, and windows into each.
+        frames, views: How many frames, and windows into each; those of one view have one size.
         side: Of a frame, in pixels.
-        sides: The smallest and largest side of a window, as parts of the frame's.
+        sides: Between which parts of a frame's side those of the windows are spread evenly.
 
     Returns:
         [views, frames, 4], xyxy in pixels of the frame.
     """
     rng = np.random.default_rng(0)
-    low, high = (max(1, round(part * side)) for part in sides)
-    lengths = rng.integers(low, high, (views, frames, 1), endpoint=True)
+    steps = (np.arange(views) + 0.5) / views
+    parts = sides[0] + (sides[1] - sides[0]) * steps
+    lengths = np.maximum(1, np.round(parts * side)).astype(np.int64)[:, None, None]
     start = (rng.random((views, frames, 2)) * (side - lengths + 1)).astype(np.int64)
     return np.concatenate([start, start + lengths], axis=-1)
 
@@ -113,17 +117,15 @@ def view_agreement(
             f"Boxes of {len(whole)} images cannot be compared: at least 2 are needed.",
             hint="Give more images.",
         )
-    observed, chance = np.empty(len(cuts)), np.empty(len(cuts))
+    count = len(whole)
+    observed, chance = np.empty((2, len(views), len(cuts)))
     for t, cut in enumerate(cuts):
         of_frames = _boxes(whole, cut, side)
-        pairs = [
-            _pair_ious(of_frames, _boxes(maps, cut, side), window.astype(np.float64), side)
-            for maps, window in zip(views, windows, strict=True)
-        ]
-        own = np.mean([np.trace(ious) for ious in pairs])
-        observed[t] = own / len(whole)
-        every = np.mean([ious.sum() for ious in pairs])
-        chance[t] = (every - own) / (len(whole) * (len(whole) - 1))
+        for v, (maps, window) in enumerate(zip(views, windows, strict=True)):
+            ious = _pair_ious(of_frames, _boxes(maps, cut, side), window.astype(np.float64), side)
+            own = np.trace(ious)
+            observed[v, t] = own / count
+            chance[v, t] = (ious.sum() - own) / (count * (count - 1))
     return ViewAgreement(cuts, observed, chance)
 
 

@@ -70,8 +70,8 @@ def test_a_worked_example() -> None:
     view[1, 5:, 4:] = 1
     windows = np.array([[[0, 0, 4, 8], [0, 0, 4, 8]]])
     found = view_agreement(whole, view[None], windows, 8, cuts=np.array([0.5]))
-    assert found.observed == pytest.approx([(1 + 1 / 2) / 2])
-    assert found.chance == pytest.approx([(4 / 24 + 0) / 2])
+    assert found.observed == pytest.approx(np.array([[(1 + 1 / 2) / 2]]))
+    assert found.chance == pytest.approx(np.array([[(4 / 24 + 0) / 2]]))
     assert found.kappa == pytest.approx([(3 / 4 - 1 / 12) / (1 - 1 / 12)])
 
 
@@ -99,12 +99,19 @@ def test_the_order_of_the_frames_does_not_matter(seed: int, frames: int, views: 
 
 
 def test_neighbours_smooth_and_the_lowest_of_equal_cuts_is_taken() -> None:
-    observed = np.zeros(45)
-    observed[30] = 0.9  # alone: noise
-    observed[10:15] = 0.8
-    found = ViewAgreement(CUTS, observed, np.zeros(45))
+    observed = np.zeros((1, 45))
+    observed[0, 30] = 0.9  # alone: noise
+    observed[0, 10:15] = 0.8
+    found = ViewAgreement(CUTS, observed, np.zeros((1, 45)))
     assert found.cut == CUTS[12]
-    assert ViewAgreement(CUTS, np.zeros(45), np.zeros(45)).cut == CUTS[0]
+    assert ViewAgreement(CUTS, np.zeros((1, 45)), np.zeros((1, 45))).cut == CUTS[0]
+
+
+def test_views_are_averaged_after_the_correction_for_chance() -> None:
+    observed, chance = np.array([[0.9, 0.5], [0.4, 0.4]]), np.array([[0.8, 0.0], [0.2, 0.4]])
+    np.testing.assert_allclose(
+        ViewAgreement(CUTS[:2], observed, chance).kappa, [(0.5 + 0.25) / 2, (0.5 + 0) / 2]
+    )
 
 
 @pytest.mark.parametrize("side", [16, 224])
@@ -114,8 +121,8 @@ def test_windows_lie_inside_and_are_always_the_same(side: int) -> None:
     assert windows.min() >= 0
     assert windows.max() <= side
     sides = windows[..., 2:] - windows[..., :2]
-    np.testing.assert_array_equal(sides[..., 0], sides[..., 1])
-    assert round(0.5 * side) <= sides.min() <= sides.max() <= round(0.9 * side)
+    np.testing.assert_array_equal(sides[0], round(0.6 * side))
+    np.testing.assert_array_equal(sides[1], round(0.8 * side))
     np.testing.assert_array_equal(random_windows(50, 2, side), windows)
 
 
