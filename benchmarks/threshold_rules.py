@@ -47,7 +47,7 @@ from .criterion import criterion_curves
 CRITERION_CUTS: NDArray[np.float64] = np.arange(3, 46, 3) / 50  # 0.06, 0.12, … 0.90
 CRITERION_LAMBDAS = (0.5, 1.0, 2.0)
 CRITERION_IMAGES = 64
-ZOOMS = ((0.3, 0.6), (0.4, 0.7), (0.5, 0.8), (0.5, 0.9), (0.6, 0.9), (0.7, 0.95))
+ZOOMS = ((0.4, 0.7), (0.5, 0.8), (0.6, 0.9), (0.7, 0.95))
 
 
 @dataclass(frozen=True)

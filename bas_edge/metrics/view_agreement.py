@@ -24,8 +24,9 @@ from bas_edge.ops import maps_to_boxes
 __all__ = ["CUTS", "SIDES", "ViewAgreement", "random_windows", "view_agreement"]
 
 CUTS: NDArray[np.float64] = np.arange(1, 46) / 50  # 0.02, 0.04, … 0.90
-SIDES = (0.5, 0.9)  # of a window, as parts of the frame
-_REACH = 2  # neighbouring cuts on each side that `cut` averages over
+SIDES = (0.6, 0.9)  # of a window, as parts of the frame
+_REACH = 2  # neighbouring cuts on each side that are averaged
+_PEAK = 0.98  # of the highest κ: what lies above counts as its peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,21 @@ class ViewAgreement:
 
     @property
     def cut(self) -> float:
-        """Where boxes agree most; the lowest of equal cuts."""
-        return float(self.cuts[self.smoothed.argmax()])
+        """Where boxes agree most: the middle of the peak of `smoothed`.
+
+        Peaks are flat, and their highest point moves with the choice of images. The middle is the
+        mean of the cuts around it that come within 2 %, weighted by what they have above that.
+        """
+        smoothed = self.smoothed
+        top = int(smoothed.argmax())
+        above = smoothed - _PEAK * smoothed[top]
+        if above[top] <= 0:  # no cut does better than chance
+            return float(self.cuts[top])
+        outside = np.flatnonzero(above < 0)
+        first = outside[outside < top].max(initial=-1) + 1
+        last = outside[outside > top].min(initial=len(above))
+        peak = slice(first, last)
+        return float((above[peak] * self.cuts[peak]).sum() / above[peak].sum())
 
 
 def random_windows(

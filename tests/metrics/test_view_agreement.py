@@ -98,13 +98,16 @@ def test_the_order_of_the_frames_does_not_matter(seed: int, frames: int, views: 
     assert (found.kappa <= 1).all()
 
 
-def test_neighbours_smooth_and_the_lowest_of_equal_cuts_is_taken() -> None:
-    observed = np.zeros((1, 45))
-    observed[0, 30] = 0.9  # alone: noise
-    observed[0, 10:15] = 0.8
+def test_the_cut_is_the_middle_of_the_peak() -> None:
+    observed = np.full((1, 45), 0.3)
+    observed[0, 35] = 0.9  # alone: noise
+    observed[0, 25:31] = 0.795  # nearly as good, but another peak
+    observed[0, 8:17] = 0.8
     found = ViewAgreement(CUTS, observed, np.zeros((1, 45)))
-    assert found.cut == CUTS[12]
-    assert ViewAgreement(CUTS, np.zeros((1, 45)), np.zeros((1, 45))).cut == CUTS[0]
+    assert found.cut == pytest.approx(CUTS[12])
+    for chance in (0.0, 0.5):  # no cut is better than chance
+        none = ViewAgreement(CUTS, np.zeros((1, 45)), np.full((1, 45), chance))
+        assert none.cut == CUTS[0]
 
 
 def test_views_are_averaged_after_the_correction_for_chance() -> None:
@@ -121,8 +124,8 @@ def test_windows_lie_inside_and_are_always_the_same(side: int) -> None:
     assert windows.min() >= 0
     assert windows.max() <= side
     sides = windows[..., 2:] - windows[..., :2]
-    np.testing.assert_array_equal(sides[0], round(0.6 * side))
-    np.testing.assert_array_equal(sides[1], round(0.8 * side))
+    np.testing.assert_array_equal(sides[0], round(0.675 * side))
+    np.testing.assert_array_equal(sides[1], round(0.825 * side))
     np.testing.assert_array_equal(random_windows(50, 2, side), windows)
 
 

@@ -52,7 +52,7 @@ def label_free_threshold(
     agreement = view_agreement(whole, views, windows, side)
     return ThresholdPolicy(
         rule="fixed",
-        value=agreement.cut,
+        value=round(agreement.cut, 3),
         chosen_by=f"label-free: boxes of {len(frames)} unboxed images and of zooms into them "
         f"agree best (κ {agreement.smoothed.max():.2f})",
     )
