@@ -17,7 +17,7 @@ __all__ = ["DEFAULT_TOP_K", "THRESHOLD_IMAGES", "label_free_threshold"]
 
 DEFAULT_TOP_K = 80  # published for fine-grained classes, where their maps agree
 THRESHOLD_IMAGES = 192
-_VIEWS = 6
+_VIEWS = 10
 _BATCH = 16
 
 
