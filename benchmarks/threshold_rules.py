@@ -8,9 +8,8 @@ A file of maps holds `maps` [N, h, w] float32, in the order of the CSV, of frame
 square input. The table has one block of columns per source: accuracy at IoU 0.5, its gap to the
 best fixed cut chosen with boxes, and the mean over IoU 0.3, 0.5 and 0.7. Rules stand in the order
 of their largest gap: one rule with one constant must serve every head and data set. An engine
-also brings the threshold that it ships with; its checkpoint the cuts at which boxes of its own
-training images and of zooms into them agree best, by how far the zooms go, and those at which
-S_bg / S + λ · area is least.
+also brings the threshold that it ships with, and its checkpoint the cuts at which S_bg / S +
+λ · area of its own training images is least, over the whole range.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from bas_edge.evaluation_pass import predict
 from bas_edge.localizer import Localizer
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.label_free import (
-    POOLED_CAP,
+    NETWORK_CAP,
     RULES,
     LabelFreeRule,
     RuleScore,
@@ -40,14 +39,12 @@ from bas_edge.metrics.protocols import open_protocol
 from bas_edge.metrics.threshold import MEAN_FACTORS, lambda_criterion
 from bas_edge_training.checkpoint import load_checkpoint
 from bas_edge_training.samples import real_samples
-from bas_edge_training.threshold import THRESHOLD_IMAGES, label_free_threshold
 
 from .criterion import criterion_curves
 
 CRITERION_CUTS: NDArray[np.float64] = np.arange(3, 46, 3) / 50  # 0.06, 0.12, … 0.90
 CRITERION_LAMBDAS = (0.5, 1.0, 2.0)
 CRITERION_IMAGES = 64
-ZOOMS = ((0.4, 0.7), (0.5, 0.8), (0.6, 0.9), (0.7, 0.95))
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,7 @@ def main() -> None:
     annotations = read_annotations(arguments.csv)
     sources = [from_engine(path, annotations) for path in arguments.engine]
     for n, path in enumerate(arguments.checkpoint):
-        own = {**zoom_rules(path), **criterion_rules(path)}
-        sources[n] = replace(sources[n], rules={**sources[n].rules, **own})
+        sources[n] = replace(sources[n], rules={**sources[n].rules, **criterion_rules(path)})
     sources += [
         from_file(path, arguments.key, arguments.input, annotations) for path in arguments.maps
     ]
@@ -90,7 +86,7 @@ def main() -> None:
     if arguments.factors:
         rules = {
             f"pooled mean x {factor:.2f}": LabelFreeRule(
-                rule="fixed", value=pooled(capped_mean(factor, POOLED_CAP))
+                rule="fixed", value=pooled(capped_mean(factor, NETWORK_CAP))
             )
             for factor in MEAN_FACTORS
         }
@@ -120,20 +116,6 @@ def from_engine(path: Path, annotations: Annotations) -> Source:
     own = {"as shipped": LabelFreeRule(rule=shipped.rule, value=shipped.value)}
     print(f"{path.stem} ships {shipped.rule} {shipped.value:g} ({shipped.chosen_by})")
     return Source(path.stem, found.maps, truth, (policy.height, policy.width), own)
-
-
-def zoom_rules(path: Path) -> dict[str, LabelFreeRule]:
-    """What ships is one of them; on up to 192 of the checkpoint's own training images."""
-    checkpoint = load_checkpoint(path)
-    side, source = checkpoint.model.config.input_size, checkpoint.info.data.source
-    frames = real_samples(source, side=side, count=THRESHOLD_IMAGES).frames
-    rules = {}
-    for low, high in ZOOMS:
-        chosen = label_free_threshold(checkpoint.model, frames, sides=(low, high))
-        assert chosen is not None  # a trained network's maps have contrast
-        print(f"{path}: windows of {low:g} to {high:g} choose {chosen.value:.2f}")
-        rules[f"windows of {low:g} to {high:g}"] = LabelFreeRule(rule="fixed", value=chosen.value)
-    return rules
 
 
 def criterion_rules(path: Path) -> dict[str, LabelFreeRule]:

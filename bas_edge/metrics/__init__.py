@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.iou import box_iou
+from bas_edge.metrics.label_free import network_cut
 from bas_edge.metrics.localization import (
     BoxAccuracy,
     ClassAccuracy,
@@ -17,7 +18,6 @@ from bas_edge.metrics.max_box_acc import MaxBoxAcc, MaxBoxAccV2, max_box_acc, ma
 from bas_edge.metrics.min_score import MinScore, choose_min_score
 from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS, BoxIous, BoxProtocol, open_protocol
 from bas_edge.metrics.threshold import lambda_criterion, split_halves
-from bas_edge.metrics.view_agreement import ViewAgreement, random_windows, view_agreement
 
 __all__ = [
     "IOU_LEVELS",
@@ -31,7 +31,6 @@ __all__ = [
     "MaxBoxAcc",
     "MaxBoxAccV2",
     "MinScore",
-    "ViewAgreement",
     "box_accuracy",
     "box_iou",
     "choose_min_score",
@@ -41,8 +40,7 @@ __all__ = [
     "localization_accuracy",
     "max_box_acc",
     "max_box_acc_v2",
+    "network_cut",
     "open_protocol",
-    "random_windows",
     "split_halves",
-    "view_agreement",
 ]

@@ -1,7 +1,7 @@
 """Rules that choose a cut from the map alone, and a comparison of them on maps with boxes.
 
-What ships needs the network itself (`bas_edge.metrics.view_agreement`); docs/evaluation.md compares
-both kinds.
+What ships is one rule for every head and every data set; docs/evaluation.md tells how it is chosen.
+The rules here are the candidates.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.errors import InputError
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.localization import BoxAccuracy, box_accuracy
 from bas_edge.metrics.max_box_acc import MaxBoxAccV2, max_box_acc, max_box_acc_v2
 from bas_edge.metrics.protocols import THRESHOLDS, BoxProtocol, Rule
 
 __all__ = [
-    "POOLED_CAP",
+    "NETWORK_CAP",
+    "NETWORK_FACTOR",
     "RULES",
     "LabelFreeRule",
     "RuleScore",
     "compare_rules",
+    "network_cut",
     "normalised_cells",
 ]
 
 
-POOLED_CAP = 0.7  # of a factor on the pooled mean; the best cuts in hindsight were 0.10 to 0.72
+NETWORK_FACTOR = 1.9  # times the pooled mean: see `network_cut`
+NETWORK_CAP = 0.7  # the best cuts in hindsight were 0.10 to 0.72: docs/evaluation.md
 
 
 class LabelFreeRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +199,25 @@ def pooled(
     return rule
 
 
+def network_cut(maps: NDArray[np.float32]) -> float:
+    """The one fixed threshold that a network ships with, from the maps [N, h, w] of unboxed images.
+
+    1.9 times the mean of all their normalised cells, at most 0.7: a network whose maps are mostly
+    empty is cut low, one whose maps are wide and soft is cut high. Meant for the training images
+    at export time; some hundred are enough. docs/evaluation.md compares it with other rules.
+
+    Raises:
+        InputError: There is no map, or every map is flat.
+    """
+    cells = normalised_cells(maps)
+    if not cells.any():
+        raise InputError(
+            f"Cannot choose a threshold from {len(maps)} maps: none has any contrast.",
+            hint="Give the maps of a trained network on images with objects.",
+        )
+    return float(capped_mean(NETWORK_FACTOR, NETWORK_CAP)(cells.reshape(1, -1))[0])
+
+
 def _splits(
     cells: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -255,10 +278,10 @@ RULES: Mapping[str, LabelFreeRule] = MappingProxyType(
         "pooled Otsu": _per_map(pooled(otsu)),
         "pooled Li": _per_map(pooled(li)),
         **{
-            f"pooled mean x {factor:.2f}, at most {POOLED_CAP:.2f}": _per_map(
-                pooled(capped_mean(factor, POOLED_CAP))
+            f"pooled mean x {factor:.2f}, at most {NETWORK_CAP:.2f}": _per_map(
+                pooled(capped_mean(factor, NETWORK_CAP))
             )
-            for factor in (1.5, 1.75, 1.9, 2.0, 2.25)
+            for factor in (1.5, 1.75, NETWORK_FACTOR, 2.0, 2.25)
         },
         "isodata": _per_map(isodata),
         "Li": _per_map(li),

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from skimage.filters import threshold_isodata, threshold_li, threshold_otsu
 
+from bas_edge.errors import InputError
 from bas_edge.metrics import label_free
 from bas_edge.metrics.bas_protocol import BasProtocol
 from bas_edge.metrics.ground_truth import GroundTruth
@@ -79,12 +80,18 @@ def test_a_pooled_rule_gives_all_maps_the_cut_of_the_whole_split() -> None:
     np.testing.assert_array_equal(cuts, label_free.otsu(together).astype(np.float32).repeat(5))
 
 
-def test_a_factor_on_the_pooled_mean_has_a_cap() -> None:
-    rule = RULES["pooled mean x 1.90, at most 0.70"]
+def test_the_cut_of_a_network_is_a_multiple_of_all_its_cells_together_up_to_a_cap() -> None:
     maps = np.array([[[1, 1, 1, 2]], [[0, 0, 0, 8]]], np.float32)  # normalised mean 1/4
-    np.testing.assert_allclose(rule.thresholds(maps), 1.9 / 4)
+    assert label_free.network_cut(maps) == pytest.approx(1.9 / 4)
     wide = np.array([[[0, 1, 1, 1]]], np.float32)
-    np.testing.assert_allclose(rule.thresholds(wide), 0.7)
+    assert label_free.network_cut(wide) == 0.7
+    named = RULES["pooled mean x 1.90, at most 0.70"]
+    np.testing.assert_allclose(named.thresholds(maps), 1.9 / 4)
+
+
+def test_maps_without_contrast_give_no_threshold() -> None:
+    with pytest.raises(InputError, match="from 2 maps: none has any contrast"):
+        label_free.network_cut(np.ones((2, 3, 3), np.float32))
 
 
 def test_otsu_maximises_the_variance_between_its_sides() -> None:
