@@ -56,7 +56,7 @@ def write_engine(work: Path, head: str) -> None:
     write_checkpoint(checkpoint, model.state_dict(), info)
     images = _write_images(work / "images")
     onnx = work / f"{head}.onnx"
-    export(checkpoint, onnx, top_k=TOP_K, images=images)
+    export(checkpoint, onnx, top_k=TOP_K, images=images, overwrite=True)
     build_engine(onnx, engine_path(work, head))
 
 

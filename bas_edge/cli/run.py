@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -224,17 +225,23 @@ def _output_folder(output: Path | None, overwrite: bool, as_json: bool) -> Itera
             f"{output} already holds the results of another run.",
             hint="Give another --output, or --overwrite.",
         )
-    made = not output.exists()
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
         output.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise InputError(f"{output} is a file, so no results can be put in it.") from None
+    except OSError as error:
+        raise InputError(f"Cannot make the folder {output}: {error.strerror}.") from error
+    if not os.access(output, os.W_OK):
+        raise InputError(
+            f"The folder {output} cannot be written to.", hint="Give another --output."
+        )
     try:
         yield output
     finally:
-        if made:
-            with contextlib.suppress(OSError):  # it holds something
-                output.rmdir()
+        with contextlib.suppress(OSError):  # it holds something
+            for folder in made:
+                folder.rmdir()
 
 
 def _print_summary(

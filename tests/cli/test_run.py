@@ -84,9 +84,23 @@ def test_a_run_without_any_result_leaves_and_replaces_nothing(say: Say) -> None:
     code, out, _ = say("run", "tiny.onnx", "bad.jpg")
     assert (code, out) == (2, "0 frames localized, an object found in 0\n")
     assert not Path("out").exists()
+    assert say("run", "tiny.onnx", "bad.jpg", "-o", "a/b/c")[0] == 2
+    assert not Path("a").exists()
+    Path("mine").mkdir()
+    assert say("run", "tiny.onnx", "bad.jpg", "-o", "mine")[0] == 2
+    assert Path("mine").is_dir()
     assert say("run", "tiny.onnx", "photos", "-o", "out")[0] == 0
     assert say("run", "tiny.onnx", "bad.jpg", "-o", "out", "--overwrite")[0] == 2
     assert len(results(Path("out"))) == 2
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_error_before_the_first_result_keeps_its_place(say: Say) -> None:
+    Path("photos/0.jpg").write_bytes(b"not an image")
+    assert say("run", "tiny.onnx", "photos")[0] == 7
+    lines = results(Path("out"))
+    assert [line["source"] for line in lines] == ["photos/0.jpg", "photos/a.jpg", "photos/b.jpg"]
+    assert "error" in lines[0]
 
 
 @pytest.mark.usefixtures("workplace")

@@ -183,7 +183,7 @@ def test_a_new_trunk_keeps_things_where_they_are() -> None:
     """A spot changes the features of its own cell most; random depthwise filters drift by 0.4."""
     for seed in range(4):
         torch.manual_seed(seed)
-        config = ModelConfig(width=0.5, num_classes=2, input_size=96, atrous=False)
+        config = ModelConfig(width=0.5, num_classes=2, input_size=96, atrous=False, centred=True)
         model = build_model(config).eval()
         dark = torch.zeros(1, 3, 96, 96)
         lit = dark.clone()
@@ -195,3 +195,10 @@ def test_a_new_trunk_keeps_things_where_they_are() -> None:
         for axis in (0, 1):
             centre = float((change.sum(axis) * cells).sum() / change.sum())
             assert centre == pytest.approx(5, abs=0.25), (seed, axis)
+
+
+def test_a_checkpoint_that_does_not_say_is_of_the_published_form() -> None:
+    """Written before `centred` was there, it must keep its geometry."""
+    described = msgspec.json.encode(ModelConfig(num_classes=2)).replace(b'"centred":false,', b"")
+    assert b"centred" not in described
+    assert not msgspec.json.decode(described, type=ModelConfig).centred

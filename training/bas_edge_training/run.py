@@ -181,6 +181,7 @@ class Run:
             warnings=(*self.data.warnings, *doubts(self.metrics, len(self.data.classes))),
             next_command=shlex.join(
                 ["bas-edge", "export", str(self.folder.path), "-o", str(exported)]
+                + ["--overwrite"] * exported.exists()
             ),
         )
 

@@ -54,7 +54,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         atrous: Dilate the depthwise filters behind the removed stride, so that pretrained ones
             read what they were trained on. False is the published form.
         centred: Place the cells of the maps within half a pixel of what they see. False is the
-            published form, 3.5 pixels off.
+            published form, 3.5 pixels off, and that of checkpoints which do not say.
         norm: "batch" keeps BatchNorm in the backbone (training from scratch); "none" is for
             pretrained weights with BatchNorm folded into them.
         input_size: Side of the square network input, in pixels.
@@ -68,7 +68,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     head: Literal["paper", "edge"] = "edge"
     num_classes: int
     atrous: bool = True
-    centred: bool = True
+    centred: bool = False
     norm: Literal["none", "batch"] = "none"
     input_size: int = 224
     conventions: Conventions = TENSORFLOW
