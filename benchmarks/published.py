@@ -53,7 +53,7 @@ def foreground_to_box(
 ) -> tuple[int, int, int, int]:
     """[h, w] -> (x0, y0, x1, y1), half-open, in pixels of `size` (height, width)."""
     mask = (normalised(foreground, size) > threshold).astype(np.uint8)
-    labels = measure.label(mask)  # type: ignore[no-untyped-call]  # it has no types; 8-connected by default
+    labels = measure.label(mask)  # it has no types; 8-connected by default
     counts: dict[int, int] = {}
     for label in labels.flatten().tolist():
         if label != 0:
@@ -62,7 +62,7 @@ def foreground_to_box(
         return (0, 0, size[1], size[0])
     largest = max(counts, key=lambda label: counts[label])
     only = (labels == largest).astype(np.uint8)
-    (region,) = measure.regionprops(only)  # type: ignore[no-untyped-call]  # it has no types
+    (region,) = measure.regionprops(only)  # it has no types
     y0, x0, y1, x1 = region.bbox
     return (x0, y0, x1, y1)
 

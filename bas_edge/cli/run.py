@@ -229,9 +229,13 @@ def _output_folder(output: Path | None, overwrite: bool, as_json: bool) -> Itera
     try:
         output.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise InputError(f"{output} is a file, so no results can be put in it.") from None
+        raise InputError(
+            f"{output} is a file, so no results can be put in it.", hint="Give another --output."
+        ) from None
     except OSError as error:
-        raise InputError(f"Cannot make the folder {output}: {error.strerror}.") from error
+        raise InputError(
+            f"Cannot make the folder {output}: {error.strerror}.", hint="Give another --output."
+        ) from error
     if not os.access(output, os.W_OK):
         raise InputError(
             f"The folder {output} cannot be written to.", hint="Give another --output."

@@ -147,7 +147,7 @@ def test_draw_refuses_another_frame(frame: np.ndarray) -> None:
 
 
 def test_draw_refuses_another_colour_order() -> None:
-    wrong: ColorOrder = "gbr"  # type: ignore[assignment]  # a wrong value is the point
+    wrong: ColorOrder = "gbr"  # a wrong value is the point
     with pytest.raises(InputError, match="Unknown color order 'gbr'"):
         localization().draw(np.zeros((*SIZE, 3), np.uint8), color=wrong)
 
@@ -169,4 +169,4 @@ def test_to_dict_is_plain_json() -> None:
 
 def test_results_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
-        localization().label = 2  # type: ignore[misc]  # assigning is the point
+        localization().label = 2  # assigning is the point

@@ -77,10 +77,14 @@ def background_folder(tmp_path: Path) -> Path:
     return root
 
 
-def lively_model(head: str, *, classes: int = 6, norm: str = "none") -> BasModel:
+def lively_model(
+    head: str, *, classes: int = 6, norm: str = "none", centred: bool = False
+) -> BasModel:
     """Width 0.125 at 64 pixels, with random weights whose logits and maps vary."""
     torch.manual_seed(1)
-    config = ModelConfig(num_classes=classes, head=head, width=0.125, input_size=64, norm=norm)
+    config = ModelConfig(
+        num_classes=classes, head=head, width=0.125, input_size=64, norm=norm, centred=centred
+    )
     model = build_model(config).eval()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.dim() == 4:
@@ -118,7 +122,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
             seconds=9.0,
             finished=True,
             metrics={},
-            **info,  # type: ignore[arg-type]  # any field of CheckpointInfo
+            **info,  # any field of CheckpointInfo
         )
         save_checkpoint(folder / "checkpoint.safetensors", model.state_dict(), described)
         return folder

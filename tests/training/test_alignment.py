@@ -42,14 +42,14 @@ class Blobs(nn.Module):
 class OneLayer(nn.Conv2d):
     """A generator that reads brightness."""
 
-    def forward(self, features: Features) -> Tensor:  # type: ignore[override]  # stands in for a Generator
+    def forward(self, features: Features) -> Tensor:  # stands in for a Generator
         return super().forward(features.deep)
 
 
 def displaced_model(displaced: int) -> BasModel:
     model = build_model(ModelConfig(width=0.125, num_classes=2, input_size=SIDE))
-    model.trunk = Blobs(displaced)  # type: ignore[assignment]  # a stand-in
-    model.generator = OneLayer(1, 2, 1)  # type: ignore[assignment]  # a stand-in
+    model.trunk = Blobs(displaced)  # a stand-in
+    model.generator = OneLayer(1, 2, 1)  # a stand-in
     nn.init.ones_(model.generator.weight)
     return model.eval()
 
@@ -76,11 +76,11 @@ def test_no_frames_leave_the_model_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("conventions", [TENSORFLOW, TORCHVISION])
-@pytest.mark.parametrize("shift", [-5, 5])
-def test_shift_is_part_of_the_exported_graph(
-    shift: int, conventions: Conventions, make_model: Callable[..., BasModel]
+@pytest.mark.parametrize(("shift", "centred"), [(-5, False), (5, False), (5, True)])
+def test_shift_and_padding_are_part_of_the_exported_graph(
+    shift: int, centred: bool, conventions: Conventions, make_model: Callable[..., BasModel]
 ) -> None:
-    model = make_model("edge")
+    model = make_model("edge", centred=centred)
     model.set_conventions(conventions)
     model.set_shift(shift)
     graph = contract_graph(model)

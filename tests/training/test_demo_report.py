@@ -150,7 +150,7 @@ def test_a_folder_that_no_demo_wrote_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["data", "video"])
 def test_a_missing_input_is_named_before_anything_is_made(tmp_path: Path, option: str) -> None:
     with pytest.raises(InputError, match="no_such_place does not exist"):
-        run_demo(tmp_path / "out", **{option: tmp_path / "no_such_place"})  # type: ignore[arg-type]
+        run_demo(tmp_path / "out", **{option: tmp_path / "no_such_place"})
     assert not (tmp_path / "out").exists()
 
 

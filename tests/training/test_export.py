@@ -49,7 +49,7 @@ def agreeing(model: BasModel) -> BasModel:
 
 def exported(folder: Path, tmp_path: Path, **options: object) -> ExportReport:
     options = {"simplify": False, "overwrite": True, **options}
-    return export(folder, tmp_path / "model.onnx", **options)  # type: ignore[arg-type]
+    return export(folder, tmp_path / "model.onnx", **options)
 
 
 def test_training_s_threshold_is_kept_unless_images_or_other_maps_are_asked_for(
@@ -167,7 +167,7 @@ def test_refused_options_leave_nothing(
     folder = make_checkpoint(make_model("edge"))
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=message):
-        export(folder, tmp_path / "out" / "model.onnx", simplify=False, **options)  # type: ignore[arg-type]
+        export(folder, tmp_path / "out" / "model.onnx", simplify=False, **options)
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -64,7 +64,7 @@ def test_edge_head_and_generator_cost_at_most_a_tenth_of_the_paper_head() -> Non
     cost = {}
     for head in ("paper", "edge"):
         with torch.device("meta"):  # shapes only: nothing is computed
-            model = build_model(ModelConfig(head=head, num_classes=200)).eval()  # type: ignore[arg-type]
+            model = build_model(ModelConfig(head=head, num_classes=200)).eval()
             logits = partial(model.head.logits, torch.zeros(1, 1024, 14, 14))
             cells = torch.zeros(1, 512, 28, 28)
             maps = partial(model.generator, Features(cells, cells))
@@ -77,7 +77,7 @@ def test_edge_head_and_generator_cost_at_most_a_tenth_of_the_paper_head() -> Non
 def test_pooling_before_the_classifier_gives_the_mean_of_the_class_maps() -> None:
     torch.manual_seed(0)
     for head in ("paper", "edge"):
-        model = build_model(ModelConfig(head=head, **SMALL)).eval()  # type: ignore[arg-type]
+        model = build_model(ModelConfig(head=head, **SMALL)).eval()
         frames = torch.randint(0, 256, (3, 3, 64, 64))
         pooled, _ = model(frames)
         averaged, cams = model.activation_maps(frames)
@@ -126,7 +126,7 @@ def test_centred_cells_see_their_own_place(
 
 def test_parameter_groups_cover_every_parameter_once_with_the_published_rates() -> None:
     for norm in ("none", "batch"):
-        model = build_model(ModelConfig(norm=norm, **SMALL))  # type: ignore[arg-type]
+        model = build_model(ModelConfig(norm=norm, **SMALL))
         groups = parameter_groups(model, lr=1e-3, weight_decay=5e-4)
         grouped = [id(p) for group in groups for p in group["params"]]
         assert sorted(grouped) == sorted(id(p) for p in model.parameters())

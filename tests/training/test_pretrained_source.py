@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
         if found:
             self.wfile.write(CONTENT)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (http.server's own name)
         """Say nothing."""
 
 

@@ -13,7 +13,7 @@ def test_steps_replace_epochs() -> None:
 
 @pytest.mark.parametrize("kind", ["poly", "cosine"])
 def test_decay_starts_at_one_and_never_rises(kind: str) -> None:
-    schedule = ScheduleSection(kind=kind, warmup_steps=0)  # type: ignore[arg-type]
+    schedule = ScheduleSection(kind=kind, warmup_steps=0)
     factors = [lr_factor(schedule, step, 50) for step in range(50)]
     assert factors[0] == 1.0
     assert factors == sorted(factors, reverse=True)

@@ -27,7 +27,7 @@ FRAMES = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manua
 
 
 def model(norm: str = "none", width: float = 0.125) -> BasModel:
-    config = ModelConfig(norm=norm, width=width, num_classes=3, input_size=64)  # type: ignore[arg-type]
+    config = ModelConfig(norm=norm, width=width, num_classes=3, input_size=64)
     return build_model(config).eval()
 
 

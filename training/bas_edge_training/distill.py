@@ -180,7 +180,7 @@ def _fit(start: MeanGenerator, features: Tensor, target: Tensor) -> MeanGenerato
         mean = (parts * logit.softmax(0).view(1, -1, 1, 1)).sum(1, keepdim=True)
         loss = ((mean - target[rows]) * scale[rows]).square().mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         optimiser.step()
         schedule.step()
     return MeanGenerator(

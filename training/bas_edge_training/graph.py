@@ -35,7 +35,7 @@ def contract_graph(model: BasModel) -> onnx.ModelProto:
 
     def forward(frames: Tensor) -> tuple[Tensor, ...]:
         # Cast first: TensorRT refuses Transpose on uint8.
-        return model(frames.float().permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+        return model(frames.float().permute(0, 3, 1, 2))
 
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     names = ("logits", "maps")

@@ -57,7 +57,7 @@ class Trainer:
         self.device = device
         self.model = model.to(device)
         if self.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no overload for it
         self.loss = recipe.loss
         self.background_weight = recipe.background.weight
         self.autocast = recipe.training.precision == "bfloat16"
@@ -103,7 +103,7 @@ class Trainer:
         if not math.isfinite(value):
             raise DivergenceError(f"The loss became {value} at step {number}.")
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         self.optimizer.step()
         self._average(number)
         return StepFigures(

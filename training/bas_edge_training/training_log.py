@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from bas_edge.errors import BasEdgeError
 from bas_edge_training.atomic import replace_atomically
@@ -81,15 +83,16 @@ class TrainingLog:
 def read_log(path: Path) -> list[LogRow]:
     """Every row of a log.csv."""
     with path.open(newline="", encoding="utf-8") as stream:
-        return [
-            LogRow(
-                row=record["row"],
-                epoch=int(record["epoch"]),
-                step=int(record["step"]),
-                **{name: float(record[name]) if record[name] else None for name in _COLUMNS[3:]},  # type: ignore[arg-type]
-            )
-            for record in csv.DictReader(stream)
-        ]
+        return [_row(record) for record in csv.DictReader(stream)]
+
+
+def _row(record: Mapping[str, str]) -> LogRow:
+    figures: dict[str, Any] = {
+        name: float(record[name]) if record[name] else None for name in _COLUMNS[3:]
+    }
+    return LogRow(
+        row=record["row"], epoch=int(record["epoch"]), step=int(record["step"]), **figures
+    )
 
 
 def _lines(path: Path) -> list[str]:

@@ -65,7 +65,7 @@ class BasModel(nn.Module):
         x = normalise(frames, self.config.conventions)
         if shift := self.config.shift_x:
             x = F.pad(x, (-shift, shift))
-        return self.trunk(x)  # type: ignore[no-any-return]
+        return self.trunk(x)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """What is exported: RGB pixels 0 to 255 [N, 3, H, W] -> logits [N, C], maps [N, C, h, w].

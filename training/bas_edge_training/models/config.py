@@ -53,8 +53,8 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         num_classes: C.
         atrous: Dilate the depthwise filters behind the removed stride, so that pretrained ones
             read what they were trained on. False is the published form.
-        centred: Place the cells of the maps within half a pixel of what they see. False is the
-            published form, 3.5 pixels off, and that of checkpoints which do not say.
+        centred: Pad so that maps are displaced by half a pixel, not by 3.5 as in the published
+            form, which is also that of checkpoints which do not say.
         norm: "batch" keeps BatchNorm in the backbone (training from scratch); "none" is for
             pretrained weights with BatchNorm folded into them.
         input_size: Side of the square network input, in pixels.

@@ -38,12 +38,12 @@ class ClassHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, h, w] -> class activation maps [N, C, h, w]."""
-        return self.classifier(self.features(x))  # type: ignore[no-any-return]
+        return self.classifier(self.features(x))
 
     def logits(self, x: Tensor) -> Tensor:
         """[N, channels, h, w] -> [N, C]. Pools before the (linear) classifier: same value."""
         pooled = self.features(x).mean((2, 3), keepdim=True)
-        return self.classifier(pooled).flatten(1)  # type: ignore[no-any-return]
+        return self.classifier(pooled).flatten(1)
 
 
 class Generator(nn.Module):
@@ -70,9 +70,9 @@ class Generator(nn.Module):
 
     def forward(self, features: Features) -> Tensor:  # [N, channels, h, w] each -> [N, C, h, w]
         if self.kind == "paper":
-            return self.conv(features.deep)  # type: ignore[no-any-return]
+            return self.conv(features.deep)
         both = torch.cat((self.dw(features.deep), features.fine), 1)
-        return self.conv(both)  # type: ignore[no-any-return]
+        return self.conv(both)
 
 
 def _initialise(layer: nn.Module) -> None:

@@ -102,4 +102,4 @@ def erased_logits(model: BasModel, features: Tensor) -> Tensor:
 def _frozen(module: nn.Module, x: Tensor) -> Tensor:
     state = {name: value.detach() for name, value in module.named_parameters()}
     state |= {name: value.clone() for name, value in module.named_buffers()}
-    return functional_call(module, state, (x,))  # type: ignore[no-any-return]
+    return functional_call(module, state, (x,))

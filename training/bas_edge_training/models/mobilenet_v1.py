@@ -110,7 +110,7 @@ class SeparableBlock(nn.Module):
         self.pw = ConvUnit(inputs, outputs, kernel=1, norm=norm, conventions=conventions)
 
     def forward(self, x: Tensor, *, in_phases: bool = False) -> Tensor:
-        return self.pw(self.dw(x, in_phases=in_phases))  # type: ignore[no-any-return]
+        return self.pw(self.dw(x, in_phases=in_phases))
 
 
 class Features(NamedTuple):
@@ -146,7 +146,9 @@ class Trunk(nn.Module):
         self.blocks, self.channels = _blocks(
             channels, _TRUNK, dilations, width=width, norm=norm, conventions=conventions
         )
-        self.blocks[_LAST_HALVING].dw.turned = centred
+        last_halving = self.blocks[_LAST_HALVING]
+        assert isinstance(last_halving, SeparableBlock)
+        last_halving.dw.turned = centred
 
     def forward(self, x: Tensor) -> Features:
         fine = _run(self.blocks[: _KEPT + 1], self.stem(x))
@@ -196,9 +198,10 @@ def _run(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
     """
     in_phases = False
     for block in blocks:
-        conv = block.dw.conv  # type: ignore[union-attr]
+        assert isinstance(block, SeparableBlock)
+        conv = block.dw.conv
         even = in_phases or not any(side % 2 for side in x.shape[-2:])
-        wanted = torch.is_grad_enabled() and conv.dilation[0] == 2 and even  # type: ignore[index]
+        wanted = torch.is_grad_enabled() and conv.dilation[0] == 2 and even
         if wanted != in_phases:
             x = to_phases(x) if wanted else from_phases(x)
             in_phases = wanted

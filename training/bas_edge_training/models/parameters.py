@@ -25,7 +25,11 @@ def parameter_groups(
 
     Each group has a "name" for logs, and "initial_lr" for schedules.
     """
-    backbone, folded, backbone_bias, head, head_bias = [], [], [], [], []
+    backbone: list[nn.Parameter] = []
+    folded: list[nn.Parameter] = []
+    backbone_bias: list[nn.Parameter] = []
+    head: list[nn.Parameter] = []
+    head_bias: list[nn.Parameter] = []
     for part in (model.trunk, model.tail):
         for module in part.modules():
             own = dict(module.named_parameters(recurse=False))
@@ -35,8 +39,8 @@ def parameter_groups(
                 spatial = module.kernel_size != (1, 1)
                 (folded if spatial else backbone).append(own.pop("weight"))
                 backbone_bias += own.values()
-    for part in (model.head, model.generator):
-        for name, value in part.named_parameters():
+    for top in (model.head, model.generator):
+        for name, value in top.named_parameters():
             (head_bias if name.endswith("bias") else head).append(value)
     table = (
         ("backbone", backbone, 1, weight_decay),

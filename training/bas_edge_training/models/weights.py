@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import torch
@@ -20,6 +21,7 @@ from .mobilenet_v1 import ConvUnit
 
 __all__ = ["PretrainedReport", "load_pretrained"]
 
+_ACTIVATIONS: dict[str, Literal["relu6", "relu"]] = {"relu6": "relu6", "relu": "relu"}
 _BN = ("weight", "bias", "running_mean", "running_var")
 _TIMM_STAGES = (1, 2, 2, 6, 2)  # blocks of each; a new stage begins where the stride is 2
 
@@ -70,7 +72,7 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
         source, ignored = _by_name(tensors, units, path)
         conventions = _conventions(metadata, TENSORFLOW)
     elif "conv_stem.weight" in tensors:
-        source, ignored = _by_timm_name(tensors, units, path)
+        source, ignored = _by_timm_name(tensors, path)
         conventions = _conventions(metadata, TIMM)
     else:
         source, ignored = _by_order(tensors, units, path)
@@ -134,7 +136,7 @@ def _conventions(metadata: Mapping[str, str], default: Conventions) -> Conventio
     return Conventions(
         mean=_triple(metadata.get("input_mean"), default.mean),
         std=_triple(metadata.get("input_std"), default.std),
-        activation=activation if activation in ("relu", "relu6") else default.activation,  # type: ignore[arg-type]
+        activation=_ACTIVATIONS.get(activation, default.activation),
         padding="tf_same" if "same" in padding else default.padding,
     )
 
@@ -160,8 +162,8 @@ def _backbone_units(model: BasModel) -> dict[str, ConvUnit]:
     """Every backbone convolution under the name that the folded files use, in order."""
     units = {"stem": model.trunk.stem}
     for index, block in enumerate([*model.trunk.blocks, *model.tail.blocks]):
-        units[f"blocks.{index}.dw"] = block.dw  # type: ignore[assignment]
-        units[f"blocks.{index}.pw"] = block.pw  # type: ignore[assignment]
+        units[f"blocks.{index}.dw"] = block.dw
+        units[f"blocks.{index}.pw"] = block.pw
     return units
 
 
@@ -178,9 +180,7 @@ def _by_name(
     return layers, sorted(set(tensors) - used)
 
 
-def _by_timm_name(
-    tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], path: Path
-) -> tuple[list[_Layer], list[str]]:
+def _by_timm_name(tensors: Mapping[str, Tensor], path: Path) -> tuple[list[_Layer], list[str]]:
     """Names of timm: `conv_stem`, `bn1`, `blocks.STAGE.I.conv_dw`, `.bn1`, `.conv_pw`, `.bn2`."""
     places = [("conv_stem", "bn1")]
     for stage, count in enumerate(_TIMM_STAGES):
@@ -189,7 +189,7 @@ def _by_timm_name(
             places += [(f"{block}.conv_dw", f"{block}.bn1"), (f"{block}.conv_pw", f"{block}.bn2")]
     layers: list[_Layer] = []
     used: set[str] = set()
-    for (conv, norm), _ in zip(places, units, strict=True):
+    for conv, norm in places:
         names = [f"{conv}.weight", *(f"{norm}.{key}" for key in _BN)]
         missing = [name for name in names if name not in tensors]
         if missing:
