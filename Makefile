@@ -43,7 +43,7 @@ lint: $(STAMPS)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	find csrc -name '*.[chm]pp' -o -name '*.cu' -o -name '*.cuh' | xargs -r $(BIN)/clang-format --dry-run -Werror
+	find csrc tests -name '*.[ch]' -o -name '*.[chm]pp' -o -name '*.cu' -o -name '*.cuh' | xargs -r $(BIN)/clang-format --dry-run -Werror
 
 dev: $(STAMPS)/dev
 

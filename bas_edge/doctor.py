@@ -66,7 +66,8 @@ class Diagnosis:
         packages: The libraries of the base install and of every extra.
         ops: The path that the native operators take here, such as "avx2"; "" if they
             cannot be loaded.
-        cuda: What the native module was built for.
+        cuda: What the CUDA kernels were built for, such as "CUDA 13.0.88 for 87-real", or that
+            there are none.
         backends: Every backend this version knows.
         video: Encoders for annotated videos; empty without the `[video]` extra.
         disk_free_gb: Free space by folder: where you are, and temporary files.
@@ -129,11 +130,20 @@ def _native(problems: list[str]) -> tuple[str, str]:
     try:
         from bas_edge import ops
 
-        return ops.active_path(), "CPU only build"
+        return ops.active_path(), _cuda_build()
     except (BasEdgeError, ImportError) as error:
         hint = getattr(error, "hint", None)
         problems.append(f"The native operators cannot be loaded: {error} {hint or ''}".strip())
         return "", "no native module"
+
+
+def _cuda_build() -> str:
+    from bas_edge.ops.cuda import cuda_build
+
+    build = cuda_build()
+    if build is None:
+        return "CPU only build"
+    return f"CUDA {build.toolkit} for {', '.join(build.architectures)}"
 
 
 def _backends(problems: list[str]) -> tuple[BackendState, ...]:

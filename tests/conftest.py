@@ -78,3 +78,25 @@ def tiny_onnx(graphs: ModuleType) -> Callable[..., Path]:
     """`tiny_onnx(path, *, maps="all", classes=("a", "b", "c"), …) -> path`, metadata included."""
     function: Callable[..., Path] = graphs.tiny_onnx
     return function
+
+
+@pytest.fixture(scope="session")
+def cuda_build() -> ModuleType:
+    """`tests/cuda_build.py`: builds the CUDA kernels, emulated or with nvcc."""
+    return _beside("cuda_build")
+
+
+@pytest.fixture(scope="session")
+def emulated_cuda(cuda_build: ModuleType) -> ModuleType:
+    """The CUDA kernels, compiled to run on the CPU in tests/emulated_cuda."""
+    folder = cuda_build.build(
+        "emulated", "_emulated_cuda", BAS_EDGE_CUDA="OFF", BAS_EDGE_EMULATED_CUDA="ON"
+    )
+    module: ModuleType = cuda_build.load(folder, "_emulated_cuda")
+    return module
+
+
+@pytest.fixture(scope="session")
+def cuda_arrays() -> ModuleType:
+    """`tests/cuda_arrays.py`: the CUDA ops as functions on NumPy arrays."""
+    return _beside("cuda_arrays")

@@ -1,0 +1,223 @@
+// The scheduler behind cuda_runtime.h: fibers of one block, run in turns.
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+namespace bas_edge::cuda {
+// What kernels declare as `extern __shared__`.
+thread_local std::uint32_t dynamic_shared[96 * 1024 / 4];
+}  // namespace bas_edge::cuda
+
+thread_local uint3 threadIdx, blockIdx;
+thread_local dim3 blockDim, gridDim;
+
+namespace emulated {
+namespace {
+
+constexpr std::size_t kStackBytes = 64 * 1024;
+constexpr unsigned kMaxThreads = 1024;
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "emulated CUDA: %s\n", what);
+  std::abort();
+}
+
+// A place where `expected` fibers wait for each other.
+struct Barrier {
+  unsigned expected = 0, arrived = 0, generation = 0;
+};
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  bool finished;
+  Barrier* waits_for;
+  unsigned generation;  // of waits_for when the wait began
+};
+
+struct Block {
+  ucontext_t scheduler;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  unsigned threads = 0;
+  unsigned current = 0;
+  const std::function<void()>* body = nullptr;
+  Barrier barrier;
+  Barrier warp_barriers[kMaxThreads / 32];
+  std::uint64_t values[kMaxThreads];
+  std::mt19937 random;
+};
+
+Block& block() {
+  static thread_local Block instance;
+  return instance;
+}
+
+void yield() {
+  Block& b = block();
+  swapcontext(&b.fibers[b.current]->context, &b.scheduler);
+}
+
+void wait(Barrier& barrier) {
+  Block& b = block();
+  if (++barrier.arrived == barrier.expected) {
+    barrier.arrived = 0;
+    ++barrier.generation;
+    return;
+  }
+  Fiber& fiber = *b.fibers[b.current];
+  fiber.waits_for = &barrier;
+  fiber.generation = barrier.generation;
+  yield();
+  fiber.waits_for = nullptr;
+}
+
+void fiber_main() {
+  Block& b = block();
+  (*b.body)();
+  b.fibers[b.current]->finished = true;
+  yield();
+}
+
+void run_block(Block& b) {
+  while (b.fibers.size() < b.threads) {
+    auto fiber = std::make_unique<Fiber>();
+    fiber->stack.reset(new char[kStackBytes]);
+    b.fibers.push_back(std::move(fiber));
+  }
+  for (unsigned t = 0; t < b.threads; ++t) {
+    Fiber& fiber = *b.fibers[t];
+    fiber.finished = false;
+    fiber.waits_for = nullptr;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, fiber_main, 0);
+  }
+  b.barrier = {b.threads, 0, 0};
+  for (unsigned warp = 0; warp < b.threads / 32; ++warp) b.warp_barriers[warp] = {32, 0, 0};
+
+  std::vector<unsigned> order(b.threads);
+  std::iota(order.begin(), order.end(), 0u);
+  for (unsigned left = b.threads; left > 0;) {
+    std::shuffle(order.begin(), order.end(), b.random);
+    // In each round some warps stand still, so that others run far ahead of them.
+    bool still[kMaxThreads / 32], all_ran = true, progress = false;
+    for (unsigned warp = 0; warp < b.threads / 32; ++warp) {
+      still[warp] = b.random() % 2 == 0;
+      all_ran = all_ran && !still[warp];
+    }
+    for (const unsigned t : order) {
+      Fiber& fiber = *b.fibers[t];
+      if (fiber.finished || still[t / 32]) continue;
+      if (fiber.waits_for != nullptr && fiber.waits_for->generation == fiber.generation) continue;
+      progress = true;
+      b.current = t;
+      threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
+      swapcontext(&b.scheduler, &fiber.context);
+      if (fiber.finished) --left;
+    }
+    if (!progress && all_ran && left > 0) {
+      fail("deadlock: some threads wait at a barrier that others never reach");
+    }
+  }
+}
+
+}  // namespace
+
+void wait_for_block() { wait(block().barrier); }
+
+void wait_for_warp() {
+  Block& b = block();
+  wait(b.warp_barriers[b.current / 32]);
+}
+
+void perhaps_yield() {
+  if (block().random() % 8 == 0) yield();
+}
+
+std::uint64_t* warp_values() {
+  Block& b = block();
+  return b.values + b.current / 32 * 32;
+}
+
+void check_full_mask(unsigned mask) {
+  if (mask != 0xffffffffu) fail("only full warps are emulated");
+}
+
+cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<void()>& thread) {
+  const dim3 grid = config.gridDim, size = config.blockDim;
+  const unsigned threads = size.x * size.y * size.z;
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
+      threads == 0 || threads > kMaxThreads ||
+      config.dynamicSmemBytes > sizeof bas_edge::cuda::dynamic_shared) {
+    return cudaErrorInvalidConfiguration;
+  }
+  if (threads % 32 != 0) fail("a block must be whole warps");
+  Block& b = block();
+  static const char* const seed = std::getenv("BAS_EDGE_EMULATION_SEED");
+  if (seed != nullptr) b.random.seed(static_cast<unsigned>(std::atoi(seed)));
+  b.threads = threads;
+  b.body = &thread;
+  blockDim = size;
+  gridDim = grid;
+
+  std::vector<unsigned> order(std::size_t{grid.x} * grid.y * grid.z);
+  std::iota(order.begin(), order.end(), 0u);
+  std::shuffle(order.begin(), order.end(), b.random);
+  for (const unsigned at : order) {
+    blockIdx = {at % grid.x, at / grid.x % grid.y, at / (grid.x * grid.y)};
+    // Shared memory holds whatever was there before.
+    std::memset(bas_edge::cuda::dynamic_shared, 0xa5, sizeof bas_edge::cuda::dynamic_shared);
+    run_block(b);
+  }
+  return cudaSuccess;
+}
+
+}  // namespace emulated
+
+const char* cudaGetErrorName(cudaError_t error) {
+  return error == cudaErrorMemoryAllocation       ? "cudaErrorMemoryAllocation"
+         : error == cudaErrorInvalidConfiguration ? "cudaErrorInvalidConfiguration"
+         : error == cudaSuccess                   ? "cudaSuccess"
+                                                  : "cudaErrorInvalidValue";
+}
+const char* cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  // Few processors and little shared memory, so that loops and fallbacks run too.
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 3 : 64 * 1024;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
+  *memory = std::malloc(bytes);
+  if (*memory == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*memory, 0xa5, bytes);  // new memory holds anything
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* memory) {
+  std::free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
