@@ -5,26 +5,23 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bas_edge.backends import Backend, open_backend
+from bas_edge.device_frames import gpu_frame
 from bas_edge.engine.bundle import Engine, open_engine
-from bas_edge.engine.contract import INPUT_NAME, check_graph
 from bas_edge.engine.manifest import Manifest, ThresholdPolicy
 from bas_edge.errors import BackendError, InputError
 from bas_edge.frames import Frame, checked_frame
-from bas_edge.framing import InputMask, Placement, frame_to_input, place
-from bas_edge.ops import aggregate_maps, maps_to_boxes
-from bas_edge.results import Box, ColorOrder, Localization, Timing, check_color
+from bas_edge.framing import InputMask, Placement, place
+from bas_edge.open_runner import open_runner
+from bas_edge.results import ColorOrder, Localization, Timing, check_color
+from bas_edge.runner import Answer, Pending, Runner, RunOptions, Shot
 
-__all__ = ["Localizer"]
-
-_MAX_BATCH = 8  # frames that go through the network together; more only costs memory on a CPU
+__all__ = ["Localizer", "Ticket"]
 
 
 class Localizer:
@@ -50,6 +47,7 @@ class Localizer:
         top_k: int | None = None,
         min_score: float | None = None,
         max_boxes: int = 1,
+        boxes_only: bool = False,
     ) -> None:
         """Open an engine bundle, or a bare `.onnx` file with bas-edge metadata.
 
@@ -63,6 +61,8 @@ class Localizer:
                 the engine's own. An engine with maps "mean" has nothing to choose.
             min_score: `found` is False below this class score; None takes the engine's own.
             max_boxes: Also return up to this many boxes, largest first.
+            boxes_only: Results carry no map, mask or class scores (`map` and `scores` are
+                empty). On a GPU 36 bytes a frame then come back instead of some thousand.
 
         Raises:
             InputError: An argument is out of range, or there is nothing at `path`.
@@ -71,28 +71,22 @@ class Localizer:
         """
         engine: Engine = open_engine(path)
         manifest = engine.manifest
-        self._manifest = manifest
-        self._threshold = _threshold_policy(threshold, manifest)
-        self._top_k = _top_k(top_k, manifest)
-        self._min_score = _min_score(min_score, manifest)
         if max_boxes < 1:
             raise InputError(f"max_boxes is {max_boxes}, but must be at least 1.")
-        self._max_boxes = max_boxes
-        opened = open_backend(backend, engine.model_path, threads=threads)
-        try:
-            check_graph(opened.inputs, opened.outputs, manifest)
-        except BaseException:
-            opened.close()
-            raise
-        self._start(opened)
-
-    def _start(self, backend: Backend) -> None:
-        """Take what no other Localizer may share: the backend, the lock and the buffer."""
-        policy = self._manifest.input
-        self._backend: Backend | None = backend
-        self._backend_name = backend.name
+        self._manifest = manifest
+        self._min_score = _min_score(min_score, manifest)
+        self._options = RunOptions(
+            manifest=manifest,
+            threshold=_threshold_policy(threshold, manifest),
+            top_k=_top_k(top_k, manifest),
+            max_boxes=max_boxes,
+            boxes_only=boxes_only,
+        )
+        self._runner: Runner | None = open_runner(
+            engine, self._options, backend=backend, threads=threads
+        )
+        self._backend_name = self._runner.name
         self._lock = threading.Lock()
-        self._batch = np.empty((_MAX_BATCH, policy.height, policy.width, 3), np.uint8)
 
     @property
     def manifest(self) -> Manifest:
@@ -107,12 +101,12 @@ class Localizer:
     @property
     def threshold(self) -> ThresholdPolicy:
         """The threshold in use."""
-        return self._threshold
+        return self._options.threshold
 
     @property
     def top_k(self) -> int:
         """How many class maps are averaged."""
-        return self._top_k
+        return self._options.top_k
 
     @property
     def min_score(self) -> float:
@@ -146,15 +140,48 @@ class Localizer:
         Every frame is checked before the first is run. Results do not depend on which frames
         are given together, up to the last bits of the backend's floating-point sums.
         """
-        check_color(color)
-        swap = color == "bgr"
-        given = list(frames)
-        checked = [checked_frame(frame, swap, at, len(given)) for at, frame in enumerate(given)]
+        shots = self._shots(list(frames), color)
         results: list[Localization] = []
         with self._lock:
-            for start in range(0, len(checked), _MAX_BATCH):
-                results += self._run_chunk(checked[start : start + _MAX_BATCH])
+            runner = self._open_runner()
+            waiting: deque[tuple[Pending, list[Placement]]] = deque()
+            for start in range(0, len(shots), runner.max_batch):
+                chunk = shots[start : start + runner.max_batch]
+                waiting.append((runner.submit(chunk), [shot.placement for shot in chunk]))
+                if len(waiting) == runner.in_flight:
+                    results += self._localizations(*waiting.popleft())
+            while waiting:
+                results += self._localizations(*waiting.popleft())
         return results
+
+    def submit(self, frame: Frame, *, color: ColorOrder = "rgb") -> Ticket:
+        """Start one frame and return at once; `result()` of what it returns waits for it.
+
+        On a GPU several frames are then in flight, so the upload of one overlaps with the
+        network of another; where all are busy, this waits for the oldest. A frame on the host may
+        be changed once this returns, one on the GPU only after its result. On a CPU the whole
+        work is done here.
+
+        Raises:
+            InputError, BackendError: As for `run`.
+        """
+        (shot,) = self._shots([frame], color)
+        with self._lock:
+            pending = self._open_runner().submit([shot])
+        return Ticket(self, pending, shot.placement)
+
+    def _collect(self, pending: Pending, placements: list[Placement]) -> list[Localization]:
+        with self._lock:
+            return self._localizations(pending, placements)
+
+    def _localizations(
+        self, pending: Pending, placements: Sequence[Placement]
+    ) -> list[Localization]:
+        answers, timing = pending.result()
+        return [
+            self._localization(answer, placement, timing)
+            for answer, placement in zip(answers, placements, strict=True)
+        ]
 
     def clone(self) -> Localizer:
         """A second Localizer with the same engine and options, for another thread.
@@ -166,20 +193,20 @@ class Localizer:
         """
         twin = object.__new__(type(self))
         with self._lock:
-            twin._manifest = self._manifest
-            twin._threshold = self._threshold
-            twin._top_k = self._top_k
-            twin._min_score = self._min_score
-            twin._max_boxes = self._max_boxes
-            twin._start(self._open_backend().clone())
+            twin._runner = self._open_runner().clone()
+        twin._manifest = self._manifest
+        twin._min_score = self._min_score
+        twin._options = self._options
+        twin._backend_name = self._backend_name
+        twin._lock = threading.Lock()
         return twin
 
     def close(self) -> None:
         """Free the backend's memory, after a run in progress. Safe to call twice."""
         with self._lock:
-            if self._backend is not None:
-                self._backend.close()
-                self._backend = None
+            if self._runner is not None:
+                self._runner.close()
+                self._runner = None
 
     def __enter__(self) -> Localizer:
         return self
@@ -192,109 +219,68 @@ class Localizer:
         return (
             f"<Localizer {self._manifest.name!r}: {len(self.classes)} classes, "
             f"{policy.height}×{policy.width}, {self._backend_name}"
-            f"{', closed' if self._backend is None else ''}>"
+            f"{', closed' if self._runner is None else ''}>"
         )
 
-    def _open_backend(self) -> Backend:
-        if self._backend is None:
+    def _open_runner(self) -> Runner:
+        if self._runner is None:
             raise BackendError("This Localizer is closed.", hint="Open a new one.")
-        return self._backend
+        return self._runner
 
-    def _run_chunk(self, frames: Sequence[tuple[NDArray[np.uint8], bool]]) -> list[Localization]:
-        backend = self._open_backend()
+    def _shots(self, frames: Sequence[Any], color: ColorOrder) -> list[Shot]:
+        """Every frame checked, before any is run."""
+        check_color(color)
+        swap = color == "bgr"
+        return [self._shot(frame, swap, at, len(frames)) for at, frame in enumerate(frames)]
+
+    def _shot(self, frame: Any, swap: bool, at: int, count: int) -> Shot:
         policy = self._manifest.input
-        start = time.perf_counter_ns()
-        placements = [place(frame.shape[:2], policy) for frame, _ in frames]
-        batch = self._fill_batch(frames, placements)  # [N, h, w, 3]
-        resized = time.perf_counter_ns()
-        outputs = backend.run({INPUT_NAME: batch})
-        inferred = time.perf_counter_ns()
-        foreground = self._foreground(outputs)  # [N, h, w]
-        scores = _softmax(outputs["logits"])  # [N, C]
-        labels = outputs["logits"].argmax(axis=1)  # [N]
-        boxes = list(self._boxes(foreground, placements))
-        done = time.perf_counter_ns()
+        on_gpu = None if type(frame) is np.ndarray else gpu_frame(frame)
+        if on_gpu is not None:
+            nv12 = on_gpu.view.chroma != 0  # becomes RGB whatever `color` says
+            size = (on_gpu.view.height, on_gpu.view.width)
+            return Shot(on_gpu, swap and not nv12, place(size, policy))
+        pixels, swap = checked_frame(frame, swap, at, count)
+        return Shot(pixels, swap, place(pixels.shape[:2], policy))
 
-        count_ns = len(frames) * 1e6
-        timing = Timing(
-            (resized - start) / count_ns,
-            (inferred - resized) / count_ns,
-            (done - inferred) / count_ns,
-        )
-        return [
-            self._localization(
-                foreground[i], scores[i], int(labels[i]), boxes[i], placement, timing
-            )
-            for i, placement in enumerate(placements)
-        ]
-
-    def _fill_batch(
-        self, frames: Sequence[tuple[NDArray[np.uint8], bool]], placements: Sequence[Placement]
-    ) -> NDArray[np.uint8]:
-        if len(frames) == 1 and not frames[0][1]:
-            return frame_to_input(frames[0][0], placements[0])[None]
-        for slot, (frame, swap), placement in zip(self._batch, frames, placements, strict=False):
-            pixels = frame_to_input(frame, placement)
-            if swap:
-                for channel in range(3):  # four times as fast as pixels[:, :, ::-1]
-                    slot[:, :, channel] = pixels[:, :, 2 - channel]
-            else:
-                slot[...] = pixels
-        return self._batch[: len(frames)]
-
-    def _foreground(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """[N, h, w]: the maps of the `top_k` best classes, averaged."""
-        if self._manifest.maps == "mean":
-            return outputs["foreground"][:, 0]
-        if self._manifest.maps == "all":
-            return aggregate_maps(outputs["maps"], outputs["logits"], self._top_k)
-        # The graph has already put the best first; its order decides ties too.
-        descending = np.arange(self._manifest.k, 0, -1, dtype=np.float32)
-        scores = np.broadcast_to(descending, outputs["maps"].shape[:2])
-        return aggregate_maps(outputs["maps"], np.ascontiguousarray(scores), self._top_k)
-
-    def _boxes(
-        self, foreground: NDArray[np.float32], placements: Sequence[Placement]
-    ) -> Iterator[tuple[Box, ...]]:
-        """The boxes of each frame in its own pixels, largest object first; perhaps none."""
-        policy, threshold = self._manifest.input, self._threshold
-        found = maps_to_boxes(
-            foreground,
-            (policy.height, policy.width),
-            threshold.value,
-            rule=threshold.rule,
-            max_boxes=self._max_boxes,
-        )
-        for placement, boxes, count in zip(placements, found.boxes, found.count, strict=True):
-            mapped = [placement.box_to_frame(tuple(box)) for box in boxes[:count].tolist()]
-            on_frame = mapped and mapped[0] is not None  # not just on a letterbox's padding
-            yield tuple(box for box in mapped if box is not None) if on_frame else ()
-
-    def _localization(
-        self,
-        foreground: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        label: int,
-        boxes: tuple[Box, ...],
-        placement: Placement,
-        timing: Timing,
-    ) -> Localization:
+    def _localization(self, answer: Answer, placement: Placement, timing: Timing) -> Localization:
         height, width = placement.frame_size
-        score = float(scores[label])
-        found = bool(boxes) and score >= self._min_score
+        mapped = [placement.box_to_frame(box) for box in answer.boxes]
+        on_frame = mapped and mapped[0] is not None  # not just on a letterbox's padding
+        boxes = tuple(box for box in mapped if box is not None) if on_frame else ()
+        found = bool(boxes) and answer.score >= self._min_score
         return Localization(
             box=boxes[0] if found else (0.0, 0.0, float(width), float(height)),
-            label=label,
-            class_name=self._manifest.classes[label],
-            score=score,
+            label=answer.label,
+            class_name=self._manifest.classes[answer.label],
+            score=answer.score,
             found=found,
-            map=foreground,
+            map=answer.foreground,
             timing=timing,
             frame_size=placement.frame_size,
-            scores=scores,
-            boxes=boxes if found and self._max_boxes > 1 else (),
-            mask_source=InputMask(placement, self._threshold),
+            scores=answer.scores,
+            boxes=boxes if found and self._options.max_boxes > 1 else (),
+            mask_source=None
+            if self._options.boxes_only
+            else InputMask(placement, self._options.threshold),
         )
+
+
+class Ticket:
+    """A frame on its way; `Localizer.submit` gives one."""
+
+    def __init__(self, localizer: Localizer, pending: Pending, placement: Placement) -> None:
+        self._localizer = localizer
+        self._pending = pending
+        self._placement = placement
+
+    def result(self) -> Localization:
+        """Wait for it. Any number of times, in any order, before or after later frames.
+
+        Raises:
+            BackendError: The network failed.
+        """
+        return self._localizer._collect(self._pending, [self._placement])[0]
 
 
 # Options
@@ -338,15 +324,3 @@ def _min_score(min_score: float | None, manifest: Manifest) -> float:
     if not 0 <= min_score <= 1 or math.isnan(min_score):
         raise InputError(f"min_score is {min_score}, but a softmax probability is 0 to 1.")
     return float(min_score)
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[N, C] → [N, C] probabilities; summed in float64, so 1000 classes lose nothing."""
-    if not np.isfinite(logits).all():
-        raise BackendError(
-            "The network gave NaN or infinite logits.",
-            hint="Check the engine with bas-edge inspect, and build it again.",
-        )
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities.astype(np.float32)

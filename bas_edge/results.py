@@ -62,10 +62,10 @@ class Localization:
         found: False when no pixel passed the threshold, or `score` is under the
             engine's `min_score`.
         map: [h, w] float32, the foreground map at the network's own resolution,
-            aggregated over classes, unnormalised.
+            aggregated over classes, unnormalised. [0, 0] with `boxes_only`.
         timing: How long each stage took.
         frame_size: (H, W) of the original frame.
-        scores: [C] float32, softmax probability of every class.
+        scores: [C] float32, softmax probability of every class. [0] with `boxes_only`.
         boxes: Every box, largest object first and `box` among them, when the Localizer was
             opened with `max_boxes` > 1; otherwise empty. Empty when not `found`.
     """
@@ -98,7 +98,7 @@ class Localization:
         if self.mask_source is None:
             raise InputError(
                 "This Localization carries no mask source, so it has no mask.",
-                hint="Use the result of Localizer.run() or run_batch().",
+                hint="Use the result of a Localizer that was opened without boxes_only.",
             )
         return self.mask_source.mask(self.map)
 

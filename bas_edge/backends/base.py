@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Backend", "TensorSpec"]
+from bas_edge.backends.device import Device, Stream
+
+__all__ = ["Backend", "DeviceContext", "DevicePlan", "TensorSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,63 @@ class Backend(Protocol):
 
     def clone(self) -> Backend:
         """A second engine for another thread, sharing weights where the library can."""
+        ...
+
+    def close(self) -> None:
+        """Free its memory. Safe to call twice."""
+        ...
+
+
+class DevicePlan(Protocol):
+    """A loaded plan on a GPU, whose inputs and outputs never leave it. Any thread."""
+
+    @property
+    def name(self) -> str:
+        """The backend's name."""
+        ...
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def batches(self) -> tuple[int, int, int]:
+        """Fewest, best and most frames of one run: the plan's profile."""
+        ...
+
+    def context(self) -> DeviceContext:
+        """Scratch memory for one run at a time; several contexts share the weights.
+
+        Raises:
+            BackendError: The library refuses, or the GPU's memory is full.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free it, once every context is closed. Safe to call twice."""
+        ...
+
+
+class DeviceContext(Protocol):
+    """One run at a time of a DevicePlan. One thread at a time."""
+
+    def enqueue(self, addresses: Mapping[str, int], batch: int, stream: Stream) -> None:
+        """Put one run of the first `batch` frames on a stream; may be captured.
+
+        Args:
+            addresses: Of every input and output, by name.
+            batch: Within the plan's profile.
+            stream: Where; nothing waits.
+
+        Raises:
+            InputError: The batch is outside the profile.
+            BackendError: The library failed; its own last words are in the message.
+        """
         ...
 
     def close(self) -> None:

@@ -100,6 +100,10 @@ class Stream(Protocol):
         """Let later work of this stream start only once `event` has passed."""
         ...
 
+    def wait_for_stream(self, handle: int) -> None:
+        """Let later work start only once what another stream, of anyone's, holds now is done."""
+        ...
+
     def capture(self) -> AbstractContextManager[list[Graph]]:
         """Record what the `with` block enqueues, instead of running it.
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from bas_edge.ops.cuda_frames import DeviceFrame, ResizeFrame
 from bas_edge.ops.cuda_maps import AggregateMaps, LocalizeMaps, MapsToBoxes
 from bas_edge.ops.cuda_module import CudaBuild, cuda_build
-from bas_edge.ops.cuda_records import Records, raise_for_status, read_records, record_words
+from bas_edge.ops.cuda_records import (
+    Records,
+    has_bad_scores,
+    raise_for_status,
+    read_records,
+    record_words,
+)
 
 __all__ = [
     "AggregateMaps",
@@ -16,6 +22,7 @@ __all__ = [
     "Records",
     "ResizeFrame",
     "cuda_build",
+    "has_bad_scores",
     "raise_for_status",
     "read_records",
     "record_words",

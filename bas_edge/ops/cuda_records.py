@@ -11,7 +11,7 @@ from bas_edge.errors import InputError
 from bas_edge.ops.boxes import Boxes
 from bas_edge.ops.cuda_module import native
 
-__all__ = ["Records", "raise_for_status", "read_records", "record_words"]
+__all__ = ["Records", "has_bad_scores", "raise_for_status", "read_records", "record_words"]
 
 _HEADER_WORDS = 4
 _BOX_WORDS = 5
@@ -54,6 +54,12 @@ def read_records(words: NDArray[np.int32], max_boxes: int) -> Records:
             count=count,
         ),
     )
+
+
+def has_bad_scores(status: NDArray[np.int32]) -> bool:
+    """Whether any image has a NaN or infinite score, so that its score and label mean nothing."""
+    codes = native()
+    return bool((status & (codes.SCORE_NAN | codes.SCORE_INFINITE)).any())
 
 
 def raise_for_status(status: NDArray[np.int32]) -> None:

@@ -87,7 +87,7 @@ def test_the_map_is_the_mean_of_the_best_classes(model: Callable[..., Path]) -> 
     path, frame = model(), noise((32, 32))
     with bas_edge.Localizer(path, top_k=2) as localizer:
         result = localizer.run(frame)
-        outputs = localizer._open_backend().run({"frames": frame[None]})
+        outputs = localizer._open_runner().backend.run({"frames": frame[None]})
     expected = aggregate_maps(outputs["maps"], outputs["logits"], 2)
     np.testing.assert_array_equal(result.map, expected[0])
     assert result.label == int(outputs["logits"][0].argmax())

@@ -47,7 +47,7 @@ def test_every_thread_gets_its_own_frames_result(localizer: Localizer, share: bo
 def test_calls_on_one_localizer_do_not_overlap(
     localizer: Localizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = localizer._open_backend()
+    backend = localizer._open_runner().backend
     run, inside, overlaps = backend.run, threading.Lock(), []
 
     def watched(feeds: Any) -> Any:

@@ -1,0 +1,124 @@
+"""Frames through a plan on a GPU: a ring of slots, so that several batches are in flight."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from bas_edge.backends.base import DevicePlan
+from bas_edge.device_slot import DeviceSlot
+from bas_edge.errors import BasEdgeError
+from bas_edge.results import Timing
+from bas_edge.runner import Answer, RunOptions, Shot
+
+__all__ = ["DeviceRunner", "SharedPlan"]
+
+
+class SharedPlan:
+    """A plan and how many runners use it; the last one to leave closes it. Any thread."""
+
+    def __init__(self, plan: DevicePlan) -> None:
+        self.plan = plan
+        self._users = 0
+        self._lock = threading.Lock()
+
+    def join(self) -> DevicePlan:
+        with self._lock:
+            self._users += 1
+        return self.plan
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            self.plan.close()
+
+
+class DeviceRunner:
+    """See `runner.Runner`. A plan whose smallest batch is larger than what is given runs that."""
+
+    def __init__(self, shared: SharedPlan, options: RunOptions, *, in_flight: int = 2) -> None:
+        self._shared = shared
+        self._options = options
+        self._slots: list[DeviceSlot] = []
+        self._pending: list[_Pending | None] = [None] * in_flight
+        self._next = 0
+        self._closed = False
+        self._plan = shared.join()
+        try:
+            for _ in range(in_flight):
+                self._slots.append(DeviceSlot(self._plan, options))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        return self._plan.name
+
+    @property
+    def max_batch(self) -> int:
+        return self._plan.batches[2]
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._slots)
+
+    @property
+    def device_index(self) -> int | None:
+        return self._plan.device.index
+
+    @property
+    def graphs_refused(self) -> str:
+        """Why no CUDA graph is used; empty where they are."""
+        return next((slot.graphs_refused for slot in self._slots if slot.graphs_refused), "")
+
+    def submit(self, shots: Sequence[Shot]) -> _Pending:
+        at = self._next
+        former = self._pending[at]
+        if former is not None:
+            former.collect()  # its answer waits there; the slot is free again
+        pending = _Pending(self._slots[at])
+        self._slots[at].submit(shots)
+        self._pending[at] = pending
+        self._next = (at + 1) % len(self._slots)
+        return pending
+
+    def clone(self) -> DeviceRunner:
+        return DeviceRunner(self._shared, self._options, in_flight=len(self._slots))
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for pending in self._pending:
+            if pending is not None:
+                pending.collect()
+        for slot in self._slots:
+            slot.close()
+        self._shared.leave()
+
+
+class _Pending:
+    """See `runner.Pending`."""
+
+    def __init__(self, slot: DeviceSlot) -> None:
+        self._slot = slot
+        self._answers: tuple[list[Answer], Timing] | None = None
+        self._error: BasEdgeError | None = None
+
+    def collect(self) -> None:
+        """Wait and keep the answer, or the error, for result()."""
+        if self._answers is None and self._error is None:
+            try:
+                self._answers = self._slot.result()
+            except BasEdgeError as error:
+                self._error = error
+
+    def result(self) -> tuple[list[Answer], Timing]:
+        self.collect()
+        if self._error is not None:
+            raise self._error
+        assert self._answers is not None
+        return self._answers
