@@ -67,6 +67,7 @@ class Diagnosis:
         ops: The path that the native operators take here, such as "avx2"; "" if they
             cannot be loaded.
         cuda: What the native module was built for.
+        cuda_driver: The CUDA driver and its devices, or why there are none.
         backends: Every backend this version knows.
         video: Encoders for annotated videos; empty without the `[video]` extra.
         disk_free_gb: Free space by folder: where you are, and temporary files.
@@ -80,6 +81,7 @@ class Diagnosis:
     packages: tuple[Package, ...]
     ops: str
     cuda: str
+    cuda_driver: str
     backends: tuple[BackendState, ...]
     video: tuple[str, ...]
     disk_free_gb: dict[str, float]
@@ -111,6 +113,7 @@ def diagnose() -> Diagnosis:
         packages=packages,
         ops=ops,
         cuda=cuda,
+        cuda_driver=_cuda_driver(),
         backends=backends,
         video=_encoders(notes),
         disk_free_gb=disk,
@@ -134,6 +137,16 @@ def _native(problems: list[str]) -> tuple[str, str]:
         hint = getattr(error, "hint", None)
         problems.append(f"The native operators cannot be loaded: {error} {hint or ''}".strip())
         return "", "no native module"
+
+
+def _cuda_driver() -> str:
+    from bas_edge.backends._cuda import driver_state
+
+    state = driver_state()
+    if not state.available or state.cuda is None:
+        return f"no: {state.reason} {state.hint}".strip()
+    devices = "1 device" if state.devices == 1 else f"{state.devices} devices"
+    return f"works (CUDA {state.cuda[0]}.{state.cuda[1]}, {devices})"
 
 
 def _backends(problems: list[str]) -> tuple[BackendState, ...]:
