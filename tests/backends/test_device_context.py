@@ -97,6 +97,7 @@ def test_close_inside_current_releases_at_its_end(faked) -> None:
     assert faked.cuda.retained == {0: 0}
 
 
+@lazily
 def test_close_while_another_thread_waits(faked) -> None:
     device = faked.open()
     stream, started, go_on = device.stream(), threading.Event(), threading.Event()
