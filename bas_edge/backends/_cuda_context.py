@@ -65,9 +65,34 @@ class _Here(threading.local):
     """What this thread is doing."""
 
     captures = 0  # blocks of Stream.capture() that it is in
+    counting = 0  # blocks of _Counted that it is in
 
     def __init__(self) -> None:
-        self.late: list[Callable[[], None]] = []  # to be given back when the last of them ends
+        self.late: list[Callable[[], None]] = []  # to be given back when it is in neither
+
+    def catch_up(self) -> None:
+        while self.late and not self.captures and not self.counting:
+            self.late.pop(0)()
+
+
+class _Counted:
+    """One thread at a time inside, where nothing is given back, whatever is collected there.
+
+    So no thread waits for the driver while others wait for it.
+    """
+
+    def __init__(self, here: _Here) -> None:
+        self._here = here
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._here.counting += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        self._here.counting -= 1
+        self._here.catch_up()
 
 
 class Context:
@@ -81,8 +106,8 @@ class Context:
         self.calls = calls
         self.driver = driver
         self._process = os.getpid()
-        self._lock = threading.RLock()  # collection can enter it again in the same thread
         self._here = _Here()
+        self._counted = _Counted(self._here)
         self._objects: dict[tuple[bool, int], weakref.finalize[..., Any]] = {}
         self._made = 0
         self._users = 0  # blocks of entered() in all threads
@@ -102,7 +127,7 @@ class Context:
             BackendError: The device is closed, or a call of the block failed: "CUDA: `doing`
                 failed: …".
         """
-        with self._lock:
+        with self._counted:
             if self._closed:
                 raise BackendError("This GPU device was closed.", hint="Open it again.")
             self._users += 1
@@ -115,7 +140,7 @@ class Context:
         except DriverCallError as error:
             raise backend_error(self.driver, doing, error) from None
         finally:
-            with self._lock:
+            with self._counted:
                 self._users -= 1
             self._release_if_unused()
 
@@ -131,8 +156,7 @@ class Context:
             yield
         finally:
             here.captures -= 1
-            while here.late and not here.captures:
-                here.late.pop(0)()
+            here.catch_up()
 
     def track(
         self,
@@ -148,7 +172,7 @@ class Context:
         `pin` keeps the context instead, also after close(): `owner` is memory that somebody may
         still be reading.
         """
-        with self._lock:
+        with self._counted:
             self._made += 1
             key = (first, self._made)
             finalizer = weakref.finalize(owner, self._dispose, key, give_back, pin)
@@ -161,7 +185,7 @@ class Context:
 
     def close(self) -> None:
         """Give everything back, then the context once no thread is in it."""
-        with self._lock:
+        with self._counted:
             if self._closed:
                 return
             self._closed = True
@@ -183,20 +207,20 @@ class Context:
                     give_back()
                 finally:
                     self.calls.pop(before)
-            with self._lock:
+            with self._counted:
                 self._objects.pop(key, None)
                 self._pins -= pin
             self._release_if_unused()
 
-        if self._here.captures:
-            self._here.late.append(once)
-        else:
-            once()
+        self._here.late.append(once)
+        self._here.catch_up()
 
     def _release_if_unused(self) -> None:
-        with self._lock:
+        if not self._closed:
+            return  # close() will look again
+        with self._counted:
             needed = self._users or self._pins or self._objects
-            if not self._closed or self._released or needed:
+            if self._released or needed:
                 return
             self._released = True
         with suppress(DriverCallError):  # a driver that shuts down takes the context along
