@@ -68,6 +68,7 @@ class Diagnosis:
             cannot be loaded.
         cuda: What the CUDA kernels were built for, such as "CUDA 13.0.88 for 87-real", or that
             there are none.
+        cuda_driver: The CUDA driver and its devices, or why there are none.
         backends: Every backend this version knows.
         video: Encoders for annotated videos; empty without the `[video]` extra.
         disk_free_gb: Free space by folder: where you are, and temporary files.
@@ -81,6 +82,7 @@ class Diagnosis:
     packages: tuple[Package, ...]
     ops: str
     cuda: str
+    cuda_driver: str
     backends: tuple[BackendState, ...]
     video: tuple[str, ...]
     disk_free_gb: dict[str, float]
@@ -112,6 +114,7 @@ def diagnose() -> Diagnosis:
         packages=packages,
         ops=ops,
         cuda=cuda,
+        cuda_driver=_cuda_driver(),
         backends=backends,
         video=_encoders(notes),
         disk_free_gb=disk,
@@ -144,6 +147,16 @@ def _cuda_build() -> str:
     if build is None:
         return "CPU only build"
     return f"CUDA {build.toolkit} for {', '.join(build.architectures)}"
+
+
+def _cuda_driver() -> str:
+    from bas_edge.backends._cuda import driver_state
+
+    state = driver_state()
+    if not state.available or state.cuda is None:
+        return f"no: {state.reason} {state.hint}".strip()
+    devices = "1 device" if state.devices == 1 else f"{state.devices} devices"
+    return f"works (CUDA {state.cuda[0]}.{state.cuda[1]}, {devices})"
 
 
 def _backends(problems: list[str]) -> tuple[BackendState, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -51,14 +52,20 @@ def shared_data() -> Path:
     return folder
 
 
-def _beside(name: str) -> ModuleType:
+def _beside(name: str, file: str = "") -> ModuleType:
     """A module of this folder that holds no tests; importlib mode leaves it off the path."""
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tests" / f"{name}.py")
+    path = REPOSITORY / "tests" / (file or f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    if file:
+        sys.modules[name] = module  # a package, so that its modules find each other
     spec.loader.exec_module(module)
     return module
+
+
+_beside("fakes", "fakes/__init__.py")  # so that any test may import `fakes.cuda_driver`
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,11 @@ ALLOWED = {
     "backends": LOWEST | {"backends"},
 }
 DEPENDENCIES = {"numpy", "PIL", "msgspec", "typer", "rich", "tomli", "bas_edge"}
-ONE_FILE_EACH = {"onnxruntime": "backends/onnxruntime_backend.py"}
+ONE_FILE_EACH = {
+    "onnxruntime": "backends/onnxruntime_backend.py",
+    "cuda": "backends/_cuda_python.py",  # cuda-python
+    "pycuda": "backends/_pycuda.py",
+}
 VAGUE_NAMES = {"utils", "helpers", "common", "core", "misc"}
 
 

@@ -2,6 +2,10 @@
 
 Everything happens in the device's primary context, which torch, TensorRT and the kernels of
 `bas_edge.ops` share. Addresses are plain integers; sizes are bytes.
+
+Whoever makes an object keeps it until the work that uses it is done. One that is collected, or
+whose device is closed, is freed then; used after that, it raises a BackendError, and so does every
+call that the driver refuses: "CUDA: creating a stream failed: CUDA_ERROR_… (…), …."
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ __all__ = ["Device", "DeviceBuffer", "Event", "Graph", "Staging", "Stream"]
 
 
 class DeviceBuffer(Protocol):
-    """Memory on the device, until free()."""
+    """Memory on the device, until free(). Its content is undefined at first."""
 
     @property
     def address(self) -> int: ...
@@ -38,7 +42,7 @@ class Staging(Protocol):
 
     @property
     def array(self) -> NDArray[np.uint8]:
-        """[size] uint8, the memory itself. Not to be used after free()."""
+        """[size] uint8, the memory itself. It is given back after the last array of it is gone."""
         ...
 
     @property
@@ -46,6 +50,9 @@ class Staging(Protocol):
 
     @property
     def device_address(self) -> int | None: ...
+
+    @property
+    def size_bytes(self) -> int: ...
 
     def free(self) -> None:
         """Give the memory back. Safe to call twice."""
@@ -56,7 +63,7 @@ class Event(Protocol):
     """A point in a stream, set by Stream.record()."""
 
     def is_done(self) -> bool:
-        """Whether the device has passed it, without waiting."""
+        """Whether the device has passed it, without waiting. True before it is ever recorded."""
         ...
 
     def wait(self) -> None:
@@ -64,22 +71,33 @@ class Event(Protocol):
         ...
 
     def elapsed_ms(self, since: Event) -> float:
-        """Milliseconds from `since` to this one, both passed; to about 0.5 µs."""
+        """Milliseconds from `since` to this one, both passed; to about 0.5 µs.
+
+        Raises:
+            InputError: One of them was made without `timed`.
+        """
         ...
 
-    def free(self) -> None: ...
+    def free(self) -> None:
+        """Give the event back. Safe to call twice."""
+        ...
 
 
 class Graph(Protocol):
-    """Work captured from a stream, ready to be launched again and again."""
+    """Work captured from a stream, ready to be launched again and again.
+
+    It holds the addresses that were captured, not the memory: keep that as long.
+    """
 
     def launch(self, stream: Stream) -> None: ...
 
-    def free(self) -> None: ...
+    def free(self) -> None:
+        """Give the graph back. Safe to call twice."""
+        ...
 
 
 class Stream(Protocol):
-    """A queue of work on the device."""
+    """A queue of work on the device. It and CUDA's default stream do not wait for each other."""
 
     @property
     def handle(self) -> int:
@@ -87,11 +105,15 @@ class Stream(Protocol):
         ...
 
     def upload(self, to_device: int, from_host: int, size_bytes: int) -> None:
-        """Copy host → device; asynchronous when `from_host` is Staging."""
+        """Copy host → device; asynchronous when `from_host` is Staging. 0 bytes are no work."""
         ...
 
     def download(self, to_host: int, from_device: int, size_bytes: int) -> None:
         """Copy device → host; asynchronous when `to_host` is Staging."""
+        ...
+
+    def copy(self, to_device: int, from_device: int, size_bytes: int) -> None:
+        """Copy device → device, asynchronously."""
         ...
 
     def record(self, event: Event) -> None: ...
@@ -101,14 +123,19 @@ class Stream(Protocol):
         ...
 
     def wait_for_stream(self, handle: int) -> None:
-        """Let later work start only once what another stream, of anyone's, holds now is done."""
+        """Let later work start only once what another stream, of anyone's, holds now is done.
+
+        1 is the handle of CUDA's default stream. Not to be captured.
+        """
         ...
 
     def capture(self) -> AbstractContextManager[list[Graph]]:
         """Record what the `with` block enqueues, instead of running it.
 
         The list is empty inside the block and holds the one Graph after it. When the block
-        raises, the capture is abandoned and the stream is usable again.
+        raises, the capture is abandoned and the stream is usable again. The context is current
+        inside. This thread must not allocate or wait there, other threads may; what it frees, or
+        what is collected, is given back after the block.
         """
         ...
 
@@ -116,7 +143,9 @@ class Stream(Protocol):
         """Block this thread, with the GIL released, until all its work is done."""
         ...
 
-    def free(self) -> None: ...
+    def free(self) -> None:
+        """Wait for its work, then give the stream back. Safe to call twice."""
+        ...
 
 
 class Device(Protocol):
@@ -150,7 +179,10 @@ class Device(Protocol):
         ...
 
     def current(self) -> AbstractContextManager[None]:
-        """The primary context is current inside the block, and what was before is after it."""
+        """The primary context is current inside the block, and what was before is after it.
+
+        For calls of others, such as TensorRT: the methods here do it for themselves.
+        """
         ...
 
     def buffer(self, size_bytes: int) -> DeviceBuffer: ...
@@ -162,5 +194,9 @@ class Device(Protocol):
     def event(self, *, timed: bool = False) -> Event: ...
 
     def close(self) -> None:
-        """Release the primary context; no context is left behind at exit. Safe to call twice."""
+        """Wait for the streams, free every object, release the primary context.
+
+        It is released when no block of current() and no array of Staging is left. Safe to call
+        twice, in any thread; done by itself when the device is collected and when Python ends.
+        """
         ...

@@ -38,6 +38,8 @@ def command(json_output: Json = False) -> None:
         )
         print("\nNative operators")
         print_rows([("path", state.ops or "cannot be loaded"), ("CUDA", state.cuda)])
+        print("\nGPU")
+        print_rows([("CUDA driver", state.cuda_driver)])
         print("\nBackends")
         print_rows(
             (each.name, f"works ({each.version})" if each.available else f"no: {each.reason}")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from bas_edge import doctor
+from bas_edge.backends import _cuda
+from bas_edge.backends._cuda import DriverState
 from bas_edge.video.sinks import available_encoders
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
@@ -33,6 +35,23 @@ def test_a_healthy_machine(say: Say, invoke: Invoke) -> None:
 def test_a_backend_that_does_not_work_says_why() -> None:
     for backend in doctor.diagnose().backends:
         assert backend.available == bool(backend.version) == (not backend.reason)
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (DriverState(True, (13, 0), 1, ""), "works (CUDA 13.0, 1 device)"),
+        (DriverState(True, (12, 6), 2, ""), "works (CUDA 12.6, 2 devices)"),
+        (DriverState(False, None, 0, "No driver.", "Install it."), "no: No driver. Install it."),
+    ],
+)
+def test_the_cuda_driver(
+    state: DriverState, line: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cuda, "driver_state", lambda: state)
+    code, out, err = say("doctor")
+    assert (code, err) == (0, "")
+    assert f"CUDA driver  {line}\n" in out
 
 
 def test_a_missing_base_library_breaks_the_install(
