@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +33,7 @@ def cuda_device_count() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    _require_rtx(items)
     if cuda_device_count() > 0:
         return
     if os.environ.get("BAS_EDGE_REQUIRE_GPU") == "1":
@@ -40,6 +42,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+def _require_rtx(items: list[pytest.Item]) -> None:
+    """The same policy for TensorRT for RTX, which builds engines without any GPU."""
+    if importlib.util.find_spec("tensorrt_rtx") is not None:
+        return
+    if os.environ.get("BAS_EDGE_REQUIRE_RTX") == "1":
+        raise pytest.UsageError("BAS_EDGE_REQUIRE_RTX=1, but tensorrt_rtx is not installed")
+    reason = "tensorrt_rtx is not installed (set BAS_EDGE_REQUIRE_RTX=1 to fail instead)"
+    for item in items:
+        if item.get_closest_marker("rtx"):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +71,7 @@ def _beside(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -65,6 +80,12 @@ def _beside(name: str) -> ModuleType:
 def graphs() -> ModuleType:
     """`tests/graphs.py`: tiny ONNX graphs, their manifests and frames to feed them."""
     return _beside("graphs")
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    """`tests/tensorrt_fakes.py`: modules with exactly the attributes of a TensorRT version."""
+    return _beside("tensorrt_fakes")
 
 
 @pytest.fixture(scope="session")
