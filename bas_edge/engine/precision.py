@@ -21,7 +21,7 @@ import numpy as np
 from bas_edge._require import require
 from bas_edge.errors import EngineError, InputError
 
-__all__ = ["HalfGraph", "to_half"]
+__all__ = ["LARGEST", "HalfGraph", "to_half", "with_outputs"]
 
 _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _POOLING = {"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax"}
@@ -29,7 +29,7 @@ _SIGMOIDS = {"Sigmoid", "HardSigmoid", "Softmax"}
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear"}
 # Their output's type is an attribute, not that of their inputs.
 _TYPED_BY_ATTRIBUTE = {"Cast", "ConstantOfShape", "RandomNormal", "RandomUniform", "EyeLike"}
-_LARGEST = float(np.finfo(np.float16).max)  # 65504
+LARGEST = float(np.finfo(np.float16).max)  # 65504
 _HALF = "_fp16"
 
 
@@ -41,12 +41,14 @@ class HalfGraph:
         model: The serialized ONNX file.
         half: How many nodes compute in float16.
         kept: How many compute in float32.
+        tensors: What holds float16 now, by the names of the float32 graph.
         notes: A sentence for each layer that was kept because of its constants.
     """
 
     model: bytes
     half: int
     kept: int
+    tensors: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -63,14 +65,7 @@ def to_half(path: Path, *, outputs: Iterable[str] = ("maps", "foreground")) -> H
         InputError: The graph is quantized, or has graphs inside its nodes.
     """
     onnx = require("onnx", extra="build", purpose="Precision fp16")
-    try:
-        model = onnx.load(path)
-        model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except Exception as error:  # onnx and protobuf share no base below Exception
-        raise EngineError(
-            f"{path} cannot be read as an ONNX graph: {error}",
-            hint="Export it again: bas-edge export CHECKPOINT -o model.onnx",
-        ) from error
+    model = _load(onnx, path)
     surgery = _Surgery(onnx, model, set(outputs))
     surgery.convert()
     try:
@@ -85,8 +80,33 @@ def to_half(path: Path, *, outputs: Iterable[str] = ("maps", "foreground")) -> H
         model=model.SerializeToString(),
         half=half,
         kept=surgery.count - half,
+        tensors=tuple(sorted(surgery.halves)),
         notes=tuple(surgery.notes),
     )
+
+
+def with_outputs(path: Path, names: Iterable[str]) -> bytes:
+    """The graph in `path` with further tensors as outputs, so that their values can be seen.
+
+    Raises:
+        MissingExtraError, EngineError: See `to_half`.
+    """
+    onnx = require("onnx", extra="build", purpose="Precision fp16")
+    model = _load(onnx, path)
+    wanted = set(names) - {value.name for value in model.graph.output}
+    model.graph.output.extend(v for v in model.graph.value_info if v.name in wanted)
+    return bytes(model.SerializeToString())
+
+
+def _load(onnx: Any, path: Path) -> Any:
+    try:
+        model = onnx.load(path)
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except Exception as error:  # onnx and protobuf share no base below Exception
+        raise EngineError(
+            f"{path} cannot be read as an ONNX graph: {error}",
+            hint="Export it again: bas-edge export CHECKPOINT -o model.onnx",
+        ) from error
 
 
 class _Surgery:
@@ -95,6 +115,7 @@ class _Surgery:
     def __init__(self, onnx: Any, model: Any, map_outputs: set[str]) -> None:
         self.onnx, self.graph = onnx, model.graph
         self.notes: list[str] = []
+        self.halves: set[str] = set()  # tensors that are float16 now
         self.opsets = {each.domain: each.version for each in model.opset_import}
         self._constants_to_initializers()
         self.nodes = list(self.graph.node)
@@ -125,7 +146,7 @@ class _Surgery:
         del self.graph.value_info[:]  # the old types
         rewritten: list[Any] = []
         casts: dict[tuple[str, bool], str] = {}
-        halves: set[str] = set()  # tensors that are float16 now
+        halves = self.halves
         for at, node in enumerate(self.nodes):
             half_inputs = self._half_ports(node, node.input, "inputs") if at in self.half else set()
             for port, name in enumerate(node.input):
@@ -240,8 +261,8 @@ class _Surgery:
     def _does_not_fit(self, name: str) -> str:
         values = self._array(name)
         finite = np.abs(values[np.isfinite(values)])
-        if finite.size and finite.max() > _LARGEST:
-            return f"its '{name}' holds {finite.max():g}, and float16 ends at {_LARGEST:g}"
+        if finite.size and finite.max() > LARGEST:
+            return f"its '{name}' holds {finite.max():g}, and float16 ends at {LARGEST:g}"
         if finite.size == 1 and finite.max() > 0 and np.float16(finite.max()) == 0:
             return f"its '{name}' is {finite.max():g}, which is 0 in float16"
         return ""
