@@ -64,8 +64,11 @@ class BuildProgress:
         return not self.cancelled
 
     def finish(self, name: str) -> None:
-        """A phase ends, complete or not."""
-        self._phases.pop(name, None)
+        """A phase ends; some end before their last step was told."""
+        if name in self._phases:
+            self._phases[name].done = self._phases[name].steps
+            self._report(name)
+            del self._phases[name]
 
     def _report(self, name: str) -> None:
         if self._callback is None or self.cancelled:

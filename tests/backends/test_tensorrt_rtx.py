@@ -140,7 +140,8 @@ def test_progress_reaches_the_end(tmp_path: Path, tiny_onnx: Callable[..., Path]
     builder.build(request, on_progress=lambda *each: said.append(each))
     shares = [share for _, share in said]
     assert shares == sorted(shares)
-    assert 0 <= shares[0] < 0.5 < shares[-1] <= 1
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert len(set(shares)) > 20
     assert len({phase for phase, _ in said}) > 3
 
 
