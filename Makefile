@@ -2,7 +2,8 @@
 #
 #   make demo                          the whole path on generated images: report in demo_out/report.html
 #   make demo DATA=folder VIDEO=file   the same on your own (one folder of images per class)
-#   make test                          style, types and every test
+#   make test                          style, types and every test (with real TensorRT-RTX builds
+#                                      on Linux x86_64, which need no GPU; RTX=0 leaves them out)
 #   make lint                          style and types only
 #   make dev                           only the environment (.venv), for working on the code
 #   make resolve                       both ends of the supported Python versions still resolve
@@ -10,7 +11,7 @@
 #
 # Variables: PYTHON (interpreter), VENV (environment), VENV_ARGS (for example
 # --system-site-packages), TORCH_INDEX (package index for torch, for CPU-only builds), OUT
-# (demo's output folder), PRETRAINED (backbone weights for your own images), PYTEST_ARGS.
+# (demo's output folder), PRETRAINED (backbone weights for your own images), PYTEST_ARGS, RTX.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,6 +22,7 @@ DATA ?=
 VIDEO ?=
 PRETRAINED ?=
 PYTEST_ARGS ?=
+RTX ?= 1
 
 SHELL := /bin/bash
 BIN := $(VENV)/bin
@@ -35,8 +37,8 @@ demo: $(STAMPS)/package
 	$(BIN)/bas-edge demo --output "$(OUT)" $(if $(DATA),--data "$(DATA)") \
 	  $(if $(VIDEO),--video "$(VIDEO)") $(if $(PRETRAINED),--pretrained "$(PRETRAINED)")
 
-test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint $(STAMPS)/rtx-$(RTX)
+	BAS_EDGE_REQUIRE_RTX="$$(cat $(STAMPS)/rtx-$(RTX))" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
@@ -71,3 +73,17 @@ $(STAMPS)/package: $(STAMPS)/torch pyproject.toml $(NATIVE)
 $(STAMPS)/dev: $(STAMPS)/package
 	$(PIP) --group dev
 	@touch $@
+
+# NVIDIA publishes TensorRT-RTX for Linux on x86_64 and for Windows. The stamp holds whether it is
+# here, so that tests which need it fail instead of being skipped where it was installed.
+$(STAMPS)/rtx-1: $(STAMPS)/dev constraints.txt
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+	  echo "installing TensorRT-RTX, to build real engines without a GPU" && \
+	  $(PIP) tensorrt-rtx && echo 1 > $@; \
+	else \
+	  echo "no TensorRT-RTX for $$(uname -sm): tests that build with it are skipped"; echo 0 > $@; \
+	fi
+
+$(STAMPS)/rtx-0: $(STAMPS)/dev
+	@echo "RTX=0: tests that build with TensorRT-RTX are skipped where it is not installed"
+	@echo 0 > $@

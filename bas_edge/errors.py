@@ -78,12 +78,22 @@ class EngineSchemaError(EngineError):
 
 
 class EngineMismatchError(EngineError):
-    """An engine file was built for a different GPU or library version."""
+    """An engine file was built for a different GPU or library version.
 
-    def __init__(self, path: str, *, built_for: str, running_on: str) -> None:
+    `rebuild` is the command that builds it again here.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        built_for: str,
+        running_on: str,
+        rebuild: str = "bas-edge build-engine model.onnx -o NAME.engine",
+    ) -> None:
         super().__init__(
             f"{path} was built for {built_for}; this machine is {running_on}.",
-            hint=f"Rebuild it here: bas-edge build-engine model.onnx -o {path}",
+            hint=f"Rebuild it here: {rebuild}",
         )
 
 

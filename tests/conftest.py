@@ -33,6 +33,7 @@ def cuda_device_count() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    _require_rtx(items)
     if cuda_device_count() > 0:
         return
     if os.environ.get("BAS_EDGE_REQUIRE_GPU") == "1":
@@ -41,6 +42,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+def _require_rtx(items: list[pytest.Item]) -> None:
+    """The same policy for TensorRT for RTX, which builds engines without any GPU."""
+    if importlib.util.find_spec("tensorrt_rtx") is not None:
+        return
+    if os.environ.get("BAS_EDGE_REQUIRE_RTX") == "1":
+        raise pytest.UsageError("BAS_EDGE_REQUIRE_RTX=1, but tensorrt_rtx is not installed")
+    reason = "tensorrt_rtx is not installed (set BAS_EDGE_REQUIRE_RTX=1 to fail instead)"
+    for item in items:
+        if item.get_closest_marker("rtx"):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +72,7 @@ def _beside(name: str, file: str = "") -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    if file:
-        sys.modules[name] = module  # a package, so that its modules find each other
+    sys.modules[name] = module  # dataclasses, and the modules of a package, look there
     spec.loader.exec_module(module)
     return module
 
@@ -72,6 +84,12 @@ _beside("fakes", "fakes/__init__.py")  # so that any test may import `fakes.cuda
 def graphs() -> ModuleType:
     """`tests/graphs.py`: tiny ONNX graphs, their manifests and frames to feed them."""
     return _beside("graphs")
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    """`tests/tensorrt_fakes.py`: modules with exactly the attributes of a TensorRT version."""
+    return _beside("tensorrt_fakes")
 
 
 @pytest.fixture(scope="session")

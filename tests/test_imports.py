@@ -49,6 +49,9 @@ ONE_FILE_EACH = {
     "onnxruntime": "backends/onnxruntime_backend.py",
     "cuda": "backends/_cuda_python.py",  # cuda-python
     "pycuda": "backends/_pycuda.py",
+    "tensorrt": "backends/tensorrt_backend.py",
+    "tensorrt_rtx": "backends/tensorrt_rtx_backend.py",
+    "onnx": "engine/precision.py",
 }
 VAGUE_NAMES = {"utils", "helpers", "common", "core", "misc"}
 
@@ -130,7 +133,7 @@ def test_only_dependencies_are_imported_when_a_module_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", package_files(), ids=label)
 def test_engines_are_imported_in_one_file_and_torch_in_none(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imports(tree(path))}
-    assert not roots & {"torch", "torchvision", "tensorrt", "onnx"}
+    assert not roots & {"torch", "torchvision"}
     for engine, home in ONE_FILE_EACH.items():
         assert (engine in roots) == (path == PACKAGE / home)
     if part(path) != "cli":
@@ -214,4 +217,5 @@ def test_importing_bas_edge_loads_nothing_but_itself() -> None:
 def test_inference_and_training_libraries_load_only_when_used(statement: str) -> None:
     loaded = modules_after(statement)
     assert "numpy" in loaded
-    assert not loaded & {"onnxruntime", "onnx", "torch", "av", "matplotlib", "typer", "rich"}
+    heavy = {"onnxruntime", "onnx", "torch", "av", "matplotlib", "typer", "rich"}
+    assert not loaded & (heavy | {"tensorrt", "tensorrt_rtx"})

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from bas_edge.backends.base import Backend, TensorSpec
 from bas_edge.errors import BackendError, InputError, MissingExtraError
 
-__all__ = ["Backend", "Probe", "TensorSpec", "backend_names", "open_backend", "probe"]
+if TYPE_CHECKING:
+    from bas_edge.backends._tensorrt_build import PlanBuilder
 
-_PLANNED = ("tensorrt", "tensorrt_rtx")
-_NAMES = ("onnxruntime", *_PLANNED)
+__all__ = [
+    "PLAN_BACKENDS",
+    "Backend",
+    "Probe",
+    "TensorSpec",
+    "backend_names",
+    "check_backend",
+    "check_name",
+    "open_backend",
+    "plan_builder",
+    "probe",
+]
+
+PLAN_BACKENDS = ("tensorrt", "tensorrt_rtx")  # they build a plan first, and run that
+_PLANNED = PLAN_BACKENDS  # building works; running is not part of this version
+_NAMES = ("onnxruntime", *PLAN_BACKENDS)
 
 
 class Probe(NamedTuple):
@@ -20,7 +37,7 @@ class Probe(NamedTuple):
 
     Attributes:
         available: It can.
-        version: The library's version; empty when not available.
+        version: The library's version; empty when it is not installed or does not load.
         reason: Why not, in a sentence; empty when available.
     """
 
@@ -41,13 +58,22 @@ def check_backend(name: str) -> str:
         InputError: No backend has this name.
         BackendError: It exists, but not in this version.
     """
-    if name == "auto":
-        return "onnxruntime"
-    if name in _PLANNED:
+    if check_name(name) in _PLANNED:
         raise BackendError(
             f"The backend '{name}' is not part of this version of bas-edge.",
             hint="Use the backend 'onnxruntime'.",
         )
+    return check_name(name)
+
+
+def check_name(name: str) -> str:
+    """The backend that `name` stands for, whether or not it can run here.
+
+    Raises:
+        InputError: No backend has this name.
+    """
+    if name == "auto":
+        return "onnxruntime"
     if name not in _NAMES:
         close = difflib.get_close_matches(name, ("auto", *_NAMES), n=1, cutoff=0.5)
         raise InputError(
@@ -82,21 +108,67 @@ def open_backend(
     return OnnxRuntimeBackend.open(model_path, threads=threads)
 
 
+def plan_builder(
+    name: str,
+    *,
+    targets: tuple[str, ...] = (),
+    hardware_compat: str = "none",
+    timing_cache: Path | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> PlanBuilder:
+    """A library that builds plans, ready to build; `name` is one of PLAN_BACKENDS.
+
+    Raises:
+        MissingExtraError: The library is not installed.
+        InputError: It lacks what is asked for.
+        BackendError: It needs a GPU, and there is none.
+    """
+    if name == "tensorrt":
+        from bas_edge.backends import tensorrt_backend
+
+        return tensorrt_backend.plan_builder(
+            targets=targets, hardware_compat=hardware_compat, timing_cache=timing_cache
+        )
+    from bas_edge.backends import tensorrt_rtx_backend
+
+    return tensorrt_rtx_backend.plan_builder(
+        targets=targets, hardware_compat=hardware_compat, timing_cache=timing_cache, note=note
+    )
+
+
 def probe(name: str) -> Probe:
     """Whether the backend can run here, without loading a graph.
 
     Raises:
         InputError: No backend has this name.
     """
+    name = check_name(name)
     try:
-        check_backend(name)
-    except BackendError as error:
-        return Probe(False, "", str(error))
-    from bas_edge.backends import onnxruntime_backend
-
-    try:
-        return Probe(True, onnxruntime_backend.library_version(), "")
+        version = _library_version(name)
     except MissingExtraError as error:
         return Probe(False, "", f"{error} {error.hint}")
     except ImportError as error:
-        return Probe(False, "", f"onnxruntime is installed but does not load: {error}")
+        return Probe(False, "", f"{name} is installed but does not load: {error}")
+    if name == "onnxruntime":
+        return Probe(True, version, "")
+    from bas_edge.backends._driver import find_gpu
+
+    found = find_gpu()
+    if not isinstance(found, str):
+        return Probe(False, version, "It builds engines here; this version cannot run them.")
+    builds = "It builds engines here all the same" if name == "tensorrt_rtx" else "It builds none"
+    return Probe(False, version, f"{found} {builds}.")
+
+
+def _library_version(name: str) -> str:
+    if name == "onnxruntime":
+        from bas_edge.backends import onnxruntime_backend
+
+        return onnxruntime_backend.library_version()
+    if name == "tensorrt":
+        from bas_edge.backends import tensorrt_backend
+
+        return tensorrt_backend.library_version()
+    from bas_edge.backends import tensorrt_rtx_backend
+
+    return tensorrt_rtx_backend.library_version()

@@ -5,53 +5,168 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import print_json
+from bas_edge.cli.output import build_bar, print_json, size_text
+from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
+    from bas_edge.engine.bundle import Engine
     from bas_edge.engine.manifest import Precision
 
 __all__ = ["command", "next_commands"]
 
+_PLANS = "Plans (TensorRT)"
+
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A graph from `export`.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL.onnx", help="A graph from `export`; with --rebuild, an engine folder."
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The engine folder. Default: the model's name."),
     ] = None,
     backend: Annotated[
-        str, typer.Option("--backend", help="Inference library that the engine is for.")
-    ] = "onnxruntime",
-    precision: Annotated[str, typer.Option("--precision", help="Arithmetic: fp32.")] = "fp32",
+        str | None,
+        typer.Option(
+            "--backend",
+            help="Inference library that the engine is for: onnxruntime, tensorrt, tensorrt_rtx.",
+            show_default="onnxruntime",
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="Arithmetic: fp32 or fp16.", show_default="fp32"),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an engine of the same name.")
     ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the plan of an engine folder again, here.")
+    ] = False,
+    min_batch: Annotated[
+        int | None, typer.Option(help="Fewest frames in a run.", rich_help_panel=_PLANS)
+    ] = None,
+    opt_batch: Annotated[
+        int | None, typer.Option(help="Frames to be fastest for.", rich_help_panel=_PLANS)
+    ] = None,
+    max_batch: Annotated[
+        int | None, typer.Option(help="Most frames in a run.", rich_help_panel=_PLANS)
+    ] = None,
+    workspace: Annotated[
+        str | None,
+        typer.Option(help="Limit of scratch memory, such as 512MiB.", rich_help_panel=_PLANS),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="tensorrt_rtx: GPUs, such as sm_86,sm_89.", rich_help_panel=_PLANS),
+    ] = None,
+    hardware_compat: Annotated[
+        str | None,
+        typer.Option(
+            help="tensorrt: none, ampere_plus or same_compute_capability.", rich_help_panel=_PLANS
+        ),
+    ] = None,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(help="tensorrt: file of measured kernel times.", rich_help_panel=_PLANS),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Check an exported graph and write it as an engine folder, complete or not at all."""
-    from bas_edge import build_engine
+    from bas_edge.engine.build import build_engine, rebuild_plan
 
-    engine = build_engine(
-        model,
-        output or model.with_suffix(".engine"),
-        backend=backend,
-        precision=cast("Precision", precision),  # build_engine refuses others by name
-        overwrite=overwrite,
-        command=shlex.join(["bas-edge", *sys.argv[1:]]),
-    )
+    notes: list[str] = []
+
+    def note(sentence: str) -> None:
+        notes.append(sentence)
+        print(f"note: {sentence}", file=sys.stderr)
+
+    options: dict[str, Any] = {
+        "min_batch": min_batch,
+        "opt_batch": opt_batch,
+        "max_batch": max_batch,
+        "workspace": workspace,
+        "targets": target or (),
+        "timing_cache": timing_cache,
+        "note": note,
+    }
+    _check_kind(model, rebuild, output, precision, overwrite)
+    with build_bar() as on_progress:
+        if rebuild:
+            engine = rebuild_plan(
+                model,
+                backend=backend,
+                hardware_compat=hardware_compat,
+                on_progress=on_progress,
+                **options,
+            )
+        else:
+            engine = build_engine(
+                model,
+                output or model.with_suffix(".engine"),
+                backend=backend or "onnxruntime",
+                precision=cast("Precision", precision or "fp32"),  # others are refused by name
+                hardware_compat=hardware_compat or "none",
+                overwrite=overwrite,
+                command=shlex.join(["bas-edge", *sys.argv[1:]]),
+                on_progress=on_progress,
+                **options,
+            )
     if json_output:
         print_json(
-            {"engine": engine.path, "manifest": engine.manifest, "next": next_commands(engine.path)}
+            {
+                "engine": engine.path,
+                "manifest": engine.manifest,
+                "notes": notes,
+                "next": next_commands(engine.path),
+            }
         )
         return
+    _print(engine)
+
+
+def _check_kind(
+    model: Path, rebuild: bool, output: Path | None, precision: str | None, overwrite: bool
+) -> None:
+    if rebuild:
+        taken = {"--output": output, "--precision": precision, "--overwrite": overwrite}
+        if given := [name for name, value in taken.items() if value]:
+            raise InputError(
+                f"--rebuild changes the plan of {model} in place, so {', '.join(given)} has no "
+                "meaning with it.",
+                hint=f"Leave {given[0]} out, or build anew from {model / 'model.onnx'}.",
+            )
+    elif model.is_dir():
+        raise InputError(
+            f"{model} is a folder, not an ONNX file.",
+            hint=f"To build its plan again: bas-edge build-engine {shlex.quote(str(model))} "
+            "--rebuild",
+        )
+
+
+def _print(engine: Engine) -> None:
+    manifest = engine.manifest
     size_mb = engine.model_path.stat().st_size / 1e6
-    classes = len(engine.manifest.classes)
-    print(f"Wrote {engine.path} ({engine.manifest.precision}, {size_mb:.1f} MB, {classes} classes)")
+    classes = len(manifest.classes)
+    print(f"Wrote {engine.path} ({manifest.precision}, {size_mb:.1f} MB, {classes} classes)")
+    if manifest.plans and manifest.backend != "onnxruntime":
+        plan = manifest.plans[-1]
+        facts = [
+            f"{plan.file.size_bytes / 1e6:.1f} MB",
+            f"{plan.layers} layers",
+            f"{plan.build_seconds:.1f} s",
+        ]
+        if plan.peak_bytes:
+            facts.append(f"peak {size_text(plan.peak_bytes)} of memory")
+        print(f"  {plan.file.path}: {', '.join(facts)}")
     print("\nNext:")
     for line in next_commands(engine.path):
         print(f"  {line}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bas_edge.cli.options import Engine, Json
-from bas_edge.cli.output import print_json, print_rows
+from bas_edge.cli.output import print_json, print_rows, size_text
 
 if TYPE_CHECKING:
-    from bas_edge.engine.manifest import Manifest
+    from bas_edge.engine.manifest import Manifest, PlanRecord
 
 __all__ = ["command"]
 
@@ -48,7 +48,8 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("recipe", training.recipe),
         ("images", f"{training.images} in {training.epochs} epochs" if training.images else ""),
     ]
-    rows += [("plan", f"{p.backend} {p.library_version}: {p.file.path}") for p in manifest.plans]
+    for plan in manifest.plans:
+        rows += _plan_rows(plan)
     rows += [
         (f"file {file.path}", f"{file.size_bytes:,} bytes, sha256 {file.sha256[:12]}…")
         for file in ((manifest.model,) if manifest.model else ()) + manifest.files
@@ -59,3 +60,33 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         rows += [(f"  {name}", f"{value:.1f}") for name, value in accuracy.metrics.items()]
     rows += [("created by", manifest.created_by), ("built with", manifest.build_command)]
     return [(name, value) for name, value in rows if value]
+
+
+def _plan_rows(plan: PlanRecord) -> list[tuple[str, str]]:
+    batch = (
+        f"static, {plan.max_batch}"
+        if plan.min_batch == plan.max_batch
+        else f"{plan.min_batch} to {plan.max_batch}, fastest at {plan.opt_batch}"
+    )
+    built_on = ", ".join(
+        filter(
+            None,
+            (
+                plan.device_name,
+                plan.driver and f"driver {plan.driver}",
+                plan.cuda and f"CUDA {plan.cuda}",
+            ),
+        )
+    )
+    memory = f", peak {size_text(plan.peak_bytes)}" if plan.peak_bytes else ""
+    return [
+        ("plan", f"{plan.backend} {plan.library_version}: {plan.file.path}"),
+        ("  file", f"{plan.file.size_bytes:,} bytes, sha256 {plan.file.sha256[:12]}…"),
+        ("  runs on", ", ".join(plan.targets or (plan.compute_capability,))),
+        ("  compatible", plan.hardware_compat if plan.hardware_compat != "none" else ""),
+        ("  precision", plan.precision),
+        ("  batch", batch),
+        ("  workspace", size_text(plan.workspace_bytes) if plan.workspace_bytes else ""),
+        ("  built", f"{plan.layers} layers in {plan.build_seconds:.1f} s{memory}"),
+        ("  built on", built_on),
+    ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["json_line", "print_json", "print_rows", "progress_bar"]
+__all__ = ["build_bar", "json_line", "print_json", "print_rows", "progress_bar", "size_text"]
 
 
 def json_line(value: Any) -> str:
@@ -56,6 +57,36 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+@contextlib.contextmanager
+def build_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar with an ETA on stderr for a build that reports (phase, share done); see above."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeRemainingColumn as Eta
+
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("ETA"),
+        Eta(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        task = bar.add_task("checking", total=1.0)
+
+        def show(phase: str, share: float) -> None:
+            bar.update(task, description=phase[:40], completed=share)
+
+        yield show
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: "512 MiB", "1.5 GiB"."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count >> 20} MiB"
 
 
 def _plain(value: Any) -> Any:

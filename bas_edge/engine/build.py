@@ -1,23 +1,29 @@
-"""From an exported ONNX file to an engine bundle."""
+"""From an exported ONNX file to an engine bundle, and a bundle's plan built again."""
 
 from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 import bas_edge
-from bas_edge.backends import check_backend, open_backend
-from bas_edge.engine.bundle import Engine, write_bundle
+from bas_edge.backends import PLAN_BACKENDS, check_name, open_backend
+from bas_edge.engine.bundle import Engine, add_plan, open_engine, write_bundle
 from bas_edge.engine.contract import INPUT_NAME, check_graph, check_outputs
-from bas_edge.engine.manifest import Manifest, Precision
-from bas_edge.engine.onnx_metadata import read_manifest
+from bas_edge.engine.manifest import Manifest, PlanRecord, Precision
+from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
+from bas_edge.engine.plan_options import PlanOptions, plan_options
+from bas_edge.engine.plans import PlanJob, same_place
 from bas_edge.errors import InputError
 
-__all__ = ["build_engine"]
+__all__ = ["build_engine", "rebuild_plan"]
+
+Progress = Callable[[str, float], None]
+Note = Callable[[str], None]
 
 
 def build_engine(
@@ -26,55 +32,199 @@ def build_engine(
     *,
     backend: str = "onnxruntime",
     precision: Precision = "fp32",
+    min_batch: int | None = None,
+    opt_batch: int | None = None,
+    max_batch: int | None = None,
+    workspace: int | str | None = None,
+    targets: str | Sequence[str] = (),
+    hardware_compat: str = "none",
+    timing_cache: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     command: str | None = None,
+    on_progress: Progress | None = None,
+    note: Note | None = None,
 ) -> Engine:
     """Make the bundle `output` from an ONNX file that `bas-edge export` wrote.
 
-    The graph is held against its metadata, loaded with the backend from inside the new bundle
-    and run once on noise; only then does the bundle appear, whole, at `output`.
+    The graph is held against its metadata, loaded with ONNX Runtime from inside the new bundle
+    and run once on noise; then the plan is built, where the backend has one; only then does the
+    bundle appear, whole, at `output`.
 
     Args:
         model_onnx: The exported graph.
         output: The folder to make, by custom `NAME.engine`.
-        backend: One of `backend_names()`, or "auto".
-        precision: "fp32", the only one in this version.
+        backend: What the engine is for: "onnxruntime" or "auto", "tensorrt" for the GPU of this
+            machine, "tensorrt_rtx" for a list of GPUs (needs none here).
+        precision: "fp32", or "fp16": made in the graph, see `bas_edge.engine.precision`.
+        min_batch, opt_batch, max_batch: Frames in one run of the plan. By default 1, the
+            smallest, and 8; all equal makes a static batch.
+        workspace: Limit of TensorRT's scratch memory: bytes, or text such as "512MiB".
+        targets: tensorrt_rtx: GPU architectures, "sm_86,sm_89"; by default sm_80 and later.
+        hardware_compat: tensorrt: "ampere_plus" or "same_compute_capability" make a plan that
+            runs on more GPUs, and is slower.
+        timing_cache: tensorrt: a file of measured kernel times, read and written back.
         overwrite: Replace an engine that is there, once the new one is complete.
         command: What the user typed, for the manifest; by default the equivalent command line.
+        on_progress: Called with TensorRT's phase and the share done, 0 to 1, from a thread.
+        note: Called with a sentence about anything that went another way than asked.
 
     Raises:
-        InputError: No such file, an unknown backend, or `output` is taken.
+        InputError: No such file, an unknown backend, an option that does not fit it, or `output`
+            is taken.
+        MissingExtraError: The backend's library, or onnx for fp16, is not installed.
         EngineError: The file has no bas-edge metadata, breaks the graph contract, or the disk
             is full. Nothing is left behind.
-        BackendError: The backend is not in this version, or refuses the graph.
+        BackendError: The backend refuses the graph, or needs a GPU that is not there.
+        KeyboardInterrupt: Ctrl-C; TensorRT stops at its next step. Nothing is left behind.
     """
-    if precision != "fp32":
-        raise InputError(
-            f"Precision '{precision}' is not part of this version of bas-edge.",
-            hint="Build with --precision fp32.",
-        )
-    name = check_backend(backend)
-    manifest = read_manifest(model_onnx)
+    say = note or _silent
+    options = plan_options(
+        min_batch=min_batch,
+        opt_batch=opt_batch,
+        max_batch=max_batch,
+        workspace=workspace,
+        targets=targets,
+        hardware_compat=hardware_compat,
+        timing_cache=timing_cache,
+    )
+    name = check_name(backend)
+    job = PlanJob.prepare(name, options, say) if name in PLAN_BACKENDS else None
+    if job is None:
+        _refuse_plan_options(name, options)
+    source = read_manifest(model_onnx)
+    model, halved = _in_precision(Path(model_onnx), source, precision, say)
+    if precision == "fp16" and job is None:
+        say("ONNX Runtime computes float16 slowly on a CPU: this engine is smaller, not faster.")
     manifest = msgspec.structs.replace(
-        manifest,
-        name=manifest.name or Path(output).stem,
+        source,
+        name=source.name or Path(output).stem,
         created_by=f"bas-edge {bas_edge.__version__}",
         backend=name,
         precision=precision,
-        build_command=command or _command(model_onnx, output, name),
+        build_command=command or _command(model_onnx, output, name, precision, options),
     )
+
+    def check(path: Path) -> None:
+        _prove(path, manifest)
+        if halved:
+            from bas_edge.engine.float16_range import check_range
+
+            check_range(Path(model_onnx), halved, manifest.input)
+
     return write_bundle(
         output,
         manifest,
-        Path(model_onnx),
+        model,
         overwrite=overwrite,
-        check=lambda model: _prove(model, manifest),
+        check=check,
+        plans=lambda path: (job.build(path, manifest, on_progress),) if job else (),
     )
+
+
+def rebuild_plan(
+    bundle: str | os.PathLike[str],
+    *,
+    backend: str | None = None,
+    min_batch: int | None = None,
+    opt_batch: int | None = None,
+    max_batch: int | None = None,
+    workspace: int | str | None = None,
+    targets: str | Sequence[str] = (),
+    hardware_compat: str | None = None,
+    timing_cache: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    note: Note | None = None,
+) -> Engine:
+    """Build a bundle's plan again from its own `model.onnx`, for this machine and its library.
+
+    The plan of the same backend and targets is replaced, even where it is damaged; no other file
+    changes. What is not given stays as the replaced plan was built.
+
+    Args:
+        bundle: The engine folder.
+        backend: "tensorrt" or "tensorrt_rtx"; by default the one that the bundle is for.
+        min_batch, opt_batch, max_batch, workspace, targets, hardware_compat, timing_cache: See
+            `build_engine`.
+        on_progress: See `build_engine`.
+        note: See `build_engine`.
+
+    Raises:
+        InputError, MissingExtraError, EngineError, BackendError, KeyboardInterrupt: See
+            `build_engine`. The bundle is as it was.
+    """
+    engine = open_engine(bundle, check_plans=False)
+    if not engine.is_bundle:
+        raise InputError(
+            f"{bundle} is a bare ONNX file; only a bundle has plans.",
+            hint=f"Make a bundle: bas-edge build-engine {shlex.quote(str(bundle))} -o NAME.engine",
+        )
+    name = check_name(engine.manifest.backend if backend is None else backend)
+    if name not in PLAN_BACKENDS:
+        raise InputError(
+            f"{bundle} was built for '{name}', which has no plans.",
+            hint=f"Name one that has: --backend {' or --backend '.join(PLAN_BACKENDS)}",
+        )
+    old = [record for record in engine.manifest.plans if record.backend == name]
+    if old:
+        last = old[-1]
+        batches = (min_batch, opt_batch, max_batch)
+        if batches == (None, None, None):
+            min_batch, opt_batch, max_batch = last.min_batch, last.opt_batch, last.max_batch
+        workspace = last.workspace_bytes if workspace is None else workspace
+        hardware_compat = hardware_compat or last.hardware_compat
+        if name == "tensorrt_rtx" and not targets:
+            targets = [target for target in last.targets if not target.endswith("+")]
+    options = plan_options(
+        min_batch=min_batch,
+        opt_batch=opt_batch,
+        max_batch=max_batch,
+        workspace=workspace,
+        targets=targets,
+        hardware_compat=hardware_compat or "none",
+        timing_cache=timing_cache,
+    )
+    job = PlanJob.prepare(name, options, note or _silent)
+    plan = job.build(engine.model_path, engine.manifest, on_progress)
+
+    def replaced(record: PlanRecord) -> bool:
+        return same_place(record, job)
+
+    return add_plan(engine, plan, replaces=replaced, backend=name)
+
+
+def _in_precision(
+    model: Path, manifest: Manifest, precision: str, note: Note
+) -> tuple[bytes | Path, tuple[str, ...]]:
+    """What goes into the bundle: the file itself, or its float16 twin.
+
+    Returns:
+        The graph; and the tensors of the file that are float16 in the twin.
+    """
+    if precision not in ("fp32", "fp16"):
+        raise InputError(
+            f"Precision '{precision}' is not part of this version of bas-edge.",
+            hint="Build with --precision fp32 or --precision fp16.",
+        )
+    if manifest.precision == precision:
+        return model, ()
+    if precision == "fp32" or manifest.precision != "fp32":
+        raise InputError(
+            f"{model} is a graph in {manifest.precision}; precision {precision} needs one in fp32.",
+            hint=f"Build with --precision {manifest.precision}, or give the graph that "
+            "bas-edge export wrote.",
+        )
+    from bas_edge.engine.precision import to_half
+
+    graph = to_half(model)
+    for sentence in graph.notes:
+        note(sentence)
+    changed = msgspec.structs.replace(manifest, precision="fp16")
+    return with_manifest(graph.model, changed), graph.tensors
 
 
 def _prove(model: Path, manifest: Manifest) -> None:
     """Load the graph and run it once; two frames, so that a batch that is not dynamic shows."""
-    backend = open_backend(manifest.backend, model)
+    backend = open_backend("onnxruntime", model)
     try:
         check_graph(backend.inputs, backend.outputs, manifest)
         shape = (2, manifest.input.height, manifest.input.width, 3)
@@ -84,8 +234,25 @@ def _prove(model: Path, manifest: Manifest) -> None:
         backend.close()
 
 
+def _refuse_plan_options(backend: str, options: PlanOptions) -> None:
+    if given := options.as_given():
+        raise InputError(
+            f"{', '.join(given)} is about plans, and the backend '{backend}' has none.",
+            hint="Add --backend tensorrt or --backend tensorrt_rtx.",
+        )
+
+
 def _command(
-    model_onnx: str | os.PathLike[str], output: str | os.PathLike[str], backend: str
+    model_onnx: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    backend: str,
+    precision: str,
+    options: PlanOptions,
 ) -> str:
     parts = ["bas-edge", "build-engine", os.fspath(model_onnx), "-o", os.fspath(output)]
-    return shlex.join([*parts, "--backend", backend])
+    parts += ["--backend", backend, "--precision", precision]
+    return shlex.join([*parts, *(word for pair in options.as_given().items() for word in pair)])
+
+
+def _silent(_: str) -> None:
+    """Say nothing: what a caller gets that gave no `note`."""

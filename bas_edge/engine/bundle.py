@@ -7,11 +7,11 @@ destination, flushed to disk and renamed into place.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,10 +19,13 @@ from typing import Any
 import msgspec
 
 from bas_edge.engine import onnx_metadata
+from bas_edge.engine.file_check import check_file, stays_inside
+from bas_edge.engine.file_check import sha256 as _sha256
 from bas_edge.engine.manifest import (
     MANIFEST_LIMIT_BYTES,
     FileRecord,
     Manifest,
+    PlanRecord,
     decode_manifest,
     encode_manifest,
 )
@@ -32,6 +35,8 @@ __all__ = [
     "MANIFEST_NAME",
     "MODEL_NAME",
     "Engine",
+    "NewPlan",
+    "add_plan",
     "open_engine",
     "update_manifest",
     "write_bundle",
@@ -63,10 +68,19 @@ class Engine:
         return self.path != self.model_path
 
 
-def open_engine(path: str | os.PathLike[str]) -> Engine:
+@dataclass(frozen=True, slots=True)
+class NewPlan:
+    """A plan that is not in a bundle yet. Its record's `file` has no more than the wanted path."""
+
+    record: PlanRecord
+    content: bytes
+
+
+def open_engine(path: str | os.PathLike[str], *, check_plans: bool = True) -> Engine:
     """Open a bundle, or a bare `.onnx` file with bas-edge metadata, and check it.
 
-    Every file that a bundle's manifest lists is checked by size and SHA-256.
+    Every file that a bundle's manifest lists is checked by size and SHA-256; plans are not where
+    `check_plans` is False, because they are to be replaced.
 
     Raises:
         InputError: Nothing is there, or it is neither a bundle nor an ONNX file.
@@ -86,8 +100,12 @@ def open_engine(path: str | os.PathLike[str]) -> Engine:
         raise InputError(f"No such engine: {place}.", hint="Check the path.")
     manifest = _read_manifest(place)
     assert manifest.model is not None  # _read_manifest refuses a manifest without one
-    for record in _records(manifest):
-        _check_file(place, record)
+    for record in (manifest.model, *manifest.files):
+        check_file(place, record, _COPY_HINT)
+    if check_plans:
+        rebuild = f"Build it again: bas-edge build-engine {shlex.quote(str(place))} --rebuild"
+        for plan in manifest.plans:
+            check_file(place, plan.file, rebuild)
     return Engine(place, manifest, place / manifest.model.path)
 
 
@@ -99,6 +117,7 @@ def write_bundle(
     files: Mapping[str, bytes] | None = None,
     overwrite: bool = False,
     check: Callable[[Path], None] | None = None,
+    plans: Callable[[Path], Sequence[NewPlan]] = lambda _: (),
 ) -> Engine:
     """Write a whole bundle, or nothing.
 
@@ -110,6 +129,7 @@ def write_bundle(
         overwrite: Replace a bundle that is there; it stays until the new one is complete.
         check: Called with the path of the written model before the bundle becomes visible;
             what it raises abandons the bundle.
+        plans: Called like `check`, after it; the plans that it gives go into the bundle.
 
     Raises:
         InputError: `output` exists and `overwrite` is False, or is something else than a bundle.
@@ -124,7 +144,12 @@ def write_bundle(
                 records.append(_write_file(folder, name, content))
             if check is not None:
                 check(folder / MODEL_NAME)
-            manifest = msgspec.structs.replace(manifest, model=records[0], files=tuple(records[1:]))
+            manifest = msgspec.structs.replace(
+                manifest,
+                model=records[0],
+                plans=tuple(_write_plan(folder, plan) for plan in plans(folder / MODEL_NAME)),
+                files=tuple(records[1:]),
+            )
             _write_file(folder, MANIFEST_NAME, encode_manifest(manifest, indent=2))
             _sync_folders(folder)
             _move_into_place(folder, destination, overwrite=overwrite)
@@ -158,19 +183,73 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> Engine:
         manifest = msgspec.json.decode(encoded, type=Manifest)  # replace() checks no types
     except (TypeError, ValueError) as error:
         raise InputError(f"The manifest cannot be changed so: {error}.") from None
+    return _replace_manifest(engine, manifest, encoded)
+
+
+def add_plan(
+    engine: Engine, plan: NewPlan, *, replaces: Callable[[PlanRecord], bool], **changes: Any
+) -> Engine:
+    """Put a plan into a bundle, instead of those that `replaces` names; no other file changes.
+
+    The manifest is the last to change, so readers see the old plans or the new one, whole.
+
+    Args:
+        engine: A bundle; its plans need not be in order.
+        plan: The new plan. Where its path is taken, it gets another one.
+        replaces: Whether a plan of the bundle goes.
+        changes: Further fields of the manifest.
+
+    Raises:
+        EngineError: The disk is full or cannot be written. The engine is as it was.
+    """
+    old = [record for record in engine.manifest.plans if replaces(record)]
+    kept = [record for record in engine.manifest.plans if not replaces(record)]
+    written: Path | None = None
+    try:
+        path = _free_path(engine.path, plan.record.file.path)
+        written = engine.path / path
+        file = _write_file(engine.path, path, plan.content)
+        record = msgspec.structs.replace(plan.record, file=file)
+        _sync_folder(written.parent)
+        changed = msgspec.structs.replace(engine.manifest, plans=(*kept, record), **changes)
+        added = _replace_manifest(engine, changed, encode_manifest(changed, indent=2))
+    except BaseException as error:
+        if written is not None:
+            written.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(engine.path, error) from error
+        raise
+    for record in old:
+        if stays_inside(record.file.path) and record.file.path != file.path:
+            (engine.path / record.file.path).unlink(missing_ok=True)
+    return added
+
+
+def _replace_manifest(engine: Engine, manifest: Manifest, encoded: bytes) -> Engine:
     temporary = engine.path / f".{MANIFEST_NAME}.{os.getpid()}"
     try:
         _write_and_sync(temporary, encoded)
         temporary.replace(engine.path / MANIFEST_NAME)
         _sync_folder(engine.path)
     except OSError as error:
-        raise EngineError(
-            f"Could not write {engine.path}: {error.strerror}.",
-            hint="Free some space, or make the folder writable. The engine is as it was.",
-        ) from error
+        raise _unwritable(engine.path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
     return Engine(engine.path, manifest, engine.model_path)
+
+
+def _unwritable(folder: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"Could not write {folder}: {error.strerror}.",
+        hint="Free some space, or make the folder writable. The engine is as it was.",
+    )
+
+
+def _free_path(folder: Path, wanted: str) -> str:
+    """`wanted`, or the same with a number where a file of that name is there."""
+    relative = PurePosixPath(wanted)
+    names = (wanted, *(str(relative.with_stem(f"{relative.stem}-{n}")) for n in range(2, 1000)))
+    return next(name for name in names if not os.path.lexists(folder / name))
 
 
 # Reading
@@ -192,54 +271,6 @@ def _read_manifest(folder: Path) -> Manifest:
     if manifest.model is None:
         raise EngineCorruptError(f"The manifest of {folder} names no model.", hint=_COPY_HINT)
     return manifest
-
-
-def _records(manifest: Manifest) -> Iterator[FileRecord]:
-    if manifest.model is not None:
-        yield manifest.model
-    yield from (plan.file for plan in manifest.plans)
-    yield from manifest.files
-
-
-def _check_file(folder: Path, record: FileRecord) -> None:
-    relative = PurePosixPath(record.path)
-    if not _stays_inside(record.path):
-        raise EngineCorruptError(
-            f"The manifest of {folder} lists '{record.path}', which is outside the engine.",
-            hint="Do not use this engine: it was not written by bas-edge.",
-        )
-    path = folder / relative
-    try:
-        size = path.stat().st_size
-    except OSError:
-        raise EngineCorruptError(
-            f"{folder} is incomplete: {record.path} is missing.", hint=_COPY_HINT
-        ) from None
-    if size != record.size_bytes:
-        raise EngineCorruptError(
-            f"{path} has {size} bytes; the manifest records {record.size_bytes}.", hint=_COPY_HINT
-        )
-    digest = _sha256(path)
-    if digest != record.sha256:
-        raise EngineCorruptError(
-            f"{path} is damaged: its SHA-256 is {digest[:12]}…; "
-            f"the manifest records {record.sha256[:12]}….",
-            hint=_COPY_HINT,
-        )
-
-
-def _stays_inside(path: str) -> bool:
-    relative = PurePosixPath(path)
-    unsafe = relative.is_absolute() or ".." in relative.parts or "\\" in path or ":" in path
-    return bool(relative.parts) and not unsafe
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 # Writing
@@ -278,7 +309,7 @@ def _hidden_folder(destination: Path) -> Iterator[Path]:
 
 
 def _write_file(folder: Path, name: str, content: bytes | os.PathLike[str]) -> FileRecord:
-    if not _stays_inside(name):
+    if not stays_inside(name):
         raise InputError(f"'{name}' is not a path inside a bundle.")
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -289,6 +320,11 @@ def _write_file(folder: Path, name: str, content: bytes | os.PathLike[str]) -> F
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     return FileRecord(path=name, sha256=_sha256(path), size_bytes=path.stat().st_size)
+
+
+def _write_plan(folder: Path, plan: NewPlan) -> PlanRecord:
+    file = _write_file(folder, plan.record.file.path, plan.content)
+    return msgspec.structs.replace(plan.record, file=file)
 
 
 def _write_and_sync(path: Path, content: bytes) -> None:

@@ -106,7 +106,21 @@ class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class PlanRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One serialized engine and the machine that it was built for."""
+    """One serialized engine, what it was built for, and how.
+
+    Attributes:
+        backend: "tensorrt" or "tensorrt_rtx".
+        library_version: Of the library that built it, such as "1.7.1.116".
+        compute_capability, device_name, driver, cuda: Of the GPU in the machine that built it,
+            such as "8.7"; empty where there was none, which only TensorRT-RTX allows.
+        targets: What it runs on: "sm_86" is one architecture, "sm_80+" that and later ones.
+        hardware_compat: "none", "ampere_plus" or "same_compute_capability"; see docs/cli.md.
+        min_batch, opt_batch, max_batch: Frames in one run; all equal is a static batch.
+        workspace_bytes: Limit of scratch memory; None is the library's own.
+        layers: Of the network before TensorRT fused them.
+        build_seconds: Wall clock.
+        peak_bytes: Peak resident memory of the building process; 0 is unknown.
+    """
 
     backend: str
     file: FileRecord
@@ -115,6 +129,23 @@ class PlanRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     device_name: str = ""
     driver: str = ""
     cuda: str = ""
+    targets: tuple[str, ...] = ()
+    hardware_compat: str = "none"
+    precision: Precision = "fp32"
+    min_batch: int = 1
+    opt_batch: int = 1
+    max_batch: int = 8
+    workspace_bytes: int | None = None
+    layers: int = 0
+    build_seconds: float = 0.0
+    peak_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
+            raise ValueError(
+                f"batches are {self.min_batch}, {self.opt_batch}, {self.max_batch}, but must be "
+                "at least 1 and ascending"
+            )
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -128,6 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         min_score: `found` is False when the class score (softmax, 0 to 1) is below this.
         model: The record of `model.onnx`; None inside ONNX metadata.
         files: Every other file of the bundle (reports), hashed like the model.
+        backend: What the bundle was built for; the plans of another one are extras.
         build_command: What to type to build this bundle again.
     """
 

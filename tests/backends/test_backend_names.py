@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import onnxruntime
 import pytest
 
-from bas_edge.backends import backend_names, open_backend, probe
+from bas_edge.backends import (
+    _driver,
+    backend_names,
+    open_backend,
+    plan_builder,
+    probe,
+    tensorrt_backend,
+)
 from bas_edge.errors import BackendError, InputError, MissingExtraError
 
 
@@ -22,7 +30,7 @@ def test_a_backend_of_another_version_is_refused_and_never_replaced(
     with pytest.raises(BackendError, match=f"'{name}' is not part of this version") as caught:
         open_backend(name, tmp_path / "m.onnx")
     assert "onnxruntime" in str(caught.value.hint)
-    assert probe(name) == (False, "", str(caught.value))
+    assert not probe(name).available
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,41 @@ def test_an_unknown_backend_gets_a_suggestion(name: str, hint: str, tmp_path: Pa
 
 def test_probe_gives_the_version() -> None:
     assert probe("onnxruntime") == (True, onnxruntime.__version__, "")
+
+
+LIBRARIES = [("tensorrt", "tensorrt", "10.3.0"), ("tensorrt_rtx", "tensorrt-rtx", "1.7.1.116")]
+
+
+@pytest.mark.parametrize(("name", "extra", "version"), LIBRARIES)
+def test_probe_tells_what_a_plan_backend_can_do_here(
+    monkeypatch: pytest.MonkeyPatch, name: str, extra: str, version: str
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    available, found, reason = probe(name)
+    assert (available, found) == (False, "")
+    assert f"pip install 'bas-edge[{extra}]'" in reason
+
+    library = SimpleNamespace(__version__=version)
+    monkeypatch.setitem(sys.modules, name, library)
+    monkeypatch.setattr(_driver, "find_gpu", lambda: "There is no GPU.")
+    builds = "It builds engines here all the same" if name == "tensorrt_rtx" else "It builds none"
+    assert probe(name) == (False, version, f"There is no GPU. {builds}.")
+
+    monkeypatch.setattr(_driver, "find_gpu", lambda: _driver.Gpu("Orin", (8, 7), "", "12.6"))
+    assert probe(name).version == version
+    assert probe(name).reason.startswith("It builds engines here")
+
+
+@pytest.mark.parametrize(("name", "extra", "version"), LIBRARIES)
+def test_building_without_the_library_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, name: str, extra: str, version: str
+) -> None:
+    gpu = _driver.Gpu("Orin", (8, 7), "", "12.6")
+    monkeypatch.setattr(tensorrt_backend, "require_gpu", lambda *_, **__: gpu)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError) as caught:
+        plan_builder(name)
+    assert caught.value.hint == f"pip install 'bas-edge[{extra}]'"
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, error: ImportError) -> None:
