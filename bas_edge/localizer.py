@@ -48,12 +48,15 @@ class Localizer:
         min_score: float | None = None,
         max_boxes: int = 1,
         boxes_only: bool = False,
+        device: int = 0,
+        rebuild: bool = False,
     ) -> None:
         """Open an engine bundle, or a bare `.onnx` file with bas-edge metadata.
 
         Args:
             path: The bundle's folder or the file. A bundle's hashes are checked.
-            backend: "auto", or one of `bas_edge.backends.backend_names()`.
+            backend: One of `bas_edge.backends.backend_names()`, or "auto": what the engine was
+                built for, or ONNX Runtime (with a log line) where there is no NVIDIA driver.
             threads: CPU threads of the network; None lets the backend choose.
             threshold: A fraction of each map's range (0 to 1), or a ThresholdPolicy; None takes
                 the engine's own, which is what its accuracy was measured with.
@@ -63,13 +66,18 @@ class Localizer:
             max_boxes: Also return up to this many boxes, largest first.
             boxes_only: Results carry no map, mask or class scores (`map` and `scores` are
                 empty). On a GPU 36 bytes a frame then come back instead of some thousand.
+            device: With a TensorRT backend: the GPU, as CUDA numbers it.
+            rebuild: With a TensorRT backend: where the engine's plan is damaged, or was built
+                for another GPU or version, build it again from the engine's own graph, into it.
 
         Raises:
             InputError: An argument is out of range, or there is nothing at `path`.
             EngineError: The engine is damaged, of another version, or breaks the graph contract.
-            BackendError: The backend is not in this version, or refuses the graph.
+            EngineMismatchError: The plan was built for another GPU or library version.
+            MissingExtraError: The backend's library is not installed.
+            BackendError: No driver or GPU, or the backend refuses the graph or the plan.
         """
-        engine: Engine = open_engine(path)
+        engine: Engine = open_engine(path, check_plans=not rebuild)
         manifest = engine.manifest
         if max_boxes < 1:
             raise InputError(f"max_boxes is {max_boxes}, but must be at least 1.")
@@ -83,7 +91,12 @@ class Localizer:
             boxes_only=boxes_only,
         )
         self._runner: Runner | None = open_runner(
-            engine, self._options, backend=backend, threads=threads
+            engine,
+            self._options,
+            backend=backend,
+            threads=threads,
+            device=device,
+            rebuild=rebuild,
         )
         self._backend_name = self._runner.name
         self._lock = threading.Lock()

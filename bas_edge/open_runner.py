@@ -2,29 +2,120 @@
 
 from __future__ import annotations
 
-from bas_edge.backends import open_backend
-from bas_edge.engine.bundle import Engine
+import logging
+
+from bas_edge.backends import PLAN_BACKENDS, check_name, library_version, open_backend, open_plan
+from bas_edge.backends._cuda import driver_state, open_device
+from bas_edge.backends.base import DevicePlan
+from bas_edge.backends.device import Device
+from bas_edge.device_runner import DeviceRunner, SharedPlan
+from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.engine.contract import check_graph
+from bas_edge.engine.plans import check_plan, find_plan, rebuild_command
+from bas_edge.errors import BackendError, EngineError, InputError
 from bas_edge.host_runner import HostRunner
 from bas_edge.runner import Runner, RunOptions
 
 __all__ = ["open_runner"]
 
+_log = logging.getLogger("bas_edge")
+
 
 def open_runner(
-    engine: Engine, options: RunOptions, *, backend: str = "auto", threads: int | None = None
+    engine: Engine,
+    options: RunOptions,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    device: int = 0,
+    rebuild: bool = False,
 ) -> Runner:
     """Load the engine with a backend and hold its graph against the manifest.
 
+    Args:
+        engine: Its plans need not have been checked where `rebuild` is True.
+        options: How maps become answers.
+        backend: A name, or "auto": what the engine was built for; without any NVIDIA driver,
+            ONNX Runtime, which is logged.
+        threads: Of ONNX Runtime.
+        device: The GPU, as CUDA numbers it.
+        rebuild: Build the plan again where it does not fit this machine, or is damaged.
+
     Raises:
-        InputError: Unknown backend, or `threads` is not positive.
-        EngineError: The graph breaks the contract.
-        BackendError: The backend is not in this version, or refuses the graph.
+        InputError: Unknown backend, or an option that does not fit it.
+        MissingExtraError: Its library is not installed.
+        EngineError: The graph breaks the contract, or the engine has no plan that fits.
+        BackendError: No driver or device, or the backend refuses the graph or the plan.
     """
-    opened = open_backend(backend, engine.model_path, threads=threads)
+    name = _chosen(backend, engine)
+    if name not in PLAN_BACKENDS:
+        opened = open_backend(name, engine.model_path, threads=threads)
+        try:
+            check_graph(opened.inputs, opened.outputs, options.manifest)
+        except BaseException:
+            opened.close()
+            raise
+        return HostRunner(opened, options)
+    if threads is not None:
+        raise InputError(
+            f"threads is {threads}, but the backend '{name}' computes on the GPU.",
+            hint="Leave threads out.",
+        )
+    plan = _plan(engine, name, device, rebuild)
     try:
-        check_graph(opened.inputs, opened.outputs, options.manifest)
+        fewest, _, most = plan.batches
+        batch = most if fewest == most else None
+        check_graph(plan.inputs, plan.outputs, options.manifest, batch=batch)
+        return DeviceRunner(SharedPlan(plan), options)
     except BaseException:
-        opened.close()
+        plan.close()
         raise
-    return HostRunner(opened, options)
+
+
+def _chosen(backend: str, engine: Engine) -> str:
+    if backend != "auto":
+        return check_name(backend)
+    built_for = engine.manifest.backend
+    if built_for not in PLAN_BACKENDS or not engine.is_bundle:
+        return "onnxruntime"
+    state = driver_state()
+    if not state.available:
+        _log.warning(
+            "%s was built for '%s', but runs with ONNX Runtime on the CPU: %s",
+            engine.path,
+            built_for,
+            state.reason,
+        )
+        return "onnxruntime"
+    return built_for
+
+
+def _plan(engine: Engine, name: str, index: int, rebuild: bool) -> DevicePlan:
+    if not engine.is_bundle:
+        raise EngineError(
+            f"{engine.path} is a bare ONNX file, but the backend '{name}' runs plans.",
+            hint=f"Build an engine: bas-edge build-engine {engine.path} --backend {name}",
+        )
+    version = library_version(name)
+    device = open_device(index)
+    try:
+        if not rebuild:
+            return _load(engine, name, version, device)
+        try:
+            # Its plans' hashes were left out so far, so that a damaged one can be replaced.
+            return _load(open_engine(engine.path), name, version, device)
+        except (EngineError, BackendError) as error:
+            _log.warning("Building the plan of %s again, because: %s", engine.path, error)
+        from bas_edge.engine.build import rebuild_plan
+
+        return _load(rebuild_plan(engine.path, backend=name), name, version, device)
+    except BaseException:
+        device.close()
+        raise
+
+
+def _load(engine: Engine, name: str, version: str, device: Device) -> DevicePlan:
+    capability = device.compute_capability
+    record = find_plan(engine, name, capability)
+    path = check_plan(engine, record, library_version=version, compute_capability=capability)
+    return open_plan(name, path, device, rebuild=rebuild_command(engine, name))

@@ -6,13 +6,14 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bas_edge.backends.base import Backend, TensorSpec
+from bas_edge.backends.base import Backend, DevicePlan, TensorSpec
 from bas_edge.errors import BackendError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from bas_edge.backends._tensorrt_build import PlanBuilder
+    from bas_edge.backends.device import Device
 
 __all__ = [
     "PLAN_BACKENDS",
@@ -20,15 +21,15 @@ __all__ = [
     "Probe",
     "TensorSpec",
     "backend_names",
-    "check_backend",
     "check_name",
+    "library_version",
     "open_backend",
+    "open_plan",
     "plan_builder",
     "probe",
 ]
 
 PLAN_BACKENDS = ("tensorrt", "tensorrt_rtx")  # they build a plan first, and run that
-_PLANNED = PLAN_BACKENDS  # building works; running is not part of this version
 _NAMES = ("onnxruntime", *PLAN_BACKENDS)
 
 
@@ -49,21 +50,6 @@ class Probe(NamedTuple):
 def backend_names() -> list[str]:
     """Every backend name this version knows, usable here or not: `probe` tells which."""
     return list(_NAMES)
-
-
-def check_backend(name: str) -> str:
-    """The backend that `name` stands for; "auto" is the best one that this version has.
-
-    Raises:
-        InputError: No backend has this name.
-        BackendError: It exists, but not in this version.
-    """
-    if check_name(name) in _PLANNED:
-        raise BackendError(
-            f"The backend '{name}' is not part of this version of bas-edge.",
-            hint="Use the backend 'onnxruntime'.",
-        )
-    return check_name(name)
 
 
 def check_name(name: str) -> str:
@@ -100,7 +86,11 @@ def open_backend(
         MissingExtraError: Its library is not installed.
         BackendError: The library refuses the graph.
     """
-    check_backend(name)
+    if check_name(name) in PLAN_BACKENDS:
+        raise BackendError(
+            f"The backend '{name}' runs plans, not ONNX graphs.",
+            hint=f"Build one: bas-edge build-engine {os.fspath(model_path)} --backend {name}",
+        )
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, but must be at least 1.")
     from bas_edge.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -136,6 +126,46 @@ def plan_builder(
     )
 
 
+def open_plan(name: str, path: Path, device: Device, *, rebuild: str) -> DevicePlan:
+    """Load a plan on a GPU; `name` is one of PLAN_BACKENDS. The plan closes `device`.
+
+    Args:
+        name: Whose plan it is.
+        path: The plan, already checked (`engine.plans.check_plan`).
+        device: Where it is to run.
+        rebuild: The command that builds it again, for the hint.
+
+    Raises:
+        MissingExtraError: The library is not installed.
+        BackendError: It refuses the plan.
+    """
+    plan: DevicePlan = _plan_module(name).open_plan(path, device, rebuild=rebuild)
+    return plan
+
+
+def library_version(name: str) -> str:
+    """The installed version of a backend's library.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if name == "onnxruntime":
+        from bas_edge.backends import onnxruntime_backend
+
+        return onnxruntime_backend.library_version()
+    return str(_plan_module(name).library_version())
+
+
+def _plan_module(name: str) -> Any:
+    if name == "tensorrt":
+        from bas_edge.backends import tensorrt_backend
+
+        return tensorrt_backend
+    from bas_edge.backends import tensorrt_rtx_backend
+
+    return tensorrt_rtx_backend
+
+
 def probe(name: str) -> Probe:
     """Whether the backend can run here, without loading a graph.
 
@@ -144,7 +174,7 @@ def probe(name: str) -> Probe:
     """
     name = check_name(name)
     try:
-        version = _library_version(name)
+        version = library_version(name)
     except MissingExtraError as error:
         return Probe(False, "", f"{error} {error.hint}")
     except ImportError as error:
@@ -155,20 +185,6 @@ def probe(name: str) -> Probe:
 
     found = find_gpu()
     if not isinstance(found, str):
-        return Probe(False, version, "It builds engines here; this version cannot run them.")
+        return Probe(True, version, "")
     builds = "It builds engines here all the same" if name == "tensorrt_rtx" else "It builds none"
     return Probe(False, version, f"{found} {builds}.")
-
-
-def _library_version(name: str) -> str:
-    if name == "onnxruntime":
-        from bas_edge.backends import onnxruntime_backend
-
-        return onnxruntime_backend.library_version()
-    if name == "tensorrt":
-        from bas_edge.backends import tensorrt_backend
-
-        return tensorrt_backend.library_version()
-    from bas_edge.backends import tensorrt_rtx_backend
-
-    return tensorrt_rtx_backend.library_version()

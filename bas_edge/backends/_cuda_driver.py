@@ -27,6 +27,9 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuInit": (ctypes.c_uint,),
     "cuDriverGetVersion": (_INT_OUT,),
     "cuDeviceGetCount": (_INT_OUT,),
+    "cuDeviceGet": (_INT_OUT, ctypes.c_int),
+    "cuDeviceGetAttribute": (_INT_OUT, ctypes.c_int, ctypes.c_int),
+    "cuDeviceGetName": (ctypes.POINTER(ctypes.c_char), ctypes.c_int, ctypes.c_int),
     "cuGetErrorName": (ctypes.c_int, _TEXT_OUT),
     "cuGetErrorString": (ctypes.c_int, _TEXT_OUT),
     "cuCtxGetCurrent": (_HANDLE_OUT,),
@@ -90,10 +93,10 @@ class Driver:
         if code:
             raise DriverCallError(code)
 
-    def number(self, function: str) -> int:
-        """What a function gives through its only argument, an int*."""
+    def number(self, function: str, *arguments: int) -> int:
+        """What a function gives through its first argument, an int*."""
         value = ctypes.c_int(0)
-        self.call(function, ctypes.byref(value))
+        self.call(function, ctypes.byref(value), *arguments)
         return value.value
 
     def current_context(self) -> int:

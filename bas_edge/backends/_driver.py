@@ -1,4 +1,4 @@
-"""Whether this machine has an NVIDIA driver and a GPU, asked of the driver itself.
+"""The GPU that plans are built for, as the driver describes it.
 
 Creating a TensorRT builder or runtime without a driver can end the process instead of raising,
 so this is asked first. No context is made.
@@ -7,17 +7,16 @@ so this is asked first. No context is made.
 from __future__ import annotations
 
 import ctypes
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from bas_edge.backends import _cuda_driver
+from bas_edge.backends._cuda import driver_state
 from bas_edge.errors import BackendError
 
 __all__ = ["Gpu", "find_gpu", "require_gpu"]
 
-_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 _KERNEL_MODULE = Path("/sys/module/nvidia/version")
 
 
@@ -46,31 +45,22 @@ class Gpu:
 
 def find_gpu() -> Gpu | str:
     """The GPU, or one sentence on why there is none. Raises nothing."""
+    state = driver_state()
+    if not state.available or state.cuda is None:
+        return state.reason
+    driver = _cuda_driver.driver()
+    name = ctypes.create_string_buffer(256)
     try:
-        cuda: Any = ctypes.CDLL(_LIBRARY)
-    except OSError:
-        return f"This machine has no NVIDIA driver: {_LIBRARY} cannot be loaded."
-    if (code := cuda.cuInit(0)) != 0:
-        return f"The NVIDIA driver does not start: cuInit gave the error {code}."
-    count = ctypes.c_int(0)
-    if cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return "The NVIDIA driver shows no GPU."
-    device, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
-    major, minor, version = ctypes.c_int(0), ctypes.c_int(0), ctypes.c_int(0)
-    codes = (
-        cuda.cuDeviceGet(ctypes.byref(device), 0),
-        cuda.cuDeviceGetName(name, len(name), device),
-        cuda.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device),
-        cuda.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device),
-        cuda.cuDriverGetVersion(ctypes.byref(version)),
-    )
-    if any(codes):
-        return f"The NVIDIA driver does not describe its GPU: error {max(codes)}."
+        device = driver.number("cuDeviceGet", 0)
+        driver.call("cuDeviceGetName", name, len(name), device)
+        major, minor = (driver.number("cuDeviceGetAttribute", at, device) for at in _CAPABILITY)
+    except _cuda_driver.DriverCallError as error:
+        return str(_cuda_driver.backend_error(driver, "asking for the GPU", error))
     return Gpu(
         name=name.value.decode(errors="replace"),
-        compute_capability=(major.value, minor.value),
+        compute_capability=(major, minor),
         driver=_driver_version(),
-        cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
+        cuda="{}.{}".format(*state.cuda),
     )
 
 

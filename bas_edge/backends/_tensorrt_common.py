@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from bas_edge.backends._driver import Gpu
 from bas_edge.backends._tensorrt_log import LogLines, make_logger
+from bas_edge.backends.device import Device
 from bas_edge.errors import BackendError
 
 __all__ = ["LoadedPlan", "load_plan"]
@@ -19,7 +19,7 @@ class LoadedPlan(NamedTuple):
     lines: LogLines
 
 
-def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, gpu: Gpu) -> LoadedPlan:
+def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, device: Device) -> LoadedPlan:
     """Deserialize a plan; never an empty engine.
 
     Code inside a plan (version-compatible ones carry some) is not allowed to run.
@@ -29,7 +29,8 @@ def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, gpu: Gpu) -> 
         plan: The serialized engine.
         source: Its name in messages.
         rebuild: The command that builds it again, for the hint.
-        gpu: Proof of a driver: creating a Runtime without one can end the process.
+        device: Where it is to run, and proof of a driver: creating a Runtime without one can
+            end the process.
 
     Raises:
         BackendError: TensorRT refuses the plan; its last words are in the message.
@@ -37,15 +38,17 @@ def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, gpu: Gpu) -> 
     lines = LogLines()
     engine = None
     try:
-        runtime = trt.Runtime(make_logger(trt, lines))
-        runtime.engine_host_code_allowed = False
-        engine = runtime.deserialize_cuda_engine(plan)
+        with device.current():
+            runtime = trt.Runtime(make_logger(trt, lines))
+            runtime.engine_host_code_allowed = False
+            engine = runtime.deserialize_cuda_engine(plan)
     except (RuntimeError, TypeError) as error:  # what pybind11 raises for a refused call
         lines.add("ERROR", str(error))
     if engine is None:
+        major, minor = device.compute_capability
         raise BackendError(
-            f"TensorRT {trt.__version__} refuses the plan {source} on this {gpu.name} "
-            f"({gpu.target}).{lines.attached()}",
+            f"TensorRT {trt.__version__} refuses the plan {source} on this {device.name} "
+            f"(sm_{major}{minor}).{lines.attached()}",
             hint=f"Build it again here: {rebuild}",
         )
     return LoadedPlan(engine, runtime, lines)

@@ -36,7 +36,7 @@ class TensorRTPlan:
         trt: The module `tensorrt` or `tensorrt_rtx`.
         loaded: The engine.
         name: The backend's name.
-        device: Where it was loaded.
+        device: Where it was loaded; close() closes it.
         runtime_cache: Where TensorRT for RTX keeps what it compiles on first use, so that the
             next start is faster; None, or a library without such a cache, keeps nothing.
     """
@@ -108,6 +108,7 @@ class TensorRTPlan:
             with self._device.current():
                 self._cache.save()
                 self._loaded = None  # the engine goes before the runtime that made it
+            self._device.close()
 
 
 class TensorRTContext:

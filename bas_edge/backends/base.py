@@ -88,7 +88,7 @@ class DevicePlan(Protocol):
         ...
 
     def close(self) -> None:
-        """Free it, once every context is closed. Safe to call twice."""
+        """Free it and its device, once every context is closed. Safe to call twice."""
         ...
 
 

@@ -1,4 +1,7 @@
-"""TensorRT: plans for the GPU of this machine. The only file that imports tensorrt."""
+"""TensorRT: plans for the GPU of this machine.
+
+The only file that imports tensorrt.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from typing import Any
 from bas_edge._require import require
 from bas_edge.backends._driver import require_gpu
 from bas_edge.backends._tensorrt_build import PlanBuilder, hardware_level
+from bas_edge.backends._tensorrt_common import load_plan
+from bas_edge.backends._tensorrt_runtime import TensorRTPlan
+from bas_edge.backends.device import Device
 from bas_edge.errors import InputError
 
-__all__ = ["library_version", "plan_builder"]
+__all__ = ["library_version", "open_plan", "plan_builder"]
 
 
 def library_version() -> str:
@@ -51,6 +57,13 @@ def plan_builder(
         hardware_compat=hardware_compat,
         timing_cache=timing_cache,
     )
+
+
+def open_plan(path: Path, device: Device, *, rebuild: str) -> TensorRTPlan:
+    """Load a plan that was checked; it owns `device` from then on. See `load_plan`."""
+    trt = _tensorrt()
+    loaded = load_plan(trt, path.read_bytes(), source=str(path), rebuild=rebuild, device=device)
+    return TensorRTPlan(trt, loaded, name="tensorrt", device=device)
 
 
 def _tensorrt() -> Any:

@@ -1,4 +1,7 @@
-"""TensorRT for RTX: plans for a list of GPUs. The only file that imports tensorrt_rtx."""
+"""TensorRT for RTX: plans for a list of GPUs.
+
+The only file that imports tensorrt_rtx.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from typing import Any
 from bas_edge._require import require
 from bas_edge.backends._driver import find_gpu
 from bas_edge.backends._tensorrt_build import PlanBuilder
+from bas_edge.backends._tensorrt_common import load_plan
+from bas_edge.backends._tensorrt_runtime import TensorRTPlan
+from bas_edge.backends.device import Device
 from bas_edge.errors import InputError
 
-__all__ = ["DEFAULT_TARGETS", "library_version", "plan_builder", "supported_targets"]
+__all__ = ["DEFAULT_TARGETS", "library_version", "open_plan", "plan_builder", "supported_targets"]
 
 # What TensorRT-RTX builds for when it is told nothing: Ampere and everything later that it knows.
 DEFAULT_TARGETS = ("sm_80+",)
@@ -67,6 +73,17 @@ def plan_builder(
         capabilities=tuple(known[target] for target in wanted),
         gpu=None if isinstance(found, str) else found,
     )
+
+
+def open_plan(path: Path, device: Device, *, rebuild: str) -> TensorRTPlan:
+    """Load a plan that was checked; it owns `device` from then on. See `load_plan`.
+
+    What the library compiles for this GPU is kept beside the plan, so the next start is faster.
+    """
+    trt = _tensorrt_rtx()
+    loaded = load_plan(trt, path.read_bytes(), source=str(path), rebuild=rebuild, device=device)
+    cache = path.with_suffix(".runtimecache")
+    return TensorRTPlan(trt, loaded, name="tensorrt_rtx", device=device, runtime_cache=cache)
 
 
 def supported_targets(trt: Any) -> dict[str, Any]:

@@ -21,24 +21,30 @@ _Shape = tuple[int | None, ...]
 
 
 def check_graph(
-    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], manifest: Manifest
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    manifest: Manifest,
+    *,
+    batch: int | None = None,
 ) -> None:
     """Hold what a graph declares against its manifest. Undeclared dimensions pass.
+
+    `batch` is the one that a plan was built for; graphs, and plans for several, have None.
 
     Raises:
         EngineError: A tensor is missing, superfluous, or of another type or shape.
     """
     policy = manifest.input
-    frames: _Shape = (None, policy.height, policy.width, 3)
+    frames: _Shape = (batch, policy.height, policy.width, 3)
     _check_names("inputs", [spec.name for spec in inputs], [INPUT_NAME])
     _check_tensor(inputs[0].name, inputs[0].dtype, inputs[0].shape, np.uint8, frames)
     expected = _expected_outputs(manifest)
     _check_names("outputs", [spec.name for spec in outputs], list(expected))
     for spec in outputs:
         dtype, shape = expected[spec.name]
-        _check_tensor(spec.name, spec.dtype, spec.shape, dtype, shape)
+        _check_tensor(spec.name, spec.dtype, spec.shape, dtype, (batch, *shape[1:]))
     for spec in (*inputs, *outputs):
-        if spec.shape and spec.shape[0] is not None:
+        if spec.shape and spec.shape[0] != batch:
             raise EngineError(
                 f"The graph's '{spec.name}' has a fixed batch of {spec.shape[0]}; "
                 "it must be dynamic.",

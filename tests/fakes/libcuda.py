@@ -30,6 +30,10 @@ def _function(cuda: FakeCuda, name: str, types: tuple[Any, ...]) -> Any:
     def call(*arguments: Any) -> int:
         if plain.startswith("cuGetError"):
             return _text(plain, *arguments)
+        if plain == "cuDeviceGetName":
+            into, size, device = arguments
+            ctypes.memmove(into, cuda.cuDeviceGetName(size, device), size)
+            return 0
         given = [value or 0 for at, value in enumerate(arguments) if at not in out]
         try:
             result = getattr(cuda, plain)(*given)
