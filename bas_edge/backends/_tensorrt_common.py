@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bas_edge.backends._driver import Gpu
-from bas_edge.backends._tensorrt_log import LogLines, make_logger
+from bas_edge.backends._tensorrt_log import LogLines, library, make_logger
 from bas_edge.errors import BackendError
 
 __all__ = ["LoadedPlan", "load_plan"]
@@ -35,17 +35,29 @@ def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, gpu: Gpu) -> 
         BackendError: TensorRT refuses the plan; its last words are in the message.
     """
     lines = LogLines()
-    engine = None
+    engine, diagnosis = None, ""
     try:
         runtime = trt.Runtime(make_logger(trt, lines))
         runtime.engine_host_code_allowed = False
         engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            diagnosis = _diagnosis(trt, runtime, plan)
     except (RuntimeError, TypeError) as error:  # what pybind11 raises for a refused call
         lines.add("ERROR", str(error))
     if engine is None:
         raise BackendError(
-            f"TensorRT {trt.__version__} refuses the plan {source} on this {gpu.name} "
-            f"({gpu.target}).{lines.attached()}",
+            f"{library(trt)} refuses the plan {source} on this {gpu.name} "
+            f"({gpu.target}).{diagnosis}{lines.attached(whole=True)}",
             hint=f"Build it again here: {rebuild}",
         )
     return LoadedPlan(engine, runtime, lines)
+
+
+def _diagnosis(trt: Any, runtime: Any, plan: bytes) -> str:
+    """What TensorRT for RTX finds wrong with a plan's header; "" where it finds nothing."""
+    if not hasattr(runtime, "get_engine_validity"):
+        return ""
+    _, found = runtime.get_engine_validity(plan[: runtime.engine_header_size])
+    causes = trt.EngineInvalidityDiagnostics.__members__.items()
+    names = [name.lower().replace("_", " ") for name, flag in causes if int(found) & int(flag)]
+    return f" It finds: {', '.join(names)}." if names else ""
