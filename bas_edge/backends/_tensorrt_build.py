@@ -77,8 +77,8 @@ class BuiltPlan:
         library_version: Of the TensorRT that built it.
         layers: Of the network as parsed; TensorRT fuses them.
         seconds: Wall clock, from parsing to the plan.
-        peak_bytes: Peak resident memory of this process meanwhile; 0 where unknown. GPU memory
-            is not part of it, except on Jetson.
+        peak_bytes: Peak resident memory of this process meanwhile; 0 where unknown. What the driver
+            holds for the GPU is not part of it.
         workspace_bytes: The limit that it was built with; None is the library's own.
     """
 
@@ -199,7 +199,7 @@ def _build(
         plan, workspace = _serialize(trt, builder, network, config, request, progress, lines, note)
     except (RuntimeError, TypeError) as error:  # what pybind11 raises for a refused call
         raise BackendError(
-            f"{library(trt)} failed: {error}{lines.attached()}", hint=_HINT
+            f"{library(trt)} failed: {error}.{lines.attached()}", hint=_HINT
         ) from error
     if cache is not None and request.timing_cache is not None:
         save_timing_cache(config, request.timing_cache, note)
