@@ -73,5 +73,5 @@ class GraphCache:
             # other failure comes again at once, step by step, and is raised.
             self.refused = str(error)
             self.clear()
-            _log.warning("Running without a CUDA graph, which is slower: %s", error)
+            _log.warning(f"Running without a CUDA graph, which is slower: {error}")
             return None

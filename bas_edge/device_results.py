@@ -37,15 +37,16 @@ class HostResults:
         row_bytes = _VALUE_BYTES * int(np.prod(self._shapes[name][1:]))
         stream.download(self._staging.address + self._offsets[name], address, count * row_bytes)
 
-    def floats(self, name: str) -> NDArray[np.float32]:
-        """The array itself, to be copied before the next download."""
+    def floats(self, name: str, count: int) -> NDArray[np.float32]:
+        """A copy of the first `count` rows, once they have been downloaded."""
         shape, offset = self._shapes[name], self._offsets[name]
-        size = _VALUE_BYTES * int(np.prod(shape))
-        return self._staging.array[offset : offset + size].view(np.float32).reshape(shape)
+        size = _VALUE_BYTES * count * int(np.prod(shape[1:]))
+        rows = self._staging.array[offset : offset + size].view(np.float32)
+        return rows.reshape(count, *shape[1:]).copy()
 
-    def integers(self, name: str) -> NDArray[np.int32]:
+    def integers(self, name: str, count: int) -> NDArray[np.int32]:
         """The same as int32."""
-        return self.floats(name).view(np.int32)
+        return self.floats(name, count).view(np.int32)
 
     def free(self) -> None:
         self._staging.free()

@@ -258,7 +258,7 @@ class DeviceSlot:
     # Reading
 
     def _read(self, count: int) -> list[Answer]:
-        words = self._results.integers("records")[:count]
+        words = self._results.integers("records", count)
         records = cuda.read_records(words, self._options.max_boxes)
         if cuda.has_bad_scores(records.status):
             raise not_finite()
@@ -267,8 +267,8 @@ class DeviceSlot:
         foreground, scores = nothing.reshape(0, 0), nothing
         answers = []
         if not self._options.boxes_only:
-            maps = self._results.floats("foreground")[:count].copy()
-            probabilities = softmax(self._results.floats("logits")[:count])
+            maps = self._results.floats("foreground", count)
+            probabilities = softmax(self._results.floats("logits", count))
         for i in range(count):
             label, score = int(records.labels[i]), float(records.scores[i])
             if not self._options.boxes_only:

@@ -54,7 +54,7 @@ class Localizer:
         """Open an engine bundle, or a bare `.onnx` file with bas-edge metadata.
 
         Args:
-            path: The bundle's folder or the file. A bundle's hashes are checked.
+            path: The bundle's folder or the file. The hash of everything that is used is checked.
             backend: One of `bas_edge.backends.backend_names()`, or "auto": what the engine was
                 built for, or ONNX Runtime (with a log line) where there is no NVIDIA driver.
             threads: CPU threads of the network; None lets the backend choose.
@@ -77,7 +77,7 @@ class Localizer:
             MissingExtraError: The backend's library is not installed.
             BackendError: No driver or GPU, or the backend refuses the graph or the plan.
         """
-        engine: Engine = open_engine(path, check_plans=not rebuild)
+        engine: Engine = open_engine(path, check_plans=False)
         manifest = engine.manifest
         if max_boxes < 1:
             raise InputError(f"max_boxes is {max_boxes}, but must be at least 1.")

@@ -9,8 +9,9 @@ from bas_edge.backends._cuda import driver_state, open_device
 from bas_edge.backends.base import DevicePlan
 from bas_edge.backends.device import Device
 from bas_edge.device_runner import DeviceRunner, SharedPlan
-from bas_edge.engine.bundle import Engine, open_engine
+from bas_edge.engine.bundle import Engine
 from bas_edge.engine.contract import check_graph
+from bas_edge.engine.file_check import check_file
 from bas_edge.engine.plans import check_plan, find_plan, rebuild_command
 from bas_edge.errors import BackendError, EngineError, InputError
 from bas_edge.host_runner import HostRunner
@@ -33,7 +34,7 @@ def open_runner(
     """Load the engine with a backend and hold its graph against the manifest.
 
     Args:
-        engine: Its plans need not have been checked where `rebuild` is True.
+        engine: Its plans need not have been checked: the one that is loaded is checked here.
         options: How maps become answers.
         backend: A name, or "auto": what the engine was built for; without any NVIDIA driver,
             ONNX Runtime, which is logged.
@@ -81,10 +82,8 @@ def _chosen(backend: str, engine: Engine) -> str:
     state = driver_state()
     if not state.available:
         _log.warning(
-            "%s was built for '%s', but runs with ONNX Runtime on the CPU: %s",
-            engine.path,
-            built_for,
-            state.reason,
+            f"{engine.path} was built for '{built_for}', but runs with ONNX Runtime on the CPU: "
+            f"{state.reason}"
         )
         return "onnxruntime"
     return built_for
@@ -102,10 +101,9 @@ def _plan(engine: Engine, name: str, index: int, rebuild: bool) -> DevicePlan:
         if not rebuild:
             return _load(engine, name, version, device)
         try:
-            # Its plans' hashes were left out so far, so that a damaged one can be replaced.
-            return _load(open_engine(engine.path), name, version, device)
+            return _load(engine, name, version, device)
         except (EngineError, BackendError) as error:
-            _log.warning("Building the plan of %s again, because: %s", engine.path, error)
+            _log.warning(f"Building the plan of {engine.path} again, because: {error}")
         from bas_edge.engine.build import rebuild_plan
 
         return _load(rebuild_plan(engine.path, backend=name), name, version, device)
@@ -118,4 +116,6 @@ def _load(engine: Engine, name: str, version: str, device: Device) -> DevicePlan
     capability = device.compute_capability
     record = find_plan(engine, name, capability)
     path = check_plan(engine, record, library_version=version, compute_capability=capability)
-    return open_plan(name, path, device, rebuild=rebuild_command(engine, name))
+    rebuild = rebuild_command(engine, name)
+    check_file(engine.path, record.file, f"Build it again: {rebuild}")
+    return open_plan(name, path, device, rebuild=rebuild)

@@ -6,9 +6,10 @@ import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -125,3 +126,19 @@ def emulated_cuda(cuda_build: ModuleType) -> ModuleType:
 def cuda_arrays() -> ModuleType:
     """`tests/cuda_arrays.py`: the CUDA ops as functions on NumPy arrays."""
     return _beside("cuda_arrays")
+
+
+@pytest.fixture
+def gpu(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    fakes: ModuleType,
+    emulated_cuda: ModuleType,
+) -> Iterator[Any]:
+    """`tests/gpu_machine.py`: a machine with a pretended GPU and TensorRT, which runs engines.
+
+    Indirect parameters are options of `gpu_machine`.
+    """
+    options = getattr(request, "param", {})
+    with _beside("gpu_machine").gpu_machine(monkeypatch, fakes, emulated_cuda, **options) as made:
+        yield made

@@ -70,6 +70,7 @@ class Script:
     loaded: list[bytes] = field(default_factory=list)
     runtime: Any = None
     engine: Any = None
+    deserialize: Callable[[bytes, Any], Any] | None = None  # makes `engine`; gets plan and logger
 
 
 def make(version: str, script: Script) -> ModuleType:
@@ -251,6 +252,8 @@ def _runtime(api: dict[str, Any], script: Script, logger: Any) -> Strict:
     def deserialize(plan: bytes) -> Any:
         assert script.runtime.engine_host_code_allowed is False
         script.loaded.append(plan)
+        if script.deserialize is not None:
+            script.engine = script.deserialize(plan, logger)
         if script.engine is None:
             _log(logger, ["6: The engine plan file is not compatible with this version."])
         return script.engine

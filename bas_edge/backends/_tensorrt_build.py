@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bas_edge.backends._driver import Gpu
-from bas_edge.backends._tensorrt_log import LogLines, make_logger
+from bas_edge.backends._tensorrt_log import LogLines, library, make_logger
 from bas_edge.backends._tensorrt_parse import make_network, parse_graph
 from bas_edge.backends._tensorrt_progress import (
     BuildProgress,
@@ -77,8 +77,8 @@ class BuiltPlan:
         library_version: Of the TensorRT that built it.
         layers: Of the network as parsed; TensorRT fuses them.
         seconds: Wall clock, from parsing to the plan.
-        peak_bytes: Peak resident memory of this process meanwhile; 0 where unknown. GPU memory
-            is not part of it, except on Jetson.
+        peak_bytes: Peak resident memory of this process meanwhile; 0 where unknown. What the driver
+            holds for the GPU is not part of it.
         workspace_bytes: The limit that it was built with; None is the library's own.
     """
 
@@ -97,7 +97,7 @@ class PlanBuilder:
     Attributes:
         backend: "tensorrt" or "tensorrt_rtx".
         trt: Its module.
-        targets: What plans will run on, such as ("sm_86", "sm_89"), or ("sm_80+",).
+        targets: What plans will run on, such as ("sm_86", "sm_120+"): "+" is "and later".
         gpu: The GPU of this machine; None where there is none, which only RTX allows.
         capabilities, hardware_compat, timing_cache: See `BuildRequest`.
     """
@@ -153,7 +153,7 @@ def build_plan(
     """
     progress = BuildProgress(on_progress)
     if not hasattr(trt, "IProgressMonitor"):
-        note(f"TensorRT {trt.__version__} shows no progress, and Ctrl-C waits for it to finish.")
+        note(f"{library(trt)} shows no progress, and Ctrl-C waits for it to finish.")
     peak_bytes(reset=True)
     return run_interruptible(lambda: _build(trt, request, progress, note), progress)
 
@@ -164,11 +164,11 @@ def hardware_level(trt: Any, name: str) -> Any:
     Raises:
         InputError: No such level, in general or in this TensorRT.
     """
-    levels = getattr(trt, "HardwareCompatibilityLevel", None)
+    levels = getattr(trt, "HardwareCompatibilityLevel", None)  # absent before 8.6
     known = [level for level in _LEVELS if hasattr(levels, level.upper())]
     if name not in known:
         raise InputError(
-            f"Hardware compatibility '{name}' is not known to TensorRT {trt.__version__}; "
+            f"Hardware compatibility '{name}' is not known to {library(trt)}; "
             f"it knows {', '.join(known) or 'none'}.",
             hint=f"--hardware-compat {known[-1]}" if known else "Leave --hardware-compat out.",
         )
@@ -199,7 +199,7 @@ def _build(
         plan, workspace = _serialize(trt, builder, network, config, request, progress, lines, note)
     except (RuntimeError, TypeError) as error:  # what pybind11 raises for a refused call
         raise BackendError(
-            f"TensorRT {trt.__version__} failed: {error}{lines.attached()}", hint=_HINT
+            f"{library(trt)} failed: {error}.{lines.attached()}", hint=_HINT
         ) from error
     if cache is not None and request.timing_cache is not None:
         save_timing_cache(config, request.timing_cache, note)
@@ -290,8 +290,8 @@ def _serialize(
         config.set_memory_pool_limit(pool, workspace)
     if lines.says(_OUT_OF_MEMORY):
         raise BackendError(
-            f"TensorRT {trt.__version__} ran out of memory, also with a workspace of "
+            f"{library(trt)} ran out of memory, also with a workspace of "
             f"{int(config.get_memory_pool_limit(pool)) >> 20} MiB.{lines.attached()}",
             hint="Close other programs, or build with a smaller --max-batch.",
         )
-    raise BackendError(f"TensorRT {trt.__version__} built no engine.{lines.attached()}", hint=_HINT)
+    raise BackendError(f"{library(trt)} built no engine.{lines.attached()}", hint=_HINT)

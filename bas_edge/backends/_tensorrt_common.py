@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from bas_edge.backends._tensorrt_log import LogLines, make_logger
+from bas_edge.backends._tensorrt_garbage import no_collection
+from bas_edge.backends._tensorrt_log import LogLines, library, make_logger
 from bas_edge.backends.device import Device
 from bas_edge.errors import BackendError
 
@@ -36,19 +37,32 @@ def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, device: Devic
         BackendError: TensorRT refuses the plan; its last words are in the message.
     """
     lines = LogLines()
-    engine = None
+    runtime, engine, diagnosis = None, None, ""
     try:
-        with device.current():
+        with device.current(), no_collection():
             runtime = trt.Runtime(make_logger(trt, lines))
             runtime.engine_host_code_allowed = False
             engine = runtime.deserialize_cuda_engine(plan)
+            if engine is None:
+                diagnosis = _diagnosis(trt, runtime, plan)
     except (RuntimeError, TypeError) as error:  # what pybind11 raises for a refused call
         lines.add("ERROR", str(error))
     if engine is None:
-        major, minor = device.compute_capability
+        del runtime  # before the error can keep it
+        target = "sm_{}{}".format(*device.compute_capability)
         raise BackendError(
-            f"TensorRT {trt.__version__} refuses the plan {source} on this {device.name} "
-            f"(sm_{major}{minor}).{lines.attached()}",
+            f"{library(trt)} refuses the plan {source} on this {device.name} "
+            f"({target}).{diagnosis}{lines.attached(whole=True)}",
             hint=f"Build it again here: {rebuild}",
         )
     return LoadedPlan(engine, runtime, lines)
+
+
+def _diagnosis(trt: Any, runtime: Any, plan: bytes) -> str:
+    """What TensorRT for RTX finds wrong with a plan's header; "" where it finds nothing."""
+    if not hasattr(runtime, "get_engine_validity"):
+        return ""
+    _, found = runtime.get_engine_validity(plan[: runtime.engine_header_size])
+    causes = trt.EngineInvalidityDiagnostics.__members__.items()
+    names = [name.lower().replace("_", " ") for name, flag in causes if int(found) & int(flag)]
+    return f" It finds: {', '.join(names)}." if names else ""

@@ -6,9 +6,9 @@ import re
 from collections import deque
 from typing import Any
 
-__all__ = ["LogLines", "make_logger"]
+__all__ = ["LogLines", "library", "make_logger"]
 
-_KEPT = 40
+_KEPT = 200
 _REPEATED = 6
 _SERIOUS = ("INTERNAL_ERROR", "ERROR")
 # Every call without a driver logs this too; it says nothing about the failure at hand.
@@ -33,9 +33,11 @@ class LogLines:
         kept = [text for text in serious if not _NOISE.search(text)] or serious
         return "\n".join(f"  {text}" for text in (kept or [t for _, t in lines])[-_REPEATED:])
 
-    def attached(self) -> str:
-        """`last_words` as the end of an error message."""
-        words = self.last_words()
+    def attached(self, *, whole: bool = False) -> str:
+        """`last_words` as the end of an error message; with `whole`, of whatever severity."""
+        lines = [text for _, text in list(self._lines) if not _NOISE.search(text)]
+        words = "\n".join(f"  {text}" for text in lines[-_REPEATED:]) if whole else ""
+        words = words or self.last_words()
         return f" Its last words:\n{words}" if words else " It logged nothing."
 
     def says(self, pattern: re.Pattern[str]) -> bool:
@@ -44,6 +46,12 @@ class LogLines:
 
     def clear(self) -> None:
         self._lines.clear()
+
+
+def library(trt: Any) -> str:
+    """The module's name and version for messages, such as "TensorRT-RTX 1.7.1.116"."""
+    name = "TensorRT-RTX" if trt.__name__ == "tensorrt_rtx" else "TensorRT"
+    return f"{name} {trt.__version__}"
 
 
 def make_logger(trt: Any, lines: LogLines) -> Any:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bas_edge.backends._tensorrt_log import LogLines
+from bas_edge.backends._tensorrt_log import LogLines, library
 from bas_edge.errors import BackendError
 
 __all__ = ["HINTS", "make_network", "network_flags", "parse_graph"]
@@ -100,31 +100,27 @@ def parse_graph(
     parser = trt.OnnxParser(network, logger)
     path = os.fspath(model_path)
     if not parser.parse_from_file(path):
-        raise _refusal(parser, path, trt.__version__, lines)
+        raise _refusal(parser, path, library(trt), lines)
     names = [network.get_input(i).name for i in range(network.num_inputs)]
     if names != [input_name]:
         raise BackendError(
-            f"TensorRT {trt.__version__} reads the inputs {', '.join(names) or 'none'} in {path}; "
+            f"{library(trt)} reads the inputs {', '.join(names) or 'none'} in {path}; "
             f"there must be exactly '{input_name}'.",
             hint=_GENERIC_HINT,
         )
     return parser
 
 
-def _refusal(parser: Any, path: str, version: str, lines: LogLines) -> BackendError:
+def _refusal(parser: Any, path: str, who: str, lines: LogLines) -> BackendError:
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
     if not errors:
-        return BackendError(
-            f"TensorRT {version} cannot read {path}.{lines.attached()}", hint=_GENERIC_HINT
-        )
+        return BackendError(f"{who} cannot read {path}.{lines.attached()}", hint=_GENERIC_HINT)
     said = "\n".join(f"  {_sentence(error)}" for error in errors[:_SHOWN])
     if len(errors) > _SHOWN:
         said += f"\n  … and {len(errors) - _SHOWN} more"
     everything = "\n".join(f"{_sentence(error)} {error.desc()}" for error in errors)
     hints = [hint.text for hint in HINTS if hint.pattern.search(everything)]
-    return BackendError(
-        f"TensorRT {version} refuses {path}:\n{said}", hint=(hints or [_GENERIC_HINT])[0]
-    )
+    return BackendError(f"{who} refuses {path}:\n{said}", hint=(hints or [_GENERIC_HINT])[0])
 
 
 def _sentence(error: Any) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bas_edge.backends._tensorrt_garbage import forget_frames, no_collection
+
 __all__ = ["BuildProgress", "ProgressCallback", "make_monitor", "peak_bytes", "run_interruptible"]
 
 ProgressCallback = Callable[[str, float], None]  # (phase, share of the whole build, 0 to 1)
@@ -129,23 +131,35 @@ def run_interruptible(work: Callable[[], _Result], progress: BuildProgress) -> _
     failures: list[BaseException] = []
 
     def run() -> None:
+        go.wait()
         try:
-            results.append(work())
+            if not progress.cancelled:
+                with no_collection():
+                    results.append(work())
         except BaseException as error:  # noqa: BLE001  (raised again below, in the caller's thread)
+            forget_frames(error)
             failures.append(error)
         finally:
             done.set()
 
-    # An event and not Thread.join: before Python 3.13, a join that Ctrl-C interrupts takes a
+    # Events and not Thread.join: before Python 3.13, a join that Ctrl-C interrupts takes a
     # thread that still runs for a finished one.
-    done = threading.Event()
+    go, done = threading.Event(), threading.Event()
     worker = threading.Thread(target=run, name="bas-edge-build", daemon=True)
     interrupt: BaseException | None = None
-    worker.start()
-    while not done.is_set():
+    try:
+        worker.start()
+    except BaseException:  # Ctrl-C: the thread may be there, and must not begin
+        progress.cancel()
+        go.set()
+        raise
+    while True:
         try:
-            done.wait(_POLL_S)
-        except KeyboardInterrupt as error:  # noqa: PERF203  (it may come more than once)
+            go.set()
+            while not done.is_set():
+                done.wait(_POLL_S)
+            break
+        except KeyboardInterrupt as error:  # perhaps more than once
             interrupt = error
             progress.cancel()
     for failure in (interrupt, progress.failure, *failures):

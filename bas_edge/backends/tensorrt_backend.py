@@ -48,7 +48,8 @@ def plan_builder(
         "without a GPU.",
     )
     trt = _tensorrt()
-    hardware_level(trt, hardware_compat)
+    if hardware_compat != "none":
+        hardware_level(trt, hardware_compat)
     return PlanBuilder(
         backend="tensorrt",
         trt=trt,

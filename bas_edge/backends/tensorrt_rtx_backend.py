@@ -19,8 +19,8 @@ from bas_edge.errors import InputError
 
 __all__ = ["DEFAULT_TARGETS", "library_version", "open_plan", "plan_builder", "supported_targets"]
 
-# What TensorRT-RTX builds for when it is told nothing: Ampere and everything later that it knows.
-DEFAULT_TARGETS = ("sm_80+",)
+# What TensorRT-RTX builds for when it is told nothing, by its documentation.
+DEFAULT_TARGETS = ("sm_80", "sm_86", "sm_89", "sm_120+")
 
 
 def library_version() -> str:
@@ -60,7 +60,7 @@ def plan_builder(
         raise InputError(
             f"TensorRT-RTX {trt.__version__} cannot build for {', '.join(unknown)}; "
             f"it can for {', '.join(known)}.",
-            hint="Leave --target out for sm_80 and later, or use --backend tensorrt on that GPU.",
+            hint="Leave --target out for the usual GPUs, or build with --backend tensorrt there.",
         )
     if timing_cache is not None:
         note("A timing cache has no effect on TensorRT-RTX, so --timing-cache is left alone.")

@@ -59,7 +59,8 @@ def build_engine(
         min_batch, opt_batch, max_batch: Frames in one run of the plan. By default 1, the
             smallest, and 8; all equal makes a static batch.
         workspace: Limit of TensorRT's scratch memory: bytes, or text such as "512MiB".
-        targets: tensorrt_rtx: GPU architectures, "sm_86,sm_89"; by default sm_80 and later.
+        targets: tensorrt_rtx: GPU architectures, "sm_86,sm_89"; by default sm_80, sm_86,
+            sm_89, sm_120 and later.
         hardware_compat: tensorrt: "ampere_plus" or "same_compute_capability" make a plan that
             runs on more GPUs, and is slower.
         timing_cache: tensorrt: a file of measured kernel times, read and written back.
@@ -94,7 +95,7 @@ def build_engine(
     source = read_manifest(model_onnx)
     model, halved = _in_precision(Path(model_onnx), source, precision, say)
     if precision == "fp16" and job is None:
-        say("ONNX Runtime computes float16 slowly on a CPU: this engine is smaller, not faster.")
+        say("ONNX Runtime gains nothing from float16 on a CPU: the engine is smaller, not faster.")
     manifest = msgspec.structs.replace(
         source,
         name=source.name or Path(output).stem,
@@ -167,13 +168,15 @@ def rebuild_plan(
     old = [record for record in engine.manifest.plans if record.backend == name]
     if old:
         last = old[-1]
-        batches = (min_batch, opt_batch, max_batch)
-        if batches == (None, None, None):
-            min_batch, opt_batch, max_batch = last.min_batch, last.opt_batch, last.max_batch
+        least = last.min_batch if min_batch is None else min_batch
+        most = max(last.max_batch, least, opt_batch or 0) if max_batch is None else max_batch
+        best = min(max(last.opt_batch, least), most) if opt_batch is None else opt_batch
+        min_batch, opt_batch, max_batch = least, best, most
         workspace = last.workspace_bytes if workspace is None else workspace
         hardware_compat = hardware_compat or last.hardware_compat
-        if name == "tensorrt_rtx" and not targets:
-            targets = [target for target in last.targets if not target.endswith("+")]
+        was_default = any(target.endswith("+") for target in last.targets)
+        if name == "tensorrt_rtx" and not targets and not was_default:
+            targets = last.targets
     options = plan_options(
         min_batch=min_batch,
         opt_batch=opt_batch,

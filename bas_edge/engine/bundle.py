@@ -221,7 +221,9 @@ def add_plan(
         raise
     for record in old:
         if stays_inside(record.file.path) and record.file.path != file.path:
-            (engine.path / record.file.path).unlink(missing_ok=True)
+            # The bundle is complete; an old plan that cannot be removed only takes space.
+            with contextlib.suppress(OSError):
+                (engine.path / record.file.path).unlink(missing_ok=True)
     return added
 
 

@@ -113,7 +113,7 @@ class PlanRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         library_version: Of the library that built it, such as "1.7.1.116".
         compute_capability, device_name, driver, cuda: Of the GPU in the machine that built it,
             such as "8.7"; empty where there was none, which only TensorRT-RTX allows.
-        targets: What it runs on: "sm_86" is one architecture, "sm_80+" that and later ones.
+        targets: What it runs on: "sm_86" is one architecture, "sm_120+" that and later ones.
         hardware_compat: "none", "ampere_plus" or "same_compute_capability"; see docs/cli.md.
         min_batch, opt_batch, max_batch: Frames in one run; all equal is a static batch.
         workspace_bytes: Limit of scratch memory; None is the library's own.

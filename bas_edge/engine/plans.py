@@ -144,7 +144,7 @@ def check_plan(
     library_version: str,
     compute_capability: tuple[int, int],
 ) -> Path:
-    """Check a plan before it is loaded, and give its path. `open_engine` has checked its hash.
+    """Check what a plan says of itself, before it is loaded, and give its path; not its hash.
 
     Args:
         engine: The bundle.

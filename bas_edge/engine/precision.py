@@ -29,8 +29,8 @@ _SIGMOIDS = {"Sigmoid", "HardSigmoid", "Softmax"}
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear"}
 # Their output's type is an attribute, not that of their inputs.
 _TYPED_BY_ATTRIBUTE = {"Cast", "ConstantOfShape", "RandomNormal", "RandomUniform", "EyeLike"}
+_SUFFIXES = {True: "_fp16", False: "_fp32"}  # of the names of converted tensors
 LARGEST = float(np.finfo(np.float16).max)  # 65504
-_HALF = "_fp16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ class _Surgery:
     def __init__(self, onnx: Any, model: Any, map_outputs: set[str]) -> None:
         self.onnx, self.graph = onnx, model.graph
         self.notes: list[str] = []
+        names = {name for node in model.graph.node for name in (*node.input, *node.output)}
+        self.suffixes = {half: _unused(text, names) for half, text in _SUFFIXES.items()}
         self.halves: set[str] = set()  # tensors that are float16 now
         self.opsets = {each.domain: each.version for each in model.opset_import}
         self._constants_to_initializers()
@@ -308,7 +310,7 @@ class _Surgery:
 
     def _half_initializer(self, name: str) -> str:
         """The name of the float16 copy of an initializer, made when first asked for."""
-        copy = name + _HALF
+        copy = name + self.suffixes[True]
         if copy not in self.initializers:
             with np.errstate(under="ignore"):
                 values = self._array(name).astype(np.float16)
@@ -319,7 +321,7 @@ class _Surgery:
     def _cast(self, name: str, half: bool, casts: dict[tuple[str, bool], str], into: Any) -> str:
         """The name of `name` in the other precision; one Cast serves all who read it."""
         if (name, half) not in casts:
-            casts[name, half] = f"{name}{_HALF if half else '_fp32'}"
+            casts[name, half] = name + self.suffixes[half]
             types = self.onnx.TensorProto
             into.append(
                 self.onnx.helper.make_node(
@@ -337,7 +339,7 @@ class _Surgery:
         for value in self.graph.output:
             if value.name not in halves:
                 continue
-            inner = value.name + _HALF
+            inner = value.name + self.suffixes[True]
             for node in nodes:
                 for names in (node.input, node.output):
                     for port, name in enumerate(names):
@@ -348,3 +350,10 @@ class _Surgery:
                     "Cast", [inner], [value.name], to=self.onnx.TensorProto.FLOAT
                 )
             )
+
+
+def _unused(suffix: str, names: set[str]) -> str:
+    """`suffix`, longer where a name already ends with it."""
+    while any(name.endswith(suffix) for name in names):
+        suffix += "_"
+    return suffix

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ GENERATIONS = ["8.6", "10", "11"]
 REQUEST = BuildRequest("m.onnx", "frames", (8, 8, 3))
 PLAN = b"ftrt" + bytes(100)
 GPU = Gpu("NVIDIA Test", (8, 7), "540.4.0", "12.6")
+DEVICE: Any = SimpleNamespace(name="NVIDIA Test", compute_capability=(8, 7), current=nullcontext)
 
 
 @pytest.fixture
@@ -167,7 +169,7 @@ def test_ctrl_c_stops_at_the_next_step(trt: ModuleType, script: Any) -> None:
             signal.raise_signal(signal.SIGINT)
             main = threading.main_thread()
             assert threading.current_thread() is not main
-            seen.wait(10)
+            assert seen.wait(10)
 
     seen = threading.Event()
     cancel = "bas_edge.backends._tensorrt_progress.BuildProgress.cancel"
@@ -302,7 +304,7 @@ def test_a_timing_cache_without_a_folder(trt: ModuleType, tmp_path: Path) -> Non
 
 def test_a_plan_that_loads(trt: ModuleType, script: Any) -> None:
     script.engine = object()
-    loaded = load_plan(trt, PLAN, source="x.plan", rebuild="rebuild it", gpu=GPU)
+    loaded = load_plan(trt, PLAN, source="x.plan", rebuild="rebuild it", device=DEVICE)
     assert loaded.engine is script.engine
     assert script.runtime.engine_host_code_allowed is False
     assert script.loaded == [PLAN]
@@ -310,6 +312,6 @@ def test_a_plan_that_loads(trt: ModuleType, script: Any) -> None:
 
 def test_a_null_engine_is_an_error_with_the_last_words(trt: ModuleType, script: Any) -> None:
     with pytest.raises(BackendError, match=r"refuses the plan x\.plan on this NVIDIA Test") as e:
-        load_plan(trt, PLAN, source="x.plan", rebuild="rebuild it", gpu=GPU)
+        load_plan(trt, PLAN, source="x.plan", rebuild="rebuild it", device=DEVICE)
     assert "6: The engine plan file is not compatible with this version." in str(e.value)
     assert e.value.hint == "Build it again here: rebuild it"

@@ -93,6 +93,36 @@ def test_the_list_of_what_stays_in_float32(tmp_path: Path, tiny_onnx: Callable[.
     ]
 
 
+def test_a_mean_map_keeps_its_last_layer_before_the_sigmoid_too(
+    tmp_path: Path, graphs: ModuleType
+) -> None:
+    """Shares come after the sigmoid: Conv, Sigmoid and the Conv of the shares all stay."""
+    model = graphs.tiny_model(graphs.tiny_manifest(maps="mean"))
+    share = numpy_helper.from_array(np.full((1, 1, 1, 1), 0.5, np.float32), "shares")
+    model.graph.initializer.append(share)
+    conv = next(node for node in model.graph.node if node.output[0] == "any")
+    conv.input[0] = "response_map"
+    model.graph.node[-1].output[0] = "every"
+    weights = numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "w_before")
+    model.graph.initializer.append(weights)
+    at = list(model.graph.node).index(conv)
+    model.graph.node.insert(at, helper.make_node("Conv", ["cells", "w_before"], ["response_map"]))
+    model.graph.node.append(helper.make_node("Conv", ["every", "shares"], ["foreground"]))
+    graph = to_half(graphs.save(tmp_path / "m.onnx", model, None))
+    assert operators(graph, TensorProto.FLOAT16) == ["Conv", "Conv"]  # classifier's, `w_before`'s
+    assert operators(graph, TensorProto.FLOAT)[-3:] == ["Conv", "Sigmoid", "Conv"]
+
+
+def test_names_that_are_taken_are_left_alone(graphs: ModuleType, tmp_path: Path) -> None:
+    model = deeper(graphs)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["shared_fp16" if name == "two" else name for name in names]
+    graph = to_half(graphs.save(tmp_path / "m.onnx", model, None))
+    assert b"shared_fp16_" in graph.model
+    run(graph.model, noise(1, 32))
+
+
 def test_metadata_is_kept(tmp_path: Path, tiny_onnx: Callable[..., Path]) -> None:
     path = tiny_onnx(tmp_path / "m.onnx")
     kept = onnx.load_from_string(to_half(path).model).metadata_props

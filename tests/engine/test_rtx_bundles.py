@@ -75,12 +75,13 @@ def test_rebuild_for_other_targets_adds_a_plan(
 ) -> None:
     model = tiny_onnx(tmp_path / "m.onnx")
     built = bas_edge.build_engine(model, tmp_path / "e.engine", backend="tensorrt_rtx")
-    assert built.manifest.plans[0].targets == ("sm_80+",)
-    assert built.manifest.plans[0].file.path.endswith("-sm_80plus.plan")
+    usual = ("sm_80", "sm_86", "sm_89", "sm_120+")
+    assert built.manifest.plans[0].targets == usual
+    assert built.manifest.plans[0].file.path.endswith("-sm_80-sm_86-sm_89-sm_120plus.plan")
     again = rebuild_plan(built.path)
-    assert [plan.targets for plan in again.manifest.plans] == [("sm_80+",)]
+    assert [plan.targets for plan in again.manifest.plans] == [usual]
     more = rebuild_plan(built.path, targets="sm_75")
-    assert [plan.targets for plan in more.manifest.plans] == [("sm_80+",), ("sm_75",)]
+    assert [plan.targets for plan in more.manifest.plans] == [usual, ("sm_75",)]
     assert bas_edge.open_engine(built.path) == more
 
 

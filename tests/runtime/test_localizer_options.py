@@ -90,11 +90,6 @@ def test_an_engine_with_one_averaged_map_has_no_top_k(model: Callable[..., Path]
         bas_edge.Localizer(model(maps="mean"), top_k=1)
 
 
-def test_a_backend_of_another_version_does_not_fall_back(model: Callable[..., Path]) -> None:
-    with pytest.raises(BackendError, match="'tensorrt' is not part of this version"):
-        bas_edge.Localizer(model(), backend="tensorrt")
-
-
 # Opening and closing
 
 

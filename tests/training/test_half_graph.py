@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx.reference import ReferenceEvaluator
 
 from bas_edge.engine.build import build_engine
 from bas_edge.engine.precision import HalfGraph, to_half
@@ -17,7 +18,7 @@ from bas_edge_training.models import BasModel
 from bas_edge_training.parity import run_onnx
 from bas_edge_training.samples import synthetic_samples
 
-# float16 rounds each of some 30 layers by 2^-11 relative; measured on these models 3e-4 of the
+# float16 rounds each of some 30 layers by 2^-11 relative; measured on these models 5e-4 of the
 # outputs' size, of about 1. The bound is what 30 roundings in the same direction would give.
 BOUND = 30 * 2**-11
 
@@ -45,11 +46,15 @@ def test_a_float16_export_agrees(exported: Path) -> None:
     assert len(graph.model) < 0.65 * exported.stat().st_size
     frames = synthetic_samples(side=64, count=4).frames
     single = run_onnx(onnx.load(exported), frames)
-    half = run_onnx(onnx.load_from_string(graph.model), frames)
-    assert np.abs(half["logits"] - single["logits"]).max() < BOUND * np.abs(single["logits"]).max()
-    if "classes" in single:
-        np.testing.assert_array_equal(half["classes"], single["classes"])
-    assert np.abs(half["maps"] - single["maps"]).max() < BOUND
+    model = onnx.load_from_string(graph.model)
+    exact = ReferenceEvaluator(model)  # rounds every float16 result; ONNX Runtime leaves some out
+    rounded = dict(zip(exact.output_names, exact.run(None, {"frames": frames}), strict=True))
+    scale = np.abs(single["logits"]).max()
+    for half in (run_onnx(model, frames), rounded):
+        assert np.abs(half["logits"] - single["logits"]).max() < BOUND * scale
+        if "classes" in single:
+            np.testing.assert_array_equal(half["classes"], single["classes"])
+        assert np.abs(half["maps"] - single["maps"]).max() < BOUND
 
 
 @pytest.mark.rtx
