@@ -31,6 +31,10 @@ PACKAGES: dict[str, str | None] = {
     "av": "video",
     "matplotlib": "report",
     "jinja2": "report",
+    "cuda-bindings": "cuda",
+    "pycuda": "pycuda",
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt-rtx",
 }
 # onnxruntime also comes under other names, with the same module inside.
 ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}

@@ -23,10 +23,10 @@ def load(driver_cuda: tuple[int, int]) -> ModuleType:
         BackendError: It is made for a newer CUDA than the driver runs.
     """
     try:
-        module = require("cuda.bindings.driver", extra="tensorrt", purpose=_PURPOSE)
+        module = require("cuda.bindings.driver", extra="cuda", purpose=_PURPOSE)
     except MissingExtraError as missing:
         try:
-            module = require("cuda.cuda", extra="tensorrt", purpose=_PURPOSE)  # before 12.6
+            module = require("cuda.cuda", extra="cuda", purpose=_PURPOSE)  # before 12.6
         except MissingExtraError:
             raise missing from None
     made_for = int(module.CUDA_VERSION) // 1000

@@ -63,6 +63,15 @@ def command(
     max_boxes: Annotated[int, typer.Option("--max-boxes", min=1, help="Boxes a frame.")] = 1,
     threads: Threads = None,
     backend: Backend = "auto",
+    device: Annotated[
+        int, typer.Option("--device", min=0, help="GPU of a TensorRT backend, as CUDA counts.")
+    ] = 0,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild", help="Build the engine's plan again if it does not fit this machine."
+        ),
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Find the object in images and video frames: one JSON line each, and annotated copies."""
@@ -80,6 +89,8 @@ def command(
                 top_k=top_k,
                 min_score=min_score,
                 max_boxes=max_boxes,
+                device=device,
+                rebuild=rebuild,
             )
         )
         folder = stack.enter_context(_output_folder(output, overwrite, json_output))

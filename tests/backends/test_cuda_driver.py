@@ -124,8 +124,8 @@ def test_an_unknown_library() -> None:
 @pytest.mark.parametrize(
     ("library", "module", "extra"),
     [
-        ("auto", "cuda.bindings.driver", "tensorrt"),
-        ("cuda-python", "cuda.bindings.driver", "tensorrt"),
+        ("auto", "cuda.bindings.driver", "cuda"),
+        ("cuda-python", "cuda.bindings.driver", "cuda"),
         ("pycuda", "pycuda.driver", "pycuda"),
     ],
 )
