@@ -62,7 +62,8 @@ class TensorRTPlan:
         self._inputs = tuple(spec for name, spec in specs.items() if is_input[name])
         self._outputs = tuple(spec for name, spec in specs.items() if not is_input[name])
         self._batches = _batches(engine, self._inputs[0])
-        self._cache = _RuntimeCache(engine, runtime_cache)
+        with device.current():
+            self._cache = _RuntimeCache(trt, engine, runtime_cache)
 
     @property
     def name(self) -> str:
@@ -153,10 +154,10 @@ class _RuntimeCache:
     """What TensorRT for RTX compiled for this GPU, kept in a file beside the plan.
 
     The library itself decides whether a cache fits (GPU, version, CUDA); one that does not is
-    left unused. A file that cannot be read or written costs time, nothing else.
+    replaced. A file that cannot be read or written costs time, nothing else.
     """
 
-    def __init__(self, engine: Any, path: Path | None) -> None:
+    def __init__(self, trt: Any, engine: Any, path: Path | None) -> None:
         self._path = path
         self._config: Any = None
         self._cache: Any = None
@@ -170,9 +171,15 @@ class _RuntimeCache:
         self._config = config
         self._cache = config.create_runtime_cache()
         with contextlib.suppress(OSError):
-            self._loaded = path.read_bytes()
-            self._cache.deserialize(self._loaded)
+            content = path.read_bytes()
+            if self._cache.deserialize(content):
+                self._loaded = content
         config.set_runtime_cache(self._cache)
+        strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if strategies is not None:
+            # By default better kernels come later, from a thread of the library's; a CUDA graph
+            # that was captured before would never see them.
+            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
 
     def create_context(self, engine: Any) -> Any:
         if self._config is None:
