@@ -108,7 +108,8 @@ class TensorRTPlan:
         if self._loaded is not None:
             with self._device.current():
                 self._cache.save()
-                self._loaded = None  # the engine goes before the runtime that made it
+                runtime, self._loaded = self._loaded.runtime, None
+                del runtime  # after the engine that it made
             self._device.close()
 
 
