@@ -16,28 +16,41 @@ import pybind11
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def configure(folder: Path, **options: str) -> subprocess.CompletedProcess[str]:
+    """What CMake says of a configuration of its own."""
+    defines = {"pybind11_DIR": pybind11.get_cmake_dir(), "Python_EXECUTABLE": sys.executable}
+    command = [program("cmake"), "-S", str(REPOSITORY), "-B", str(folder), "-G", "Ninja"]
+    command += [f"-D{key}={value}" for key, value in {**defines, **options}.items()]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+
+
+def program(name: str) -> str:
+    found = shutil.which(name, path=_environment()["PATH"])
+    assert found, f"no {name}: `make dev` installs cmake and ninja"
+    return found
+
+
+def _environment() -> dict[str, str]:
+    search = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
+    return {**os.environ, "PATH": search}
+
+
 def build(name: str, target: str, **options: str) -> Path:
     """Configure and build `target` in build/<name>, from where it was left; returns the folder."""
     folder = REPOSITORY / "build" / f"{name}-{sys.implementation.cache_tag}"
-    search = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
-    cmake = shutil.which("cmake", path=search)
-    assert cmake, "no cmake: `make dev` installs it"
     defines = {
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
         "BAS_EDGE_WERROR": "ON",
-        "pybind11_DIR": pybind11.get_cmake_dir(),
-        "Python_EXECUTABLE": sys.executable,
         **options,
     }
-    environment = {**os.environ, "PATH": search}
-    for command in (
-        [cmake, "-S", str(REPOSITORY), "-B", str(folder), "-G", "Ninja"]
-        + [f"-D{key}={value}" for key, value in defines.items()],
-        [cmake, "--build", str(folder), "--target", target],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    done = configure(folder, **defines)
+    if done.returncode == 0:
+        command = [program("cmake"), "--build", str(folder), "--target", target]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=_environment()
+        )
+    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
     return folder
 
 

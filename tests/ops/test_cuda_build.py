@@ -119,6 +119,49 @@ def test_no_product_is_fused_with_a_sum_where_bits_are_defined(built: Path, tmp_
     assert set(fused.values()) == {0}
 
 
+def test_auto_leaves_cuda_out_where_there_is_no_driver_and_says_why(
+    cuda_build: ModuleType, tmp_path: Path
+) -> None:
+    """The test names a driver that is not there, so it holds on machines with one too."""
+    done = cuda_build.configure(
+        tmp_path,
+        BAS_EDGE_CUDA="AUTO",
+        BAS_EDGE_CUDA_DRIVER="BAS_EDGE_CUDA_DRIVER-NOTFOUND",
+        CMAKE_DISABLE_FIND_PACKAGE_CUDA="ON",
+        CMAKE_FIND_LIBRARY_PREFIXES="none",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bas_edge: CUDA OFF (AUTO needs nvcc and a driver;" in done.stdout
+
+
+def test_an_unknown_choice_is_said(cuda_build: ModuleType, tmp_path: Path) -> None:
+    done = cuda_build.configure(tmp_path, BAS_EDGE_CUDA="MAYBE")
+    assert done.returncode != 0
+    assert "BAS_EDGE_CUDA is 'MAYBE'; it must be AUTO, ON or OFF" in " ".join(done.stderr.split())
+
+
+def test_cuda_without_nvcc_is_said(cuda_build: ModuleType, tmp_path: Path) -> None:
+    """CMake is told to look for programs in an empty folder only."""
+    done = cuda_build.configure(
+        tmp_path,
+        BAS_EDGE_CUDA="ON",
+        CMAKE_FIND_ROOT_PATH=str(tmp_path / "empty"),
+        CMAKE_FIND_ROOT_PATH_MODE_PROGRAM="ONLY",
+        CMAKE_MAKE_PROGRAM=cuda_build.program("ninja"),
+        CMAKE_CXX_COMPILER=cuda_build.program("c++"),
+    )
+    assert done.returncode != 0
+    assert "BAS_EDGE_CUDA=ON, but nvcc was not found" in " ".join(done.stderr.split())
+
+
+def test_one_chip_alone_as_for_a_jetson(cuda_build: ModuleType, tmp_path: Path) -> None:
+    if NVCC is None:
+        pytest.skip(NO_NVCC)
+    done = cuda_build.configure(tmp_path, BAS_EDGE_CUDA="ON", CMAKE_CUDA_ARCHITECTURES="87")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"bas_edge: CUDA \d+\.\d+\.\d+ for 87\n", done.stdout)
+
+
 def test_a_build_without_cuda_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_module, "_module", None)
     monkeypatch.setitem(sys.modules, "bas_edge.ops._cuda", None)
