@@ -11,10 +11,18 @@ if(NOT bas_edge_cuda MATCHES "^(AUTO|ON|OFF)$")
 endif()
 
 if(NOT bas_edge_cuda STREQUAL "OFF")
-  find_program(
-    BAS_EDGE_NVCC nvcc
-    HINTS ENV CUDACXX ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda
-    PATH_SUFFIXES bin)
+  # CMake's own ways to name the compiler come first, then the PATH, then the usual place.
+  if(CMAKE_CUDA_COMPILER)
+    set(BAS_EDGE_NVCC ${CMAKE_CUDA_COMPILER})
+  elseif(DEFINED ENV{CUDACXX})
+    set(BAS_EDGE_NVCC $ENV{CUDACXX})
+  else()
+    find_program(
+      BAS_EDGE_NVCC nvcc
+      HINTS ENV CUDA_HOME ENV CUDA_PATH
+      PATHS /usr/local/cuda
+      PATH_SUFFIXES bin)
+  endif()
   find_library(BAS_EDGE_CUDA_DRIVER NAMES libcuda.so.1)
 endif()
 if(bas_edge_cuda STREQUAL "AUTO")
@@ -52,6 +60,8 @@ if(NOT CMAKE_CUDA_ARCHITECTURES)
     endif()
   endforeach()
 endif()
-set(CMAKE_CUDA_COMPILER ${BAS_EDGE_NVCC})
+if(NOT CMAKE_CUDA_COMPILER)
+  set(CMAKE_CUDA_COMPILER ${BAS_EDGE_NVCC})
+endif()
 enable_language(CUDA)
 message(STATUS "bas_edge: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")

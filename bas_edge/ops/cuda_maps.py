@@ -2,7 +2,8 @@
 
 Each class is made once for a shape, allocates what it needs on the device that is current then,
 and afterwards only enqueues: run() neither allocates nor waits, on any stream, so it can be
-captured into a CUDA graph. Addresses of device memory and stream handles are plain integers.
+captured into a CUDA graph. One run must be over before the next begins, as it is on one stream,
+because they share the workspace. Addresses of device memory and stream handles are plain integers.
 """
 
 from __future__ import annotations

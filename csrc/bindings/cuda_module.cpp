@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <string>
+#include <tuple>
 
 #include "bas_edge/cuda/aggregate_maps.hpp"
 #include "bas_edge/cuda/kernel_error.hpp"

@@ -28,12 +28,14 @@ struct RankOut {
   std::int64_t stride;
 };
 
-// The status and the softmax probability of the best class; one block does it for an image.
+// The status, the best class and its softmax probability; one block does it for an image.
 __device__ void write_score(const float* scores, std::int32_t classes, const RankOut& out) {
   __shared__ float scratch[kWarps];
   __shared__ std::int32_t status_scratch[kWarps];
+  __shared__ unsigned long long place_scratch[kWarps];
   float best = scores[0];
   std::int32_t status = 0;
+  unsigned long long first = 0;  // ascending: better scores, then lower classes
   for (std::int32_t c = static_cast<std::int32_t>(threadIdx.x); c < classes; c += kThreads) {
     const float score = scores[c];
     if (!(score == score)) {
@@ -42,7 +44,12 @@ __device__ void write_score(const float* scores, std::int32_t classes, const Ran
       status |= kScoreInfinite;
     }
     best = score > best ? score : best;
+    const unsigned long long place = static_cast<unsigned long long>(score_key(score)) << 32 |
+                                     (0xffffffffu - static_cast<std::uint32_t>(c));
+    first = place > first ? place : first;
   }
+  first = block_reduce(first, place_scratch,
+                       [](unsigned long long a, unsigned long long b) { return a > b ? a : b; });
   best = block_reduce(best, scratch, [](float a, float b) { return a > b ? a : b; });
   status =
       block_reduce(status, status_scratch, [](std::int32_t a, std::int32_t b) { return a | b; });
@@ -53,6 +60,8 @@ __device__ void write_score(const float* scores, std::int32_t classes, const Ran
   sum = block_reduce(sum, scratch, [](float a, float b) { return a + b; });
   if (threadIdx.x == 0) {
     out.status[blockIdx.y] = status;
+    out.label[blockIdx.y * out.stride] =
+        static_cast<std::int32_t>(0xffffffffu - static_cast<std::uint32_t>(first));
     out.score[blockIdx.y * out.stride] = 1 / sum;
   }
 }
@@ -62,6 +71,8 @@ __device__ void write_score(const float* scores, std::int32_t classes, const Ran
 __global__ void __launch_bounds__(kThreads) rank_kernel(RankIn in, RankOut out) {
   __shared__ std::int32_t counts[kWarps][kWarp];
   const float* scores = in.scores + std::int64_t{blockIdx.y} * in.classes;
+  if (blockIdx.x == 0) write_score(scores, in.classes, out);
+  if (in.k == 0) return;
   const std::int32_t lane = static_cast<std::int32_t>(threadIdx.x % kWarp);
   const std::int32_t warp = static_cast<std::int32_t>(threadIdx.x / kWarp);
   const std::int32_t own = static_cast<std::int32_t>(blockIdx.x * kWarp) + lane;
@@ -78,9 +89,7 @@ __global__ void __launch_bounds__(kThreads) rank_kernel(RankIn in, RankOut out) 
     std::int32_t rank = 0;
     for (unsigned w = 0; w < kWarps; ++w) rank += counts[w][lane];
     if (rank < in.k) out.order[std::int64_t{blockIdx.y} * in.k + rank] = own;
-    if (rank == 0) out.label[blockIdx.y * out.stride] = own;
   }
-  if (blockIdx.x == 0) write_score(scores, in.classes, out);
 }
 
 constexpr std::int32_t kTileMaps = 96;  // maps that are on the way at the same time: 12 KiB
@@ -132,9 +141,9 @@ RankClasses::RankClasses(std::int64_t max_images, std::int32_t classes, std::int
 void RankClasses::run(const float* scores, std::int64_t images, const Out& out,
                       Stream stream) const {
   if (images == 0) return;  // an empty grid is a launch error
-  launch("rank_classes", rank_kernel,
-         dim3(blocks_for(classes_, std::int32_t{kWarp}), static_cast<unsigned>(images)),
-         dim3(kThreads), 0, stream, RankIn{scores, classes_, k_},
+  const unsigned blocks = k_ == 0 ? 1 : blocks_for(classes_, std::int32_t{kWarp});
+  launch("rank_classes", rank_kernel, dim3(blocks, static_cast<unsigned>(images)), dim3(kThreads),
+         0, stream, RankIn{scores, classes_, k_},
          RankOut{order_.get(), status_.get(), out.label, out.score, out.stride});
 }
 

@@ -16,6 +16,9 @@ void release(void* memory) noexcept {
 
 void upload(void* to, const void* from, std::size_t bytes) {
   check(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "copying a table to the device");
+  // From pageable memory it may return before the data is there, and streams that do not wait for
+  // the default one could read too early.
+  check(cudaStreamSynchronize(cudaStreamLegacy), "copying a table to the device");
 }
 
 }  // namespace bas_edge::cuda

@@ -311,12 +311,14 @@ MapsToBoxes::MapsToBoxes(const MapsToBoxesOptions& options)
   status_ = DeviceArray<std::int32_t>(images);
   const std::size_t wanted = (pixel_words + cells) * sizeof(std::uint32_t);
   constexpr std::size_t kStatic = 1024;  // what the kernel has besides
-  const auto most = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  if (wanted + kStatic <= most) {
+  const auto most =
+      static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)) - kStatic;
+  if (wanted <= most) {
     shared_bytes_ = wanted;
+    // The limit belongs to the kernel and not to this object, so all set the same one.
     check(cudaFuncSetAttribute(components_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(wanted)),
-          "reserving on-chip memory");
+                               static_cast<int>(most)),
+          "preparing the kernels for this GPU (see bas-edge doctor for which they were compiled)");
   } else {
     parents_ = DeviceArray<std::int32_t>(images * cells);
   }

@@ -32,6 +32,8 @@ enum cudaError_t : int {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
 };
+inline const cudaStream_t cudaStreamLegacy = reinterpret_cast<cudaStream_t>(1);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
@@ -56,8 +58,13 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind);
 
+namespace emulated {
+void set_shared_limit(const void* kernel, std::size_t bytes);
+}
 template <typename Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+  emulated::set_shared_limit(reinterpret_cast<const void*>(kernel),
+                             static_cast<std::size_t>(bytes));
   return cudaSuccess;
 }
 
@@ -75,7 +82,8 @@ extern thread_local dim3 blockDim, gridDim;
 
 namespace emulated {
 
-cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<void()>& thread);
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
+                   const std::function<void()>& thread);
 
 void wait_for_block();
 void wait_for_warp();
@@ -111,7 +119,8 @@ using std::min;
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  return emulated::launch(*config, [&] { kernel(static_cast<Parameters>(arguments)...); });
+  return emulated::launch(*config, reinterpret_cast<const void*>(kernel),
+                          [&] { kernel(static_cast<Parameters>(arguments)...); });
 }
 
 inline void __syncthreads() { emulated::wait_for_block(); }

@@ -157,7 +157,29 @@ void check_full_mask(unsigned mask) {
   if (mask != 0xffffffffu) fail("only full warps are emulated");
 }
 
-cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<void()>& thread) {
+// Each kernel may have 48 KiB, until it is given more: the last one to say so is obeyed.
+std::map<const void*, std::size_t>& shared_limits() {
+  static std::map<const void*, std::size_t> limits;
+  return limits;
+}
+std::mutex& limits_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+void set_shared_limit(const void* kernel, std::size_t bytes) {
+  const std::lock_guard<std::mutex> lock(limits_mutex());
+  shared_limits()[kernel] = bytes;
+}
+
+std::size_t shared_limit(const void* kernel) {
+  const std::lock_guard<std::mutex> lock(limits_mutex());
+  const auto found = shared_limits().find(kernel);
+  return found == shared_limits().end() ? 48 * 1024 : found->second;
+}
+
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
+                   const std::function<void()>& thread) {
   const dim3 grid = config.gridDim, size = config.blockDim;
   const unsigned threads = size.x * size.y * size.z;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
@@ -165,6 +187,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const std::function<void()>
       config.dynamicSmemBytes > sizeof bas_edge::cuda::dynamic_shared) {
     return cudaErrorInvalidConfiguration;
   }
+  if (config.dynamicSmemBytes > shared_limit(kernel)) return cudaErrorInvalidValue;
   if (threads % 32 != 0) fail("a block must be whole warps");
   Block& b = block();
   static const char* const seed = std::getenv("BAS_EDGE_EMULATION_SEED");
@@ -219,6 +242,8 @@ cudaError_t cudaFree(void* memory) {
   std::free(memory);
   return cudaSuccess;
 }
+
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
   std::memcpy(to, from, bytes);

@@ -177,6 +177,19 @@ def test_nan_and_inf_name_the_first_image(cuda_ops: Any, bad: float, cell: int) 
         cuda_ops.maps_to_boxes(foreground, (8, 8), 0.5)
 
 
+def test_ops_of_several_sizes_do_not_disturb_each_other(cuda_ops: Any, monkeypatch: Any) -> None:
+    """How much on-chip memory a kernel may have is a property of the kernel, not of the op."""
+    foreground = np.random.default_rng(0).random((1, 14, 14), dtype=np.float32)
+    made = cuda.MapsToBoxes
+    large = made(max_images=1, map_size=(14, 14), size=(224, 224))
+    small = made(max_images=1, map_size=(14, 14), size=(32, 32))
+    for op, size in ((small, (32, 32)), (large, (224, 224)), (small, (32, 32))):
+        monkeypatch.setattr(cuda, "MapsToBoxes", lambda *, _op=op, **_: _op)
+        assert_same(
+            cuda_ops.maps_to_boxes(foreground, size, 0.5), maps_to_boxes(foreground, size, 0.5)
+        )
+
+
 def test_no_images(cuda_ops: Any) -> None:
     assert len(cuda_ops.maps_to_boxes(np.zeros((0, 3, 3), np.float32), (4, 4), 0.5)) == 0
 

@@ -1,5 +1,6 @@
 // A network's outputs to one small record per image, in one go: what the runtime captures into a
-// CUDA graph. Allocates only when made; run() only enqueues.
+// CUDA graph. Allocates only when made; run() only enqueues, and one run must be over before the
+// next, as on one stream: they share the workspace.
 #pragma once
 
 #include <cstdint>
