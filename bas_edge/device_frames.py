@@ -46,12 +46,13 @@ def gpu_frame(frame: Any) -> GpuFrame | None:
     if isinstance(frame, DeviceFrame):
         return GpuFrame(frame, None, frame)
     interface = getattr(frame, "__cuda_array_interface__", None)
-    if interface is not None:
-        return _from_array_interface(frame, interface)
     device = getattr(frame, "__dlpack_device__", None)
+    if interface is not None and interface.get("stream") is not None:
+        return _from_array_interface(frame, interface)
+    # torch's array interface says nothing of streams; its DLPack waits for the right one.
     if device is not None and device()[0] == _DLPACK_CUDA:
         return _from_dlpack(frame)
-    return None
+    return None if interface is None else _from_array_interface(frame, interface)
 
 
 def _from_array_interface(frame: Any, interface: dict[str, Any]) -> GpuFrame:

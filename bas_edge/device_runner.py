@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from bas_edge.backends.base import DevicePlan
 from bas_edge.device_slot import DeviceSlot
-from bas_edge.errors import BasEdgeError
+from bas_edge.errors import BackendError, BasEdgeError
 from bas_edge.results import Timing
 from bas_edge.runner import Answer, RunOptions, Shot
 
 __all__ = ["DeviceRunner", "SharedPlan"]
+
+_log = logging.getLogger("bas_edge")
 
 
 class SharedPlan:
@@ -41,17 +46,27 @@ class DeviceRunner:
     def __init__(self, shared: SharedPlan, options: RunOptions, *, in_flight: int = 2) -> None:
         self._shared = shared
         self._options = options
-        self._slots: list[DeviceSlot] = []
-        self._pending: list[_Pending | None] = [None] * in_flight
-        self._next = 0
-        self._closed = False
         self._plan = shared.join()
+        self._slots: list[DeviceSlot] = []
+        self._pending: list[_Pending | None] = []
+        self._next = 0
+        # Also when it is dropped, and when Python ends: before the device lets go of its context.
+        self._close = weakref.finalize(self, _close, shared, self._slots, self._pending)
         try:
-            for _ in range(in_flight):
-                self._slots.append(DeviceSlot(self._plan, options))
+            self._slots.append(DeviceSlot(self._plan, options))
+            for _ in range(in_flight - 1):
+                self._add_slot()
         except BaseException:
-            self.close()
+            self._close()
             raise
+        self._pending += [None] * len(self._slots)
+
+    def _add_slot(self) -> None:
+        """One more in flight, where the plan allows several contexts."""
+        try:
+            self._slots.append(DeviceSlot(self._plan, self._options))
+        except BackendError as error:
+            _log.warning(f"Only {len(self._slots)} batch in flight at a time: {error}")
 
     @property
     def name(self) -> str:
@@ -79,9 +94,8 @@ class DeviceRunner:
         former = self._pending[at]
         if former is not None:
             former.collect()  # its answer waits there; the slot is free again
-        pending = _Pending(self._slots[at])
         self._slots[at].submit(shots)
-        self._pending[at] = pending
+        pending = self._pending[at] = _Pending(self._slots[at])
         self._next = (at + 1) % len(self._slots)
         return pending
 
@@ -89,32 +103,29 @@ class DeviceRunner:
         return DeviceRunner(self._shared, self._options, in_flight=len(self._slots))
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        for pending in self._pending:
-            if pending is not None:
-                pending.collect()
-        for slot in self._slots:
-            slot.close()
-        self._shared.leave()
+        self._close()
 
 
 class _Pending:
     """See `runner.Pending`."""
 
     def __init__(self, slot: DeviceSlot) -> None:
-        self._slot = slot
+        self._slot: DeviceSlot | None = slot
         self._answers: tuple[list[Answer], Timing] | None = None
         self._error: BasEdgeError | None = None
 
     def collect(self) -> None:
-        """Wait and keep the answer, or the error, for result()."""
-        if self._answers is None and self._error is None:
-            try:
-                self._answers = self._slot.result()
-            except BasEdgeError as error:
-                self._error = error
+        """Wait and keep the answer, or the error, for result().
+
+        An interrupted wait (Ctrl-C) leaves it as it was: it can be waited for again.
+        """
+        if self._slot is None:
+            return
+        try:
+            self._answers = self._slot.result()
+        except BasEdgeError as error:
+            self._error = error
+        self._slot = None
 
     def result(self) -> tuple[list[Answer], Timing]:
         self.collect()
@@ -122,3 +133,15 @@ class _Pending:
             raise self._error
         assert self._answers is not None
         return self._answers
+
+
+def _close(
+    shared: SharedPlan, slots: Sequence[DeviceSlot], pending: Sequence[_Pending | None]
+) -> None:
+    with ExitStack() as stack:  # each is closed, whatever becomes of the others
+        stack.callback(shared.leave)
+        for slot in slots:
+            stack.callback(slot.close)
+        for each in pending:
+            if each is not None:
+                stack.callback(each.collect)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bas_edge.backends.base import DevicePlan
-from bas_edge.backends.device import DeviceBuffer, Staging
+from bas_edge.backends.base import DeviceContext, DevicePlan
+from bas_edge.backends.device import DeviceBuffer
 from bas_edge.device_frames import GpuFrame
 from bas_edge.device_graphs import GraphCache
-from bas_edge.device_results import HostResults, aligned
+from bas_edge.device_input import DeviceInput
+from bas_edge.device_results import HostResults
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.errors import InputError
-from bas_edge.framing import PADDING, Placement
 from bas_edge.ops import cuda
 from bas_edge.results import Timing
-from bas_edge.runner import Answer, RunOptions, Shot, not_finite, softmax
+from bas_edge.runner import Answer, RunOptions, Shot, maps_not_finite, not_finite, softmax
 
 __all__ = ["DeviceSlot"]
 
 _GRAPHS = 16  # kept for different frame sizes and batches; the oldest goes first
-
-_Key = tuple[object, ...]
 
 
 class DeviceSlot:
@@ -40,80 +37,84 @@ class DeviceSlot:
         self._plan = plan
         self._options = options
         self._device = device
-        self._min_batch, _, self._max_batch = plan.batches
-        self._output_shapes = {
-            spec.name: tuple(side or self._max_batch for side in spec.shape)
-            for spec in plan.outputs
+        self._fewest, _, self._most = plan.batches
+        shapes = {
+            spec.name: tuple(side or self._most for side in spec.shape) for spec in plan.outputs
         }
-        self._resizers: OrderedDict[_Key, cuda.ResizeFrame] = OrderedDict()
-        self._working: tuple[Sequence[Shot], float] | None = None
-
-        policy = manifest.input
-        maps_name = "foreground" if manifest.maps == "mean" else "maps"
-        _, maps_per_image, map_height, map_width = self._output_shapes[maps_name]
-        self._maps_name = maps_name
-        self._map_size = (map_height, map_width)
-        self._stream = device.stream()
-        self._graphs = GraphCache(device, self._stream, kept=_GRAPHS)
-        self._context = plan.context()
-        self._finished = device.event()
-        self._input_bytes = policy.height * policy.width * 3
-        self._buffers: dict[str, DeviceBuffer] = {
-            INPUT_NAME: device.buffer(self._max_batch * self._input_bytes)
-        }
-        for name, shape in self._output_shapes.items():
-            self._buffers[name] = device.buffer(4 * int(np.prod(shape)))
-        self._words = cuda.record_words(options.max_boxes)
-        self._results = HostResults(
-            device,
-            {
-                "records": (self._max_batch, self._words),
-                "logits": self._output_shapes["logits"],
-                "foreground": (self._max_batch, *self._map_size),
-            },
-        )
-        self._records = device.buffer(4 * self._max_batch * self._words)
-        with device.current():
-            self._localize = cuda.LocalizeMaps(
-                form=manifest.maps,
-                classes=len(manifest.classes),
-                maps=maps_per_image,
-                top_k=options.top_k,
-                threshold=options.threshold.value,
-                rule=options.threshold.rule,
-                max_images=self._max_batch,
-                map_size=self._map_size,
-                size=(policy.height, policy.width),
-                max_boxes=options.max_boxes,
+        self._maps_name = "foreground" if manifest.maps == "mean" else "maps"
+        _, maps_per_image, *map_size = shapes[self._maps_name]
+        size = (manifest.input.height, manifest.input.width)
+        self._working: tuple[int, float, float] | None = None
+        self._contexts: dict[int, DeviceContext] = {}
+        with ExitStack() as stack:  # a failure gives back what was made before it
+            self._stream = device.stream()
+            stack.callback(self._stream.free)
+            self._finished = device.event()
+            stack.callback(self._finished.free)
+            self._graphs = GraphCache(self._stream, kept=_GRAPHS)
+            self._input = DeviceInput(
+                device,
+                self._stream,
+                size=size,
+                batch=self._most,
+                kept=_GRAPHS * self._most,
+                before_change=self._forget_graphs,
             )
-        self._staging: Staging | None = None
-        self._uploaded: DeviceBuffer | None = None
+            stack.callback(self._input.free)
+            self._outputs: dict[str, DeviceBuffer] = {}
+            for name, shape in shapes.items():
+                self._outputs[name] = device.buffer(4 * int(np.prod(shape)))
+                stack.callback(self._outputs[name].free)
+            words = cuda.record_words(options.max_boxes)
+            self._records = device.buffer(4 * self._most * words)
+            stack.callback(self._records.free)
+            self._results = HostResults(
+                device,
+                {
+                    "records": (self._most, words),
+                    "logits": shapes["logits"],
+                    "foreground": (self._most, *map_size),
+                },
+            )
+            stack.callback(self._results.free)
+            with device.current():
+                self._localize = cuda.LocalizeMaps(
+                    form=manifest.maps,
+                    classes=len(manifest.classes),
+                    maps=maps_per_image,
+                    top_k=options.top_k,
+                    threshold=options.threshold.value,
+                    rule=options.threshold.rule,
+                    max_images=self._most,
+                    map_size=(map_size[0], map_size[1]),
+                    size=size,
+                    max_boxes=options.max_boxes,
+                )
+            stack.callback(self._drop_kernels)
+            self._context_of(self._batch_of(1))  # so that a plan that gives none is known now
+            stack.callback(self._close_contexts)
+            self._cleanup = stack.pop_all()
 
     @property
     def graphs_refused(self) -> str:
-        """Why no CUDA graph is used; empty where they are."""
-        return self._graphs.refused
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a submit() still waits for its result()."""
-        return self._working is not None
+        """Why some work is not captured into CUDA graphs; empty where all is."""
+        return self._graphs.refusal
 
     def submit(self, shots: Sequence[Shot]) -> None:
         """Start a batch. Host frames are copied before this returns."""
         start = time.perf_counter()
-        host_bytes = self._stage(shots)
+        on_gpu = _all_on_gpu(shots)
+        if on_gpu:
+            self._input.check(shots)
+        offsets = [0] * len(shots) if on_gpu else self._input.stage(shots)
         started = time.perf_counter()
-        if host_bytes is not None:
-            key: _Key = ("frames", *((s.placement, s.swap) for s in shots))
-            self._graphs.run(key, lambda: self._enqueue_all(shots, host_bytes))
-        else:  # addresses change from call to call, so only what follows them is captured
-            with self._device.current():
-                self._enqueue_input(shots, [0] * len(shots))
-            self._graphs.run(("batch", len(shots)), lambda: self._enqueue_network(len(shots)))
-        self._stream.record(self._finished)
-        self._working = (tuple(shots), (started - start) * 1e3)
-        self._started = started
+        try:
+            self._enqueue(shots, offsets, on_gpu)
+            self._stream.record(self._finished)
+        except BaseException:
+            self._stream.synchronize()  # what was enqueued may still read the caller's frames
+            raise
+        self._working = (len(shots), (started - start) * 1e3, started)
 
     def result(self) -> tuple[list[Answer], Timing]:
         """Wait for the batch and read what came back.
@@ -122,138 +123,98 @@ class DeviceSlot:
             BackendError: The GPU failed, or the network gave values that are not finite.
         """
         assert self._working is not None
-        shots, pre_ms = self._working
-        try:
-            self._finished.wait()
-            inferred = time.perf_counter()
-            answers = self._read(len(shots))
-        finally:
-            self._working = None
+        count, pre_ms, started = self._working
+        self._finished.wait()
+        self._working = None
+        inferred = time.perf_counter()
+        answers = self._read(count)
         done = time.perf_counter()
-        count = len(shots)
         return answers, Timing(
             pre_ms / count,
-            (inferred - self._started) * 1e3 / count,
+            (inferred - started) * 1e3 / count,
             (done - inferred) * 1e3 / count,
         )
 
     def close(self) -> None:
-        """Wait, then free everything."""
-        self._stream.synchronize()
-        self._graphs.clear()
-        self._context.close()
-        self._resizers.clear()
-        del self._localize
-        self._results.free()
-        for memory in (*self._buffers.values(), self._records, self._staging, self._uploaded):
-            if memory is not None:
-                memory.free()
-        self._finished.free()
-        self._stream.free()
+        """Wait, then free everything, even where the GPU is lost."""
+        with self._cleanup:
+            self._stream.synchronize()
 
     # Enqueueing
 
-    def _stage(self, shots: Sequence[Shot]) -> list[int] | None:
-        """Copy host frames into page-locked memory: where each lies; None with frames on a GPU."""
-        if any(isinstance(shot.frame, GpuFrame) for shot in shots):
-            if not all(isinstance(shot.frame, GpuFrame) for shot in shots):
-                raise InputError(
-                    "Frames on the GPU and on the host cannot be in one batch.",
-                    hint="Give them to run_batch one kind at a time.",
-                )
-            return None
-        crops = [_shown(shot) for shot in shots]
-        offsets = [0]
-        for crop in crops:
-            offsets.append(offsets[-1] + aligned(crop.nbytes))
-        staging = self._staging_of(offsets[-1])
-        for crop, offset in zip(crops, offsets, strict=False):
-            np.copyto(staging.array[offset : offset + crop.nbytes].reshape(crop.shape), crop)
-        return offsets[:-1]
+    def _enqueue(self, shots: Sequence[Shot], offsets: Sequence[int], on_gpu: bool) -> None:
+        count = len(shots)
 
-    def _staging_of(self, size_bytes: int) -> Staging:
-        if self._staging is None or self._staging.size_bytes < size_bytes:
-            self._stream.synchronize()
-            self._graphs.clear()  # they hold the old addresses
-            for memory in (self._staging, self._uploaded):
-                if memory is not None:
-                    memory.free()
-            self._staging = self._device.staging(size_bytes)
-            mapped = self._staging.device_address is not None
-            self._uploaded = None if mapped else self._device.buffer(size_bytes)
-        return self._staging
+        def network() -> None:
+            self._enqueue_network(count)
 
-    def _enqueue_all(self, shots: Sequence[Shot], offsets: Sequence[int]) -> None:
-        self._enqueue_input(shots, offsets)
-        self._enqueue_network(len(shots))
+        def everything() -> None:
+            self._input.enqueue(shots, offsets)
+            network()
 
-    def _enqueue_input(self, shots: Sequence[Shot], offsets: Sequence[int]) -> None:
-        for slot, (shot, offset) in enumerate(zip(shots, offsets, strict=True)):
-            frame, placement = shot.frame, shot.placement
-            if isinstance(frame, GpuFrame):
-                if frame.stream is not None:
-                    self._stream.wait_for_stream(frame.stream)
-                view, shown = frame.view, placement.shown
-            else:
-                view = self._uploaded_view(placement, offset)
-                shown = (0, 0, view.width, view.height)
-            self._resizer(view, shown, shot).run(
-                view,
-                input_address=self._buffers[INPUT_NAME].address + slot * self._input_bytes,
-                stream=self._stream.handle,
-            )
+        def refuses() -> str:
+            return self._context_of(self._batch_of(count)).refuses_capture(self._stream)
 
-    def _uploaded_view(self, placement: Placement, offset: int) -> cuda.DeviceFrame:
-        """Upload the shown part of a staged frame, unless the GPU sees the same memory."""
-        left, top, right, bottom = placement.shown
-        height, width = bottom - top, right - left
-        assert self._staging is not None
-        if self._uploaded is None:
-            assert self._staging.device_address is not None
-            address = self._staging.device_address + offset
-        else:
-            address = self._uploaded.address + offset
-            self._stream.upload(address, self._staging.address + offset, height * width * 3)
-        return cuda.DeviceFrame(height=height, width=width, pixels=address, pitch_bytes=3 * width)
-
-    def _resizer(
-        self, view: cuda.DeviceFrame, shown: tuple[int, int, int, int], shot: Shot
-    ) -> cuda.ResizeFrame:
-        """Made on first use and kept; that is never inside a capture, which comes second."""
-        key = (view.height, view.width, shown, shot.placement.target, shot.swap)
-        resizer = self._resizers.get(key)
-        if resizer is None:
-            if len(self._resizers) >= _GRAPHS * self._max_batch:
-                self._stream.synchronize()
-                self._graphs.clear()  # they hold its tables
-                self._resizers.popitem(last=False)
-            policy = self._options.manifest.input
-            resizer = self._resizers[key] = cuda.ResizeFrame(
-                frame_size=(view.height, view.width),
-                shown=shown,
-                size=(policy.height, policy.width),
-                target=shot.placement.target,
-                padding=PADDING,
-                swap_channels=shot.swap,
-            )
-        return resizer
+        # Frames on the GPU lie elsewhere each time, so only what follows them is captured.
+        whole = None if on_gpu else ("frames", *((s.placement, s.swap) for s in shots))
+        if whole is not None and self._graphs.launch(whole):
+            return
+        with self._device.current():
+            self._input.enqueue(shots, offsets)
+            if not self._graphs.launch(("network", count)):
+                network()
+                self._graphs.ran(("network", count), network, refuses)
+        if whole is not None:
+            self._graphs.ran(whole, everything, refuses)
 
     def _enqueue_network(self, count: int) -> None:
         stream = self._stream
-        addresses = {name: buffer.address for name, buffer in self._buffers.items()}
-        self._context.enqueue(addresses, max(count, self._min_batch), stream)
+        batch = self._batch_of(count)
+        outputs = {name: buffer.address for name, buffer in self._outputs.items()}
+        self._context_of(batch).enqueue({INPUT_NAME: self._input.address, **outputs}, batch, stream)
+        maps = outputs[self._maps_name]
         self._localize.run(
-            logits=addresses["logits"],
-            maps=addresses[self._maps_name],
+            logits=outputs["logits"],
+            maps=maps,
             images=count,
             records=self._records.address,
             stream=stream.handle,
         )
         self._results.download(stream, "records", self._records.address, count)
         if not self._options.boxes_only:
-            foreground = self._localize.foreground or addresses[self._maps_name]
+            foreground = self._localize.foreground or maps
             self._results.download(stream, "foreground", foreground, count)
-            self._results.download(stream, "logits", addresses["logits"], count)
+            self._results.download(stream, "logits", outputs["logits"], count)
+
+    def _batch_of(self, count: int) -> int:
+        """What the network runs for `count` frames: the next power of two inside the profile.
+
+        Each batch has an execution context of its own, because a captured one must keep its shape;
+        so there are few of them.
+        """
+        power = 1 << (count - 1).bit_length()
+        return min(max(power, self._fewest), self._most)
+
+    def _context_of(self, batch: int) -> DeviceContext:
+        context = self._contexts.get(batch)
+        if context is None:
+            context = self._contexts[batch] = self._plan.context()
+        return context
+
+    def _forget_graphs(self) -> None:
+        self._stream.synchronize()
+        self._graphs.clear()
+
+    # Closing
+
+    def _close_contexts(self) -> None:
+        self._graphs.clear()
+        for context in self._contexts.values():
+            context.close()
+
+    def _drop_kernels(self) -> None:
+        with self._device.current():
+            del self._localize
 
     # Reading
 
@@ -262,7 +223,10 @@ class DeviceSlot:
         records = cuda.read_records(words, self._options.max_boxes)
         if cuda.has_bad_scores(records.status):
             raise not_finite()
-        cuda.raise_for_status(records.status)
+        try:
+            cuda.raise_for_status(records.status)
+        except InputError as error:
+            raise maps_not_finite(error) from None
         nothing = np.empty(0, np.float32)
         foreground, scores = nothing.reshape(0, 0), nothing
         answers = []
@@ -281,8 +245,11 @@ class DeviceSlot:
         return answers
 
 
-def _shown(shot: Shot) -> NDArray[np.uint8]:
-    """The part of a host frame that the network sees; no more is uploaded."""
-    assert isinstance(shot.frame, np.ndarray)
-    left, top, right, bottom = shot.placement.shown
-    return shot.frame[top:bottom, left:right]
+def _all_on_gpu(shots: Sequence[Shot]) -> bool:
+    on_gpu = {isinstance(shot.frame, GpuFrame) for shot in shots}
+    if len(on_gpu) > 1:
+        raise InputError(
+            "Frames on the GPU and on the host cannot be in one batch.",
+            hint="Give them to run_batch one kind at a time.",
+        )
+    return True in on_gpu

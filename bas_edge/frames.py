@@ -12,9 +12,13 @@ from bas_edge.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bas_edge.ops.cuda_frames import DeviceFrame
+
 __all__ = ["Frame", "checked_frame"]
 
-Frame: TypeAlias = "NDArray[np.uint8] | Image"
+Frame: TypeAlias = "NDArray[np.uint8] | Image | DeviceFrame | Any"
+"""uint8 [H, W, 3], a Pillow image, or, with a TensorRT backend, a frame on the GPU: see
+`bas_edge.device_frames.gpu_frame`."""
 
 
 def checked_frame(frame: Any, swap: bool, index: int, count: int) -> tuple[NDArray[np.uint8], bool]:

@@ -15,7 +15,7 @@ from bas_edge.errors import InputError
 from bas_edge.framing import frame_to_input
 from bas_edge.ops import aggregate_maps, maps_to_boxes
 from bas_edge.results import Timing
-from bas_edge.runner import Answer, RunOptions, Shot, softmax
+from bas_edge.runner import Answer, RunOptions, Shot, maps_not_finite, softmax
 
 __all__ = ["HostRunner"]
 
@@ -53,7 +53,10 @@ class HostRunner:
         resized = time.perf_counter_ns()
         outputs = self.backend.run({INPUT_NAME: batch})
         inferred = time.perf_counter_ns()
-        answers = self._answers(outputs)
+        try:
+            answers = self._answers(outputs)
+        except InputError as error:  # what an op says of the network's numbers
+            raise maps_not_finite(error) from None
         done = time.perf_counter_ns()
         count_ns = len(shots) * 1e6
         timing = Timing(

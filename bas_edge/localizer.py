@@ -135,7 +135,10 @@ class Localizer:
         """Localize the main object of one frame.
 
         Args:
-            frame: [H, W, 3] uint8, any strides, read-only or not; or a Pillow image.
+            frame: [H, W, 3] uint8, any strides, read-only or not; or a Pillow image. With a
+                TensorRT backend also a frame that lies on the GPU: an array of torch, CuPy or
+                anything else with DLPack or `__cuda_array_interface__`, or an NV12 surface as
+                `bas_edge.ops.cuda.DeviceFrame`. It must stay as it is until the result is there.
             color: The order of the channels: "rgb" (Pillow, PyAV, imageio, the default) or
                 "bgr" (OpenCV). A Pillow image is always read as what it is.
 

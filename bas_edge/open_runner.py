@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from bas_edge.backends import PLAN_BACKENDS, check_name, library_version, open_backend, open_plan
+from bas_edge.backends import (
+    PLAN_BACKENDS,
+    PlanRefusedError,
+    check_name,
+    library_version,
+    open_backend,
+    open_plan,
+)
 from bas_edge.backends._cuda import driver_state, open_device
 from bas_edge.backends.base import DevicePlan
 from bas_edge.backends.device import Device
@@ -98,11 +105,17 @@ def _plan(engine: Engine, name: str, index: int, rebuild: bool) -> DevicePlan:
     version = library_version(name)
     device = open_device(index)
     try:
-        if not rebuild:
-            return _load(engine, name, version, device)
         try:
             return _load(engine, name, version, device)
-        except (EngineError, BackendError) as error:
+        except (EngineError, PlanRefusedError) as error:
+            if not rebuild:
+                raise
+            if index != 0:
+                raise BackendError(
+                    f"The plan has to be built again for GPU {index}, but plans are built for GPU "
+                    f"0: {error}",
+                    hint=f"Start with CUDA_VISIBLE_DEVICES={index}, and device=0.",
+                ) from error
             _log.warning(f"Building the plan of {engine.path} again, because: {error}")
         from bas_edge.engine.build import rebuild_plan
 

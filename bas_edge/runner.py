@@ -11,11 +11,20 @@ from numpy.typing import NDArray
 
 from bas_edge.device_frames import GpuFrame
 from bas_edge.engine.manifest import Manifest, ThresholdPolicy
-from bas_edge.errors import BackendError
+from bas_edge.errors import BackendError, InputError
 from bas_edge.framing import Placement
 from bas_edge.results import Timing
 
-__all__ = ["Answer", "Pending", "RunOptions", "Runner", "Shot", "not_finite", "softmax"]
+__all__ = [
+    "Answer",
+    "Pending",
+    "RunOptions",
+    "Runner",
+    "Shot",
+    "maps_not_finite",
+    "not_finite",
+    "softmax",
+]
 
 InputBox: TypeAlias = tuple[int, int, int, int]
 
@@ -123,6 +132,14 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities.astype(np.float32)
+
+
+def maps_not_finite(error: InputError) -> BackendError:
+    """The error for a network whose maps hold NaN or Inf; `error` is the op's sentence."""
+    return BackendError(
+        f"The network gave maps that are not finite: {error}.",
+        hint="Check the engine with bas-edge inspect, and build it again; in fp16, try fp32.",
+    )
 
 
 def not_finite() -> BackendError:

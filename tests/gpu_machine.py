@@ -38,6 +38,7 @@ class GpuMachine:
         cuda: The driver.
         contexts: Execution contexts made so far.
         runs: Batches that the networks computed.
+        one_profile_each: Contexts cannot share the plan's profile, as in TensorRT 8.
         cannot_capture: TensorRT then refuses to run inside a capture.
         poison: Replaces outputs by name, for networks that misbehave.
     """
@@ -48,6 +49,7 @@ class GpuMachine:
         self.contexts = 0
         self.runs: list[int] = []
         self.cannot_capture = False
+        self.one_profile_each = False
         self.poison: dict[str, Any] = {}
         self._fakes = tensorrt_fakes
         self._api = tensorrt_fakes.APIS[version]
@@ -108,7 +110,8 @@ class GpuMachine:
         def create_execution_context() -> Any:
             assert self.cuda.cuCtxGetCurrent(), "no context is current"
             self.contexts += 1
-            return self._context(session, shapes, kinds, batches, logger)
+            profile = -1 if self.one_profile_each and self.contexts > 1 else 0
+            return self._context(profile, session, shapes, kinds, batches, logger)
 
         return self._fakes.Strict(
             self._api,
@@ -124,6 +127,7 @@ class GpuMachine:
 
     def _context(
         self,
+        profile: int,
         session: Any,
         shapes: dict[str, tuple[int, ...]],
         kinds: dict[str, str],
@@ -132,7 +136,7 @@ class GpuMachine:
     ) -> Any:
         addresses: dict[str, int] = {}
         state: dict[str, Any] = {"batch": batches[0] if batches[0] == batches[2] else 0}
-        warm: set[int] = set()
+        warm: list[int] = []  # the last shape that ran
 
         def set_input_shape(name: str, shape: tuple[int, ...]) -> bool:
             if not batches[0] <= shape[0] <= batches[2]:
@@ -152,13 +156,14 @@ class GpuMachine:
             if capturing and (batch not in warm or self.cannot_capture):
                 self._fakes._log(logger, ["1: operation not permitted when stream is capturing"])
                 return False
-            warm.add(batch)
+            warm[:] = [batch]
             self.cuda.enqueue(stream, lambda: self._run(session, shapes, kinds, bound, batch))
             return True
 
         return self._fakes.Strict(
             self._api,
             "IExecutionContext",
+            active_optimization_profile=profile,
             set_input_shape=set_input_shape,
             set_tensor_address=set_tensor_address,
             execute_async_v3=execute_async_v3,

@@ -62,6 +62,7 @@ class Script:
     network_flags: int | None = None
     builder_flags: list[str] = field(default_factory=list)
     workspaces: list[int] = field(default_factory=list)
+    previews: list[str] = field(default_factory=list)
     profiles: list[tuple[Any, ...]] = field(default_factory=list)
     caches: list[bytes] = field(default_factory=list)
     config: Any = None
@@ -241,6 +242,7 @@ def _config(api: dict[str, Any], script: Script) -> Strict:
         set_memory_pool_limit=set_limit,
         get_memory_pool_limit=lambda _: limits[0],
         add_optimization_profile=add_profile,
+        set_preview_feature=lambda feature, on: script.previews.append(f"{feature.name}={on}"),
         set_flag=lambda flag: script.builder_flags.append(flag.name),
         create_timing_cache=cache,
         set_timing_cache=set_cache,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bas_edge.backends.base import Backend, DevicePlan, TensorSpec
+from bas_edge.backends.base import Backend, DevicePlan, PlanRefusedError, TensorSpec
 from bas_edge.errors import BackendError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAN_BACKENDS",
     "Backend",
+    "PlanRefusedError",
     "Probe",
     "TensorSpec",
     "backend_names",
@@ -137,7 +138,7 @@ def open_plan(name: str, path: Path, device: Device, *, rebuild: str) -> DeviceP
 
     Raises:
         MissingExtraError: The library is not installed.
-        BackendError: It refuses the plan.
+        PlanRefusedError: It refuses the plan.
     """
     plan: DevicePlan = _plan_module(name).open_plan(path, device, rebuild=rebuild)
     return plan

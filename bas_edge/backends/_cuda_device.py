@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.backends._cuda_context import Calls, Context
-from bas_edge.backends._cuda_driver import Driver
+from bas_edge.backends._cuda_driver import Driver, DriverCallError
 from bas_edge.backends._cuda_streams import CudaEvent, CudaStream
 from bas_edge.errors import BackendError, InputError
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["CudaBuffer", "CudaDevice", "CudaStaging"]
+
+_ORDINAL = 9  # CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 
 
 class CudaBuffer:
@@ -140,6 +142,13 @@ class CudaDevice:
     def memory_bytes(self) -> tuple[int, int]:
         with self.context.entered("asking for the free memory of the GPU") as calls:
             return calls.memory_info()
+
+    def index_of(self, address: int) -> int | None:
+        with self.context.entered("asking on which GPU memory lies"):
+            try:
+                return self.context.driver.number("cuPointerGetAttribute", _ORDINAL, address)
+            except DriverCallError:  # memory that no driver knows of
+                return None
 
     def current(self) -> AbstractContextManager[None]:
         return self._current()

@@ -37,6 +37,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuCtxPushCurrent_v2": (_HANDLE,),
     "cuCtxPopCurrent_v2": (_HANDLE_OUT,),
     "cuDevicePrimaryCtxRelease_v2": (ctypes.c_int,),
+    "cuPointerGetAttribute": (_INT_OUT, ctypes.c_int, ctypes.c_uint64),
     "cuMemcpyDtoDAsync_v2": (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t, _HANDLE),
     "cuEventCreate": (_HANDLE_OUT, ctypes.c_uint),
     "cuEventRecord": (_HANDLE, _HANDLE),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bas_edge.backends._cuda_context import Context
 from bas_edge.backends._cuda_driver import Driver, DriverCallError
+from bas_edge.backends._garbage import no_collection
 from bas_edge.errors import BackendError
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def capture(stream: Stream, context: Context) -> Iterator[list[Graph]]:
     """
     graphs: list[Graph] = []
     driver = context.driver
-    with context.entered("capturing a graph"), context.capturing():
+    # A collection in the block could free memory of others, which CUDA does not allow there.
+    with context.entered("capturing a graph"), context.capturing(), no_collection():
         handle = stream.handle
         driver.call("cuStreamBeginCapture_v2", handle, _THREAD_LOCAL)
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from bas_edge.backends._tensorrt_garbage import no_collection
+from bas_edge.backends._garbage import no_collection
 from bas_edge.backends._tensorrt_log import LogLines, library, make_logger
+from bas_edge.backends.base import PlanRefusedError
 from bas_edge.backends.device import Device
-from bas_edge.errors import BackendError
 
 __all__ = ["LoadedPlan", "load_plan"]
 
@@ -34,7 +34,7 @@ def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, device: Devic
             end the process.
 
     Raises:
-        BackendError: TensorRT refuses the plan; its last words are in the message.
+        PlanRefusedError: TensorRT refuses the plan; its last words are in the message.
     """
     lines = LogLines()
     runtime, engine, diagnosis = None, None, ""
@@ -50,7 +50,7 @@ def load_plan(trt: Any, plan: bytes, *, source: str, rebuild: str, device: Devic
     if engine is None:
         del runtime  # before the error can keep it
         target = "sm_{}{}".format(*device.compute_capability)
-        raise BackendError(
+        raise PlanRefusedError(
             f"{library(trt)} refuses the plan {source} on this {device.name} "
             f"({target}).{diagnosis}{lines.attached(whole=True)}",
             hint=f"Build it again here: {rebuild}",

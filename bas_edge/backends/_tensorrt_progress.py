@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bas_edge.backends._tensorrt_garbage import forget_frames, no_collection
+from bas_edge.backends._garbage import forget_frames, no_collection
 
 __all__ = ["BuildProgress", "ProgressCallback", "make_monitor", "peak_bytes", "run_interruptible"]
 

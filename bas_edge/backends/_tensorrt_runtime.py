@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bas_edge.backends._garbage import no_collection
 from bas_edge.backends._tensorrt_common import LoadedPlan
 from bas_edge.backends.base import TensorSpec
 from bas_edge.backends.device import Device, Stream
@@ -62,7 +63,7 @@ class TensorRTPlan:
         self._inputs = tuple(spec for name, spec in specs.items() if is_input[name])
         self._outputs = tuple(spec for name, spec in specs.items() if not is_input[name])
         self._batches = _batches(engine, self._inputs[0])
-        with device.current():
+        with device.current(), no_collection():
             self._cache = _RuntimeCache(trt, engine, runtime_cache)
 
     @property
@@ -88,8 +89,14 @@ class TensorRTPlan:
     def context(self) -> TensorRTContext:
         if self._loaded is None:
             raise BackendError("This plan is closed.", hint="Open the engine again.")
-        with self._device.current():
+        with self._device.current(), no_collection():
             context = self._cache.create_context(self._loaded.engine)
+        if context is not None and context.active_optimization_profile < 0:
+            raise BackendError(
+                f"TensorRT {self._trt.__version__} gives this plan one execution context only: its "
+                "profile cannot be shared.",
+                hint="Use one Localizer of it at a time, or build it again with this version.",
+            )
         if context is None:
             raise BackendError(
                 f"TensorRT {self._trt.__version__} cannot make an execution context."
@@ -144,6 +151,12 @@ class TensorRTContext:
                 raise self._plan.refuse(f"binding the tensor '{spec.name}'")
         if not self._context.execute_async_v3(stream.handle):
             raise self._plan.refuse("running the network")
+
+    def refuses_capture(self, stream: Stream) -> str:
+        ask = getattr(self._context, "is_stream_capturable", None)  # TensorRT for RTX from 1.2
+        if ask is None or ask(stream.handle):
+            return ""
+        return "this plan allocates memory while it runs, says TensorRT."
 
     def close(self) -> None:
         if self._context is not None:

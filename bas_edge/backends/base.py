@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.backends.device import Device, Stream
+from bas_edge.errors import BackendError
 
-__all__ = ["Backend", "DeviceContext", "DevicePlan", "TensorSpec"]
+__all__ = ["Backend", "DeviceContext", "DevicePlan", "PlanRefusedError", "TensorSpec"]
+
+
+class PlanRefusedError(BackendError):
+    """A library does not take a plan; built again, it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,10 @@ class DeviceContext(Protocol):
             InputError: The batch is outside the profile.
             BackendError: The library failed; its own last words are in the message.
         """
+        ...
+
+    def refuses_capture(self, stream: Stream) -> str:
+        """Why a run cannot be captured into a CUDA graph, as far as it is known before; or ""."""
         ...
 
     def close(self) -> None:

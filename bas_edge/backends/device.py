@@ -178,6 +178,10 @@ class Device(Protocol):
         """(free, total) now."""
         ...
 
+    def index_of(self, address: int) -> int | None:
+        """The device on which memory lies, of whoever made it; None where that is not known."""
+        ...
+
     def current(self) -> AbstractContextManager[None]:
         """The primary context is current inside the block, and what was before is after it.
 

@@ -14,7 +14,7 @@ __all__ = ["DeviceFrame", "ResizeFrame"]
 
 @dataclass(frozen=True, slots=True)
 class DeviceFrame:
-    """A frame that lies on the device.
+    """A frame that lies on the device, complete: no stream still writes it.
 
     Attributes:
         height, width: In pixels.

@@ -155,6 +155,13 @@ def test_a_builder_that_cannot_be_made_is_a_backend_error(trt: ModuleType) -> No
         build_plan(trt, REQUEST)
 
 
+def test_contexts_share_the_profile_in_every_generation(
+    trt: ModuleType, script: Any, generation: str
+) -> None:
+    build_plan(trt, REQUEST)
+    assert script.previews == (["PROFILE_SHARING_0806=True"] if generation != "11" else [])
+
+
 # Ctrl-C
 
 

@@ -76,9 +76,11 @@ class Engine:
     num_io_tensors = 2
     kind = "FLOAT"
 
-    def __init__(self, batch: int = -1, context: Any = "context") -> None:
+    def __init__(self, batch: int = -1, profile: int | None = 0) -> None:
         self.batch = batch
-        self.context = context
+        self.context: Any = None
+        if profile is not None:
+            self.context = SimpleNamespace(active_optimization_profile=profile)
         self.configs: list[Any] = []
 
     def get_tensor_name(self, at: int) -> str:
@@ -146,10 +148,27 @@ def test_an_unknown_type_is_named() -> None:
 
 
 def test_no_context_is_an_error_with_the_last_words() -> None:
-    plan, _ = open_plan(Engine(context=None))
+    plan, _ = open_plan(Engine(profile=None))
     with pytest.raises(BackendError, match="2: something about memory") as caught:
         plan.context()
     assert "--max-batch" in str(caught.value.hint)
+
+
+def test_a_context_without_a_profile_is_refused() -> None:
+    plan, _ = open_plan(Engine(profile=-1))
+    with pytest.raises(BackendError, match="one execution context only: its profile cannot be"):
+        plan.context()
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(True, ""), (False, "allocates memory")])
+def test_whether_a_run_can_be_captured_is_asked(answer: bool, reason: str) -> None:
+    engine = Engine()
+    engine.context.is_stream_capturable = lambda _: answer
+    stream: Any = SimpleNamespace(handle=7)
+    said = open_plan(engine)[0].context().refuses_capture(stream)
+    assert bool(said) == bool(reason)
+    assert reason in said
+    assert open_plan(Engine())[0].context().refuses_capture(stream) == ""  # an older library
 
 
 def test_the_cache_is_read_given_to_each_context_and_written_when_it_grew(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class FakeCuda:
         self.memory_bytes = memory_bytes
         self.init_error = init_error
         self.faults: list[str] = []
+        self.elsewhere: dict[int, int] = {}  # address → another device
         self.queues = Queues(seed)
         self._legacy = Stream(LEGACY_STREAM)  # always there, and nobody's to destroy
         self.lock = self.queues.lock
@@ -238,6 +239,15 @@ class FakeCuda:
         with self.lock:
             self._current()
             self.queues.enqueue(self._stream(stream), lambda: self.heap.copy(to, source, size))
+
+    def cuPointerGetAttribute(self, attribute: int, address: int) -> int:
+        self._current()
+        assert attribute == 9, "only the ordinal is asked for"
+        if address in self.elsewhere:
+            return self.elsewhere[address]
+        if self.heap.find(address) is None:
+            raise FakeCudaError(1)
+        return 0
 
     # streams and events -----------------------------------------------------------------------
 

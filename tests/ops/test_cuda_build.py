@@ -154,6 +154,18 @@ def test_cuda_without_nvcc_is_said(cuda_build: ModuleType, tmp_path: Path) -> No
     assert "BAS_EDGE_CUDA=ON, but nvcc was not found" in " ".join(done.stderr.split())
 
 
+def test_cudacxx_names_the_compiler(
+    cuda_build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other-nvcc"
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("CUDACXX", str(other))
+    done = cuda_build.configure(tmp_path / "build", BAS_EDGE_CUDA="ON")
+    assert done.returncode != 0
+    assert str(other) in done.stderr
+
+
 def test_one_chip_alone_as_for_a_jetson(cuda_build: ModuleType, tmp_path: Path) -> None:
     if NVCC is None:
         pytest.skip(NO_NVCC)

@@ -133,6 +133,33 @@ def test_dlpack_asks_its_maker_to_order_its_work_before_the_default_stream() -> 
     )
 
 
+def test_dlpack_is_asked_before_an_array_interface_that_names_no_stream() -> None:
+    """As torch has both: its array interface is older than streams."""
+    frame = ByDlpack(noise(4, 5, 3))
+    frame.__cuda_array_interface__ = {**OnGpu(frame.array).__cuda_array_interface__, "version": 2}
+    found = gpu_frame(frame)
+    assert found is not None
+    assert frame.asked == [1]
+    frame.__cuda_array_interface__["stream"] = 42
+    found = gpu_frame(frame)
+    assert found is not None
+    assert found.stream == 42
+
+
+def test_an_old_array_interface_waits_for_the_default_stream() -> None:
+    found = gpu_frame(OnGpu(noise(4, 5, 3), version=2))
+    assert found is not None
+    assert found.stream == 1
+
+
+def test_a_frame_on_another_gpu_is_refused(gpu: Any, pair: tuple[Localizer, Localizer]) -> None:
+    array = noise(40, 60, 3)
+    gpu.cuda.elsewhere[array.ctypes.data] = 1
+    with pytest.raises(InputError, match="lies on GPU 1, but this engine runs on GPU 0") as caught:
+        pair[0].run(OnGpu(array))
+    assert "cuda:0" in str(caught.value.hint)
+
+
 def test_what_lies_on_the_host_is_not_taken() -> None:
     assert gpu_frame(noise(4, 5, 3)) is None
     assert gpu_frame(ByDlpack(noise(4, 5, 3), device=1)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,10 @@ def assert_same(got: Localization, expected: Localization) -> None:
     assert got.score == expected.score
     assert got.frame_size == expected.frame_size
     np.testing.assert_array_equal(got.mask(), expected.mask())
+
+
+def slots(localizer: Localizer) -> Any:
+    return localizer._open_runner()._slots  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -69,7 +74,7 @@ def test_equal_to_the_cpu(
                 frame, color = noise(size, 10 * turn + at), ("rgb", "bgr")[at % 2]
                 assert_same(on_gpu.run(frame, color=color), on_cpu.run(frame, color=color))
     assert gpu.cuda.queues.graphs == {}
-    assert gpu.contexts == 2  # one for each frame in flight
+    assert gpu.contexts == 2  # one for each frame in flight, as all batches are of one
 
 
 @pytest.mark.parametrize(
@@ -210,7 +215,7 @@ def test_logits_that_are_not_finite_are_an_error(
 
 def test_maps_that_are_not_finite_are_an_error(gpu: Any, pair: tuple[Localizer, Localizer]) -> None:
     gpu.poison["maps"] = np.nan
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(BackendError, match="The network gave maps that are not finite"):
         pair[0].run(noise((40, 60)))
 
 
@@ -226,3 +231,101 @@ def test_a_frame_that_the_cpu_refuses_is_refused_here_too(
     for localizer in pair:
         with pytest.raises(InputError, match="float64"):
             localizer.run(np.zeros((4, 4, 3)))
+
+
+def test_batches_of_changing_size_are_captured_all_the_same(
+    pair: tuple[Localizer, Localizer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """TensorRT forgets what it prepared when another shape comes, so each has its own context."""
+    frames = [noise(SIZES[i % 4], i) for i in range(9)]
+    expected = pair[1].run_batch(frames)
+    for count in (9, 1, 6, 9, 3, 9, 1, 2, 9, 9, 5):
+        got = pair[0].run_batch(frames[:count])
+        for one, other in zip(got, expected[:count], strict=True):
+            assert_same(one, other)
+    assert caplog.records == []
+    assert all(slot._graphs._graphs for slot in slots(pair[0]))
+
+
+def test_an_interrupted_wait_can_be_taken_up_again(
+    gpu: Any, pair: tuple[Localizer, Localizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = noise((40, 60))
+    expected = pair[1].run(frame)
+    ticket = pair[0].submit(frame)
+    (slot, *_) = slots(pair[0])
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slot._finished, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ticket.result()
+    assert_same(ticket.result(), expected)
+    assert_same(pair[0].run(frame), expected)
+
+
+@pytest.mark.parametrize("gpu", [{"memory_bytes": 1 << 20}], indirect=True)
+def test_a_frame_that_is_too_large_for_the_gpu_harms_no_other(
+    pair: tuple[Localizer, Localizer],
+) -> None:
+    frame = noise((40, 60))
+    expected = pair[1].run(frame)
+    for _ in range(3):
+        assert_same(pair[0].run(frame), expected)
+        with pytest.raises(BackendError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+            pair[0].run(noise((700, 800)))
+        assert_same(pair[0].run(frame), expected)
+
+
+def test_one_that_is_never_closed_leaves_nothing(
+    gpu: Any, tmp_path: Path, tiny_onnx: Callable[..., Path]
+) -> None:
+    engine = gpu.bundle(tiny_onnx(tmp_path / "m.onnx"), tmp_path / "m.engine")
+    dropped = Localizer(engine.path)
+    dropped.run(noise((40, 60)))
+    dropped.submit(noise((40, 60)))
+    del dropped
+    gc.collect()
+    assert gpu.cuda.contexts() == []
+
+
+def test_a_plan_that_gives_one_context_has_one_frame_in_flight(
+    gpu: Any,
+    tmp_path: Path,
+    tiny_onnx: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gpu.one_profile_each = True
+    engine = gpu.bundle(
+        tiny_onnx(tmp_path / "m.onnx", top_k=2), tmp_path / "m.engine", batches=(1, 1, 1)
+    )
+    with (
+        Localizer(engine.path) as on_gpu,
+        Localizer(engine.path, backend="onnxruntime") as on_cpu,
+    ):
+        assert "Only 1 batch in flight at a time: " in caplog.text
+        for turn in range(4):
+            assert_same(on_gpu.run(noise((40, 60), turn)), on_cpu.run(noise((40, 60), turn)))
+        with pytest.raises(BackendError, match="gives this plan one execution context only"):
+            on_gpu.clone()
+
+
+def test_an_error_in_the_middle_of_a_submit_waits_for_what_was_enqueued(
+    gpu: Any, pair: tuple[Localizer, Localizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = noise((40, 60))
+    expected = pair[1].run(frame)
+    (slot, *_) = slots(pair[0])
+
+    def fail(*_: Any) -> None:
+        raise BackendError("the network cannot be enqueued")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slot, "_enqueue_network", fail)
+        with pytest.raises(BackendError, match="cannot be enqueued"):
+            pair[0].run(frame)
+        assert gpu.cuda.pending(slot._stream.handle) == 0
+    for _ in range(4):
+        assert_same(pair[0].run(frame), expected)

@@ -107,6 +107,13 @@ def test_rebuild_does_not_hide_a_missing_device(engine: Engine) -> None:
         Localizer(engine.path, rebuild=True, device=3)
 
 
+@pytest.mark.parametrize("gpu", [{"devices": 2, "capability": (8, 9)}], indirect=True)
+def test_rebuild_for_a_second_gpu_says_how(engine: Engine) -> None:
+    with pytest.raises(BackendError, match="again for GPU 1, but plans are built for GPU 0") as e:
+        Localizer(engine.path, rebuild=True, device=1)
+    assert e.value.hint == "Start with CUDA_VISIBLE_DEVICES=1, and device=0."
+
+
 def test_a_bare_graph_has_no_plan(gpu: Any, tmp_path: Path, tiny_onnx: Callable[..., Path]) -> None:
     model = tiny_onnx(tmp_path / "m.onnx")
     with pytest.raises(EngineError, match="is a bare ONNX file, but the backend 'tensorrt' runs"):

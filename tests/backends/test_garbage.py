@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bas_edge.backends._garbage import forget_frames, no_collection
 from bas_edge.backends._tensorrt_build import BuildRequest, build_plan
-from bas_edge.backends._tensorrt_garbage import forget_frames, no_collection
 from bas_edge.errors import BackendError
 
 REQUEST = BuildRequest("m.onnx", "frames", (8, 8, 3))

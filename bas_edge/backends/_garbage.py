@@ -1,8 +1,9 @@
-"""Keeps Python's garbage collector out of TensorRT's calls.
+"""Keeps Python's garbage collector out of calls that it could break.
 
 TensorRT calls back into Python (its logger, its progress monitor) while it holds a lock of its
 own, and the destructors of its objects take the same lock. So if a collection begins inside such
 a callback and finds an old builder or engine, the thread waits for itself for ever, with the GIL.
+Nor may anything be freed on a GPU while a CUDA graph is captured.
 """
 
 from __future__ import annotations
