@@ -47,7 +47,11 @@ if(NOT CMAKE_CUDA_ARCHITECTURES)
   execute_process(
     COMMAND ${BAS_EDGE_NVCC} --list-gpu-arch
     OUTPUT_VARIABLE known
-    COMMAND_ERROR_IS_FATAL ANY)
+    RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "'${BAS_EDGE_NVCC} --list-gpu-arch' failed: is it the nvcc of CUDA 12.0 or "
+                        "later? Name another one with CUDACXX, or use -DBAS_EDGE_CUDA=OFF.")
+  endif()
   set(CMAKE_CUDA_ARCHITECTURES "")
   foreach(chip 75 80 86 87 89 90 100 110 120)
     if(known MATCHES "compute_${chip}[\r\n]")
