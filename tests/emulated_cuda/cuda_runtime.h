@@ -124,6 +124,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 }
 
 inline void __syncthreads() { emulated::wait_for_block(); }
+inline void __syncwarp() { emulated::wait_for_warp(); }
 
 template <typename Value>
 Value __shfl_xor_sync(unsigned mask, Value value, int distance) {

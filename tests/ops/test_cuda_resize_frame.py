@@ -79,6 +79,18 @@ def test_nv12_is_resized_as_the_rgb_that_it_stands_for(
     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize(
+    ("source", "size"), [((4, 9001), (3, 40)), ((720, 1280), (224, 224)), ((3, 997), (2, 33))]
+)
+def test_nv12_of_all_widths(cuda_ops: Any, source: tuple[int, int], size: tuple[int, int]) -> None:
+    """Wide rows are read where they lie, others are copied on chip first."""
+    height, width = source
+    luma = random_frame(source, 1, 1)[:, :, 0]
+    chroma = random_frame(((height + 1) // 2, (width + 1) // 2), 2, 2)
+    got = cuda_ops.resize_frame(luma, size, chroma=chroma, pitch_bytes=1)
+    np.testing.assert_array_equal(got, resize_frame(nv12_to_rgb(luma, chroma), size))
+
+
 @settings(max_examples=40, deadline=None)
 @given(source=SIZES, size=SIZES, swap=st.booleans(), data=st.data())
 def test_one_rectangle_into_another(
