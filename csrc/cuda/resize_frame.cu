@@ -185,35 +185,36 @@ __global__ void __launch_bounds__(kTileWidth* kTileHeight)
   }
 }
 
-std::vector<std::int32_t> copy_of(const std::int32_t* values, std::int64_t count) {
-  return std::vector<std::int32_t>(values, values + count);
-}
-
 }  // namespace
 
-ResizeFrame::Axis::Axis(std::int32_t source, std::int32_t target) {
+ResizeFrame::Axis ResizeFrame::append(std::int32_t source, std::int32_t target,
+                                      std::vector<std::int32_t>& tables) {
   const cpu::TriangleAxis axis(source, target);
-  const cpu::ResampleTaps host = axis.taps();
-  taps = static_cast<std::int32_t>(host.taps);
-  first = DeviceArray<std::int32_t>(copy_of(host.first, host.outputs));
-  coefficients = DeviceArray<std::int32_t>(copy_of(host.coefficients, host.outputs * host.taps));
+  const cpu::ResampleTaps taps = axis.taps();
+  const std::size_t first = tables.size();
+  tables.insert(tables.end(), taps.first, taps.first + taps.outputs);
+  const std::size_t coefficients = tables.size();
+  tables.insert(tables.end(), taps.coefficients, taps.coefficients + taps.outputs * taps.taps);
+  return {static_cast<std::int32_t>(taps.taps), first, coefficients};
 }
 
-ResizeFrame::ResizeFrame(const ResizeFrameOptions& options)
-    : options_(options),
-      columns_(options.shown.right - options.shown.left,
-               options.target.right - options.target.left),
-      rows_(options.shown.bottom - options.shown.top, options.target.bottom - options.target.top) {}
+ResizeFrame::ResizeFrame(const ResizeFrameOptions& options) : options_(options) {
+  const Rectangle &shown = options.shown, &target = options.target;
+  std::vector<std::int32_t> tables;  // one allocation and one copy: sizes may change often
+  columns_ = append(shown.right - shown.left, target.right - target.left, tables);
+  rows_ = append(shown.bottom - shown.top, target.bottom - target.top, tables);
+  tables_ = DeviceArray<std::int32_t>(tables);
+}
 
 void ResizeFrame::run(const DeviceFrame& frame, const YuvCoefficients& yuv, std::uint8_t* input,
                       Stream stream) const {
   const Rectangle& shown = options_.shown;
-  const ResizeIn in = {
-      frame,
-      yuv,
-      options_,
-      {columns_.first.get(), columns_.coefficients.get(), columns_.taps, shown.right - shown.left},
-      {rows_.first.get(), rows_.coefficients.get(), rows_.taps, shown.bottom - shown.top}};
+  const std::int32_t* const tables = tables_.get();
+  const auto taps = [&](const Axis& axis, std::int32_t lines) {
+    return Taps{tables + axis.first, tables + axis.coefficients, axis.taps, lines};
+  };
+  const ResizeIn in = {frame, yuv, options_, taps(columns_, shown.right - shown.left),
+                       taps(rows_, shown.bottom - shown.top)};
   const dim3 grid(blocks_for(options_.width, static_cast<std::int32_t>(kTileWidth)),
                   blocks_for(options_.height, static_cast<std::int32_t>(kTileHeight)));
   launch("resize_frame", frame.chroma == nullptr ? resize_kernel<false> : resize_kernel<true>, grid,

@@ -2,7 +2,9 @@
 // the byte.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "bas_edge/cuda/device_array.hpp"
 #include "bas_edge/cuda/stream.hpp"
@@ -48,15 +50,15 @@ class ResizeFrame {
 
  private:
   struct Axis {
-    Axis(std::int32_t source, std::int32_t target);
-
-    std::int32_t taps;                       // of the widest output
-    DeviceArray<std::int32_t> first;         // [target] in lines of what is shown
-    DeviceArray<std::int32_t> coefficients;  // [target, taps]
+    std::int32_t taps;                // of the widest output
+    std::size_t first, coefficients;  // where their tables begin
   };
+  static Axis append(std::int32_t source, std::int32_t target, std::vector<std::int32_t>& tables);
 
   ResizeFrameOptions options_;
   Axis columns_, rows_;
+  DeviceArray<std::int32_t> tables_;  // of both axes: [target] first lines of what is shown, then
+                                      // [target, taps] coefficients
 };
 
 }  // namespace bas_edge::cuda
