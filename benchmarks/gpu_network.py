@@ -11,28 +11,24 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import msgspec
 
-from bas_edge import Localizer, build_engine, localizer, open_engine
+from bas_edge import Localizer, build_engine, open_engine
 from bas_edge.backends import PLAN_BACKENDS, library_version, open_plan
 from bas_edge.backends._cuda import open_device
 from bas_edge.backends.base import DevicePlan
 from bas_edge.conditions import installed_version
-from bas_edge.device_runner import DeviceRunner, SharedPlan
-from bas_edge.engine.bundle import Engine
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.plans import find_plan
 from bas_edge.errors import BackendError, BasEdgeError, EngineError
-from bas_edge.runner import Runner, RunOptions
 
+from .cases.frame_to_box_gpu import BATCHES
 from .cases.resize_frame import example_frame
 from .conditions import REPOSITORY
 
-__all__ = ["BATCHES", "GpuNetwork", "choose", "open_network_plan", "open_ours", "read_choice"]
+__all__ = ["GpuNetwork", "choose", "engine_for", "open_network_plan", "open_ours", "read_choice"]
 
-BATCHES = (1, 4, 16)
 HEAD = "edge"
 _CHILD_S = 900
 
@@ -86,13 +82,9 @@ def open_ours(work: Path, batch: int) -> Localizer:
     engine = engine_for(work, backend, batch)
     if backend != "torch":
         return Localizer(engine, backend=backend, boxes_only=True)
+    from .torch_plan import localizer_over
 
-    def open_runner(_: Engine, options: RunOptions, **__: object) -> Runner:
-        plan, _manifest = open_network_plan(work, batch)
-        return DeviceRunner(SharedPlan(plan), options)
-
-    with mock.patch.object(localizer, "open_runner", open_runner):
-        return Localizer(engine, boxes_only=True)
+    return localizer_over(engine, lambda _: open_network_plan(work, batch)[0], boxes_only=True)
 
 
 def open_network_plan(work: Path, batch: int) -> tuple[DevicePlan, Manifest]:
@@ -112,10 +104,13 @@ def open_network_plan(work: Path, batch: int) -> tuple[DevicePlan, Manifest]:
 
 
 def _torch_plan(work: Path, manifest: Manifest, batch: int) -> DevicePlan:
+    import torch
+
     from .models import load_model
     from .torch_network import TorchNetwork, specs_of
     from .torch_plan import TorchPlan
 
+    torch.backends.cudnn.benchmark = True
     model = load_model(work, HEAD).cuda()
     side = manifest.input.height // 8
     return TorchPlan(
@@ -164,7 +159,8 @@ def _try(backend: str, work: Path) -> None:
             with Localizer(path, backend=backend, boxes_only=True) as opened:
                 opened.run_batch([example_frame(0)] * batch)
         except EngineError as error:
-            raise BackendError(f"{error} {_own_words(backend, path)}".strip()) from error
+            print(error, flush=True)  # in case the library ends this process
+            raise BackendError(_own_words(backend, path)) from error
 
 
 def _own_words(backend: str, path: Path) -> str:

@@ -8,16 +8,24 @@ that stream records torch's kernels between ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Protocol
+from unittest import mock
 
 import numpy as np
 import torch
 
-from bas_edge.backends.base import TensorSpec
+from bas_edge import Localizer, localizer
+from bas_edge.backends.base import DevicePlan, TensorSpec
 from bas_edge.backends.device import Device, Stream
+from bas_edge.device_runner import DeviceRunner, SharedPlan
+from bas_edge.engine.bundle import Engine
+from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import BackendError, InputError
+from bas_edge.runner import Runner, RunOptions
 
-__all__ = ["CudaTorch", "Network", "TorchContext", "TorchPlan", "TorchRunner"]
+__all__ = ["CudaTorch", "Network", "TorchContext", "TorchPlan", "TorchRunner", "localizer_over"]
 
 Network = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]  # frames → outputs, by name
 
@@ -37,24 +45,23 @@ class TorchRunner(Protocol):
 class CudaTorch:
     """Torch's own CUDA. What it allocates stays in a pool of its own, as long as this lives.
 
-    So a captured graph never shares scratch memory with anything else.
+    So a captured graph never shares scratch memory with anything else. Before torch 2.5 there are
+    no such pools; freed memory is then kept for its stream alone, which serves as long as the GPU's
+    memory is not full.
     """
 
     def __init__(self, index: int) -> None:
         self._device = torch.device("cuda", index)
         with torch.cuda.device(self._device):
-            self._pool = torch.cuda.MemPool()
+            self._pool = torch.cuda.MemPool() if hasattr(torch.cuda, "MemPool") else None
 
     def tensor(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
         return torch.as_tensor(_Memory(address, shape, dtype), device=self._device)
 
     def run(self, stream: int, work: Callable[[], None]) -> None:
         outer = torch.cuda.ExternalStream(stream, device=self._device)
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.stream(outer),
-            torch.cuda.use_mem_pool(self._pool),
-        ):
+        pool = nullcontext() if self._pool is None else torch.cuda.use_mem_pool(self._pool)
+        with torch.cuda.device(self._device), torch.cuda.stream(outer), pool:
             work()
 
 
@@ -170,3 +177,15 @@ class TorchContext:
             sides = tuple(side or 0 for side in spec.shape[1:])
             self._tensors[key] = runner.tensor(key[1], (batch, *sides), spec.dtype)
         return self._tensors[key]
+
+
+def localizer_over(
+    engine: Path, open_plan: Callable[[Manifest], DevicePlan], **options: Any
+) -> Localizer:
+    """A Localizer whose network is the plan that `open_plan` gives for the engine's manifest."""
+
+    def open_runner(opened: Engine, run_options: RunOptions, **_: object) -> Runner:
+        return DeviceRunner(SharedPlan(open_plan(opened.manifest)), run_options)
+
+    with mock.patch.object(localizer, "open_runner", open_runner):
+        return Localizer(engine, **options)
