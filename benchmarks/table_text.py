@@ -20,6 +20,8 @@ from .rows import (
 
 __all__ = ["Some", "both", "measured", "ms", "newest", "ratio_text", "table"]
 
+_BOARD = ("target", "driver", "cuda", "nvcc", "power.limit")
+
 Some = TypeVar("Some", SpeedRow, VideoRow, ParityRow, AccuracyRow, GpuOpRow, GpuFrameRow)
 
 
@@ -62,7 +64,7 @@ def _conditions(given: Provenance) -> str:
     governor = f", governor {have['governor']}" if "governor" in have else ""
     power = f", power mode {have['power_mode']}" if "power_mode" in have else ""
     gpu = have.get("gpu", {})
-    board = ", ".join(f"{name} {each}" for name, each in gpu.items() if name != "name")
+    board = ", ".join(f"{name} {gpu[name]}" for name in _BOARD if name in gpu)
     device = f"{gpu['name']} ({board}), " if gpu else ""
     return (
         f"{given.date[:10]}, commit {given.commit}, {device}{have.get('cpu', 'unknown CPU')} "
