@@ -131,9 +131,9 @@ needs() {
 
 build_environment() {
   make dev VENV="$VENV" PYTHON="$PYTHON"
+  # Once more, for where `make dev` had nothing to do: other options, the same build folder.
   "$RUN" -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-    --editable ".[train,video,report${EXTRAS:+,$EXTRAS}]" --config-settings "$1" \
-    --config-settings "$2"
+    --editable ".[train,video,report${EXTRAS:+,$EXTRAS}]"
 }
 
 build_in_place() {
@@ -160,9 +160,9 @@ if wants build; then
       step build bash -euo pipefail -c build_in_place || true
     fi
   else
-    step build bash -euo pipefail -c 'build_environment "$@"' build \
-      cmake.define.BAS_EDGE_CUDA=ON "cmake.define.CMAKE_CUDA_ARCHITECTURES=$ARCHITECTURE-real" ||
-      true
+    step build env \
+      "CMAKE_ARGS=-DBAS_EDGE_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$ARCHITECTURE-real" \
+      bash -euo pipefail -c build_environment || true
   fi
 fi
 

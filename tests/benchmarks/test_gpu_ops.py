@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 
 from bas_edge.backends._cuda import open_device
 from bas_edge.backends.device import Device
+from benchmarks import gpu_clock
+from benchmarks.__main__ import main
+from benchmarks.cases import cuda_ops
 from benchmarks.cases.cuda_ops import Measured, all_ops, measure_op, yardstick_rows, yardsticks
 from benchmarks.gpu_clock import GraphClock
 from benchmarks.gpu_counts import MapsShape
@@ -118,6 +122,27 @@ def test_a_time_that_holds_the_hosts_work_is_thrown_away(clock: GraphClock) -> N
     with pytest.raises(WorkerError, match="cannot queue work as fast"):
         clock.times_us([graph], seconds=0.0)
     graph.free()
+
+
+@pytest.mark.parametrize("gpu", [{"memory_bytes": 1 << 20}], indirect=True)
+def test_the_case_leaves_its_rows(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a user runs it, on a GPU whose memory has room for few inputs."""
+    monkeypatch.setattr(gpu_clock, "GraphClock", partial(GraphClock, flush_bytes=FLUSH_BYTES))
+    never_met = Measured(OPS["all"], limit_us=1e-3)
+    monkeypatch.setattr(cuda_ops, "all_ops", lambda: [never_met, Measured(OPS["RGB"])])
+    assert main(["run", "cuda_ops", "--block-s", "0", "--results", str(tmp_path)]) == 1
+    rows = read_rows(tmp_path)
+    assert [row.op for row in rows if isinstance(row, GpuOpRow)] == [
+        *("copy", "launches", "launches", "launches", "launches", "localize_maps", "resize_frame")
+    ]
+    assert rows[-1].provenance.conditions["gpu"]["name"] == "Fake GPU"
+    assert rows[-1].provenance.command == "python -m benchmarks run cuda_ops --blocks 5 --block-s 0"
+    said = capsys.readouterr()
+    assert "missed: cuda_ops: localize_maps (all, N=2, C=6, k=3, cold): " in said.err
+    shown = page_with_rows("<!-- rows: gpu_ops -->\n<!-- end of rows -->", rows)
+    assert "Fake GPU (target sm_87, " in shown
 
 
 def test_what_is_measured_is_what_was_asked_for() -> None:
