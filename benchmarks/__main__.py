@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from bas_edge.errors import BasEdgeError
+
 from .cases import CASES
 from .conditions import REPOSITORY, read_commit, read_conditions
 from .harness import Settings, SkippedCaseError, WorkerError, WrongAnswerError
@@ -58,17 +60,15 @@ def _run(options: argparse.Namespace) -> int:
                 engine=options.engine,
             )
             try:
-                row = CASES[name].run(settings)
+                for row in CASES[name].run(settings):
+                    append_row(row, options.results)
+                    print(f"  {row_line(row)}", flush=True)
+                    missed += missed_targets(row)
             except SkippedCaseError as error:
                 print(f"  skipped: {error}", file=sys.stderr)
-                continue
-            except (WorkerError, WrongAnswerError) as error:
+            except (BasEdgeError, WorkerError, WrongAnswerError) as error:
                 print(f"  failed: {error}", file=sys.stderr)
                 missed.append(f"{name}: failed")
-                continue
-            append_row(row, options.results)
-            print(f"  {row_line(row)}")
-            missed += missed_targets(row)
     for sentence in missed:
         print(f"missed: {sentence}", file=sys.stderr)
     return 1 if missed else 0

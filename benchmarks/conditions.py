@@ -14,7 +14,8 @@ __all__ = ["REPOSITORY", "read_commit", "read_conditions"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Beyond the runtime's own: those that baselines run on.
-_LIBRARIES = ("torch", "scikit-image", "opencv-python-headless", "opencv-python", "av")
+_LIBRARIES = ("torch", "scikit-image", "opencv-python-headless", "opencv-python", "av", "tensorrt",
+              "tensorrt-rtx", "cuda-bindings", "pycuda")  # fmt: skip
 
 
 def read_conditions() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -95,7 +95,9 @@ class Case(Protocol):
     @property
     def summary(self) -> str: ...
 
-    def run(self, settings: Settings) -> Row: ...
+    def run(self, settings: Settings) -> Iterable[Row]:
+        """Its rows, each as soon as it is there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +128,14 @@ class Comparison:
     block_s: float = 1.0
     prepare: Callable[[Path], None] | None = None
 
-    def run(self, settings: Settings) -> SpeedRow:
+    def run(self, settings: Settings) -> tuple[SpeedRow]:
         """Verify all variants, then time them in turns.
 
         Raises:
             WrongAnswerError: Before anything is timed.
             WorkerError: A worker process failed.
         """
-        return self.measure(settings, run_worker)
+        return (self.measure(settings, run_worker),)
 
     def measure(self, settings: Settings, spawn: Spawn) -> SpeedRow:
         """`run`, with the function that starts a worker given by the caller."""

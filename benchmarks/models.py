@@ -18,7 +18,7 @@ from bas_edge_training.models import BasModel, ModelConfig, build_model
 from .cases.resize_frame import example_frame
 from .eager import EagerLocalizer
 
-__all__ = ["CLASSES", "TOP_K", "engine_path", "open_eager", "write_engine"]
+__all__ = ["CLASSES", "TOP_K", "engine_path", "load_model", "open_eager", "write_engine"]
 
 CLASSES = 200
 TOP_K = 80
@@ -63,14 +63,18 @@ def write_engine(work: Path, head: str) -> None:
 def open_eager(work: Path, head: str, threads: int) -> EagerLocalizer:
     """The same weights, in eager torch with published post-processing."""
     manifest = open_engine(engine_path(work, head)).manifest
-    checkpoint = load_checkpoint(_checkpoint_path(work, head))
     return EagerLocalizer(
-        checkpoint.model,
+        load_model(work, head),
         size=manifest.input.height,
         top_k=manifest.top_k,
         threshold=manifest.threshold,
         threads=threads,
     )
+
+
+def load_model(work: Path, head: str) -> BasModel:
+    """The module whose engine `write_engine` wrote."""
+    return load_checkpoint(_checkpoint_path(work, head)).model
 
 
 def _checkpoint_path(work: Path, head: str) -> Path:

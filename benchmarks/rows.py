@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
+
+from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
+from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
     "RESULTS",
     "AccuracyRow",
+    "GpuFrameRow",
+    "GpuOpRow",
     "ParityRow",
     "Provenance",
     "Ratio",
@@ -30,39 +32,6 @@ __all__ = [
 RESULTS = Path(__file__).parent / "results"
 
 _FLAT_MIB = 4.0  # about one and a half frames of 1280x720
-
-
-class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """When, of which commit, by which command, on what machine (benchmarks/conditions.py)."""
-
-    date: str
-    commit: str
-    command: str
-    conditions: dict[str, Any]
-
-
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant of a case. Wall-clock milliseconds per call, over all blocks.
-
-    Attributes:
-        block_p50_ms: The median of each block, in the order in which they ran.
-        stages_ms: Medians of the parts of a call, where the variant reports them.
-    """
-
-    calls: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    block_p50_ms: tuple[float, ...]
-    stages_ms: dict[str, float] = {}
-
-
-class Ratio(msgspec.Struct, frozen=True, kw_only=True):
-    """Baseline time over our time: median of the pairs of neighbouring blocks, and its extremes."""
-
-    median: float
-    low: float
-    high: float
 
 
 class SpeedRow(msgspec.Struct, frozen=True, kw_only=True, tag="speed", tag_field="kind"):
@@ -164,11 +133,11 @@ class AccuracyRow(msgspec.Struct, frozen=True, kw_only=True, tag="accuracy", tag
     training: str = ""
 
 
-Row = SpeedRow | VideoRow | ParityRow | AccuracyRow
+Row = SpeedRow | VideoRow | ParityRow | AccuracyRow | GpuOpRow | GpuFrameRow
 
 
 def row_kind(row: Row) -> str:
-    """ "speed", "video", "parity" or "accuracy": also the name of the file that holds it."""
+    """ "speed", "video", … : also the name of the file that holds it."""
     return str(type(row).__struct_config__.tag)
 
 
@@ -184,41 +153,6 @@ def append_row(row: Row, folder: Path = RESULTS) -> Path:
 def read_rows(folder: Path = RESULTS) -> list[Row]:
     """All rows of all files in a folder, oldest first within each file."""
     return [row for path in sorted(folder.glob("*.jsonl")) for row in _rows_of(path)]
-
-
-def timing_of(
-    blocks_ms: Sequence[Sequence[float]], stages_ms: Iterable[dict[str, float]]
-) -> Timing:
-    """Percentiles over every call of every block.
-
-    Args:
-        blocks_ms: The times of each block's calls.
-        stages_ms: Medians of the stages, one dict per block.
-    """
-    times = sorted(t for block in blocks_ms for t in block)
-    stages: dict[str, list[float]] = {}
-    for block in stages_ms:
-        for name, value in block.items():
-            stages.setdefault(name, []).append(value)
-    return Timing(
-        calls=len(times),
-        p50_ms=_rounded(statistics.median(times)),
-        p90_ms=_rounded(_percentile(times, 0.90)),
-        p99_ms=_rounded(_percentile(times, 0.99)),
-        block_p50_ms=tuple(_rounded(statistics.median(block)) for block in blocks_ms),
-        stages_ms={name: _rounded(statistics.median(values)) for name, values in stages.items()},
-    )
-
-
-def ratio_of(baseline: Timing, ours: Timing) -> Ratio:
-    """Baseline over ours, block by block: block i of one ran next to block i of the other."""
-    pairs = zip(baseline.block_p50_ms, ours.block_p50_ms, strict=True)
-    ratios = [theirs / mine for theirs, mine in pairs]
-    return Ratio(
-        median=round(statistics.median(ratios), 2),
-        low=round(min(ratios), 2),
-        high=round(max(ratios), 2),
-    )
 
 
 def missed_targets(row: Row) -> list[str]:
@@ -243,6 +177,10 @@ def missed_targets(row: Row) -> list[str]:
             missed.append(f"{row.case}: {row.same} of {row.images} boxes agree, 99.5 % asked")
         if row.unexplained:
             missed.append(f"{row.case}: {row.unexplained} differing boxes are not at the cut")
+    elif isinstance(row, GpuOpRow):
+        missed += missed_op_targets(row)
+    elif isinstance(row, GpuFrameRow):
+        missed += missed_frame_targets(row)
     return missed
 
 
@@ -251,15 +189,3 @@ def _rows_of(path: Path) -> list[Row]:
         return msgspec.json.Decoder(Row).decode_lines(path.read_bytes())
     except msgspec.DecodeError as error:
         raise ValueError(f"{path} holds a line that is no result row: {error}") from error
-
-
-def _percentile(ordered: Sequence[float], q: float) -> float:
-    """Linear interpolation between the two nearest of an ordered, non-empty sequence."""
-    at = q * (len(ordered) - 1)
-    below = int(at)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
-
-
-def _rounded(ms: float) -> float:
-    return float(f"{ms:.4g}")

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 from .conditions import REPOSITORY
-from .rows import AccuracyRow, ParityRow, Provenance, Ratio, Row, SpeedRow, Timing, VideoRow
+from .gpu_tables import floors_table, frame_line, frame_tables, op_line, op_table
+from .rows import (
+    AccuracyRow,
+    GpuFrameRow,
+    GpuOpRow,
+    ParityRow,
+    Row,
+    SpeedRow,
+    Timing,
+    VideoRow,
+)
+from .table_text import Some, both, measured, ms, newest, ratio_text, table
 
-__all__ = ["PAGE", "compare_table", "newest", "page_with_rows", "row_line"]
+__all__ = ["PAGE", "compare_table", "page_with_rows", "row_line"]
 
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 
 _MARKED = re.compile(r"(<!-- rows: (\w+) -->\n).*?(<!-- end of rows -->)", re.S)
-_Some = TypeVar("_Some", SpeedRow, VideoRow, ParityRow, AccuracyRow)
 
 
 def page_with_rows(page: str, rows: Sequence[Row]) -> str:
@@ -28,31 +37,19 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "video": lambda: _video_table(_only(rows, VideoRow)),
         "parity": lambda: _parity_table(_only(rows, ParityRow)),
         "accuracy": lambda: _accuracy_table(_only(rows, AccuracyRow)),
+        "floors": floors_table,
+        "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
+        "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
     }
     return _MARKED.sub(lambda found: f"{found[1]}{tables[found[2]]()}\n{found[3]}", page)
-
-
-def newest(rows: Iterable[_Some]) -> list[_Some]:
-    """The last row of each case on each machine, in the order of their first appearance."""
-    last: dict[Hashable, _Some] = {}
-    for row in rows:
-        conditions = row.provenance.conditions
-        machine = (conditions.get("cpu"), conditions.get("cores_usable"))
-        key: Hashable = (row.case, machine)
-        if isinstance(row, AccuracyRow):
-            key = (row.data, row.model, row.method, row.threshold)
-        elif isinstance(row, ParityRow):
-            key = (row.data, row.model)
-        last[key] = row
-    return list(last.values())
 
 
 def row_line(row: Row) -> str:
     """One line for the terminal."""
     if isinstance(row, SpeedRow):
-        ours = f"ours {_ms(row.timings['ours'].p50_ms)} ms"
+        ours = f"ours {ms(row.timings['ours'].p50_ms)} ms"
         baselines = [
-            f"{_ratio(ratio)} over {name} ({_ms(row.timings[name].p50_ms)} ms)"
+            f"{ratio_text(ratio)} over {name} ({ms(row.timings[name].p50_ms)} ms)"
             for name, ratio in row.ratios.items()
         ]
         return "; ".join([ours, *baselines, row.verified])
@@ -63,6 +60,10 @@ def row_line(row: Row) -> str:
         )
     if isinstance(row, ParityRow):
         return f"{row.same} of {row.images} boxes agree, {row.unexplained} unexplained"
+    if isinstance(row, GpuOpRow):
+        return op_line(row)
+    if isinstance(row, GpuFrameRow):
+        return frame_line(row)
     metrics = ", ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())
     return f"{row.method} {row.threshold} {row.cut}: {metrics}"
 
@@ -72,11 +73,11 @@ def compare_table(before: Sequence[Row], after: Sequence[Row]) -> str:
     old = {row.case: row.timings["ours"] for row in newest(_only(before, SpeedRow))}
     new = {row.case: row.timings["ours"] for row in newest(_only(after, SpeedRow))}
     lines = [
-        [case, _ms(old[case].p50_ms), _ms(new[case].p50_ms), _change(old[case], new[case])]
+        [case, ms(old[case].p50_ms), ms(new[case].p50_ms), _change(old[case], new[case])]
         for case in new
         if case in old
     ]
-    return _table(["case", "before, ms", "after, ms", "change"], lines)
+    return table(["case", "before, ms", "after, ms", "change"], lines)
 
 
 def _change(old: Timing, new: Timing) -> str:
@@ -87,7 +88,7 @@ def _change(old: Timing, new: Timing) -> str:
     return f"{percent:+.0f} %" if apart else f"{percent:+.0f} % (blocks overlap)"
 
 
-def _only(rows: Iterable[Row], kind: type[_Some]) -> list[_Some]:
+def _only(rows: Iterable[Row], kind: type[Some]) -> list[Some]:
     return [row for row in rows if isinstance(row, kind)]
 
 
@@ -101,24 +102,24 @@ def _speed_tables(rows: Sequence[SpeedRow]) -> str:
             theirs = row.timings[name]
             target = row.targets.get(name)
             asked = "–" if target is None else f"≥ {target:g}×"
-            shown = _ratio(ratio)
+            shown = ratio_text(ratio)
             if row.limit_ms is not None:  # the baseline is there for scale, not to be beaten
                 asked, shown = f"ours < {row.limit_ms:g} ms", "–"
-            lines.append([f"`{row.case}`", str(row.threads), _both(ours), name, _both(theirs),
+            lines.append([f"`{row.case}`", str(row.threads), both(ours), name, both(theirs),
                           shown, asked])  # fmt: skip
         stages += [
-            [f"`{row.case}`", name, *(_ms(timing.stages_ms[s]) for s in ("pre", "infer", "post"))]
+            [f"`{row.case}`", name, *(ms(timing.stages_ms[s]) for s in ("pre", "infer", "post"))]
             for name, timing in row.timings.items()
             if timing.stages_ms
         ]
     headers = ["case", "threads", "ours, ms", "baseline", "its ms", "ratio", "asked"]
-    parts = [_table(headers, lines)]
+    parts = [table(headers, lines)]
     if stages:
-        parts.append(_table(["case", "variant", "pre, ms", "infer, ms", "post, ms"], stages))
+        parts.append(table(["case", "variant", "pre, ms", "infer, ms", "post, ms"], stages))
     if rows:
         verified = dict.fromkeys(f"- `{row.case}`: {row.verified}." for row in rows)
         parts.append("\n".join(verified))
-    return "\n\n".join([*parts, *_measured(rows)])
+    return "\n\n".join([*parts, *measured(rows)])
 
 
 def _video_table(rows: Sequence[VideoRow]) -> str:
@@ -131,7 +132,7 @@ def _video_table(rows: Sequence[VideoRow]) -> str:
             row.model,
             f"{row.frames} of {row.expected_frames}",
             f"{row.fps:g}",
-            " / ".join(_ms(row.stages_ms[stage]) for stage in ("pre", "infer", "post")),
+            " / ".join(ms(row.stages_ms[stage]) for stage in ("pre", "infer", "post")),
             f"{next((mib for frame, mib in row.rss_mib if frame >= 50), 0.0):.0f}",
             f"{row.rss_growth_mib:g}",
             f"{row.rss_drift_mib:g}",
@@ -139,7 +140,7 @@ def _video_table(rows: Sequence[VideoRow]) -> str:
         ]
         for row in rows
     ]
-    return "\n\n".join([_table(headers, lines), *_measured(rows)])
+    return "\n\n".join([table(headers, lines), *measured(rows)])
 
 
 def _parity_table(rows: Sequence[ParityRow]) -> str:
@@ -155,7 +156,7 @@ def _parity_table(rows: Sequence[ParityRow]) -> str:
         ]
         for row in rows
     ]
-    return "\n\n".join([_table(headers, lines), *_measured(rows)])
+    return "\n\n".join([table(headers, lines), *measured(rows)])
 
 
 def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
@@ -171,53 +172,4 @@ def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
     headers = ["data", "model", "method", "threshold", *names]
     training = dict.fromkeys(f"- {row.model}: {row.training}." for row in rows if row.training)
     notes = ["\n".join(training)] if training else []
-    return "\n\n".join([_table(headers, lines), *notes, *_measured(rows)])
-
-
-def _measured(rows: Sequence[Row]) -> list[str]:
-    """Where these rows come from: one bullet for each distinct machine, commit and day."""
-    said: dict[str, list[str]] = {}
-    for row in rows:
-        said.setdefault(_conditions(row.provenance), []).append(f"`{row.provenance.command}`")
-    bullets = [
-        f"- {conditions}\n  by {', '.join(dict.fromkeys(commands))}"
-        for conditions, commands in said.items()
-    ]
-    return ["Measured:\n\n" + "\n".join(bullets)] if bullets else []
-
-
-def _conditions(given: Provenance) -> str:
-    """Without what changes from minute to minute; that stays in the JSON lines."""
-    have = given.conditions
-    features = " ".join(have.get("cpu_features", ()))
-    versions = ", ".join(f"{name} {each}" for name, each in have.get("versions", {}).items())
-    governor = f", governor {have['governor']}" if "governor" in have else ""
-    power = f", power mode {have['power_mode']}" if "power_mode" in have else ""
-    return (
-        f"{given.date[:10]}, commit {given.commit}, {have.get('cpu', 'unknown CPU')} "
-        f"({have.get('cores_usable', '?')} cores, {features}; ops path "
-        f"{have.get('ops_path', '?')}{governor}{power}), "
-        f"Python {have.get('python', '?')}, {versions};"
-    )
-
-
-def _table(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    if not lines:
-        return "No rows yet."
-    rule = "|".join("---" for _ in headers)
-    rows = [f"| {' | '.join(headers)} |", f"|{rule}|"]
-    return "\n".join([*rows, *(f"| {' | '.join(line)} |" for line in lines)])
-
-
-def _both(timing: Timing) -> str:
-    return f"{_ms(timing.p50_ms)} (p90 {_ms(timing.p90_ms)})"
-
-
-def _ratio(ratio: Ratio) -> str:
-    return f"{ratio.median:.1f}× ({ratio.low:.1f}–{ratio.high:.1f})"
-
-
-def _ms(value: float) -> str:
-    """Three significant digits, plain notation."""
-    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{digits}f}"
+    return "\n\n".join([table(headers, lines), *notes, *measured(rows)])

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -35,6 +35,7 @@ def cuda_device_count() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     _require_rtx(items)
+    _fewer_examples(items)
     if cuda_device_count() > 0:
         return
     if os.environ.get("BAS_EDGE_REQUIRE_GPU") == "1":
@@ -43,6 +44,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+def _fewer_examples(items: list[pytest.Item]) -> None:
+    """BAS_EDGE_EXAMPLES: the most examples of a Hypothesis test, where each is slow.
+
+    Tests that choose their own number take it from no profile, so it is set on them.
+    """
+    most = os.environ.get("BAS_EDGE_EXAMPLES")
+    if most is None:
+        return
+    phases = (Phase.explicit, Phase.generate)
+    for item in items:
+        function = getattr(item, "function", None)
+        own = getattr(function, "_hypothesis_internal_use_settings", None)
+        if own is not None and own.max_examples > int(most):
+            fewer = settings(own, max_examples=int(most), phases=phases)
+            function._hypothesis_internal_use_settings = fewer
 
 
 def _require_rtx(items: list[pytest.Item]) -> None:
@@ -126,6 +144,12 @@ def emulated_cuda(cuda_build: ModuleType) -> ModuleType:
 def cuda_arrays() -> ModuleType:
     """`tests/cuda_arrays.py`: the CUDA ops as functions on NumPy arrays."""
     return _beside("cuda_arrays")
+
+
+@pytest.fixture(scope="session")
+def real_gpu() -> ModuleType:
+    """`tests/real_gpu.py`: what runs a network on the GPU of this machine."""
+    return _beside("real_gpu")
 
 
 @pytest.fixture

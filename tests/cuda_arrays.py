@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.backends._cuda import open_device
+from bas_edge.backends.device import Device, DeviceBuffer, Stream
 from bas_edge.ops import Boxes, Rule, cuda
 
 Array = NDArray[Any]
@@ -56,6 +59,50 @@ def read_host(address: int, shape: tuple[int, ...], dtype: Any) -> Array:
 
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.frombuffer(ctypes.string_at(address, size), dtype).reshape(shape).copy()
+
+
+class DeviceMemory:
+    """On a GPU, with one stream for everything."""
+
+    def __init__(self, device: Device, stream: Stream) -> None:
+        self._device = device
+        self._stream = stream
+        self._kept: list[DeviceBuffer] = []
+        self.stream = stream.handle
+
+    def put(self, array: Array) -> int:
+        data = np.ascontiguousarray(array)
+        buffer = self._device.buffer(data.nbytes)
+        self._kept.append(buffer)
+        self._stream.upload(buffer.address, data.ctypes.data, data.nbytes)
+        self._stream.synchronize()  # `data` is read until then
+        return buffer.address
+
+    def get(self, address: int, shape: tuple[int, ...], dtype: Any) -> Array:
+        result = np.empty(shape, dtype)
+        self._stream.download(result.ctypes.data, address, result.nbytes)
+        self._stream.synchronize()
+        return result
+
+    def release(self) -> None:
+        for buffer in self._kept:
+            buffer.free()
+        self._kept.clear()
+
+
+@contextmanager
+def gpu_memory() -> Iterator[Callable[[], DeviceMemory]]:
+    """Makes memory on the first GPU, whose primary context is current inside the block.
+
+    Ops are to be made and run there, so that CUDA's runtime adopts no context of its own accord.
+    """
+    device = open_device()
+    try:
+        stream = device.stream()
+        with device.current():
+            yield lambda: DeviceMemory(device, stream)
+    finally:
+        device.close()
 
 
 def untouched(shape: tuple[int, ...], dtype: Any) -> Array:

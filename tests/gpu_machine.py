@@ -28,6 +28,7 @@ from bas_edge.ops import cuda_module
 
 HEADER_BYTES = 64
 DTYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FLOAT", "tensor(int32)": "INT32"}
+OPS = ("AggregateMaps", "LocalizeMaps", "MapsToBoxes", "ResizeFrame")
 NUMPY = {"UINT8": np.uint8, "FLOAT": np.float32, "INT32": np.int32}
 
 
@@ -200,7 +201,7 @@ class StreamedKernels:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._emulated, name)
-        if name not in ("LocalizeMaps", "ResizeFrame"):
+        if name not in OPS:
             return found
 
         def make(*arguments: Any) -> StreamedOp:
@@ -213,17 +214,22 @@ class StreamedKernels:
 
 
 class StreamedOp:
+    """An op of which every run waits its turn; where its results lie, it says at once."""
+
     def __init__(self, op: Any, cuda: FakeCuda) -> None:
         self._op = op
         self._cuda = cuda
 
-    @property
-    def foreground(self) -> int:
-        return int(self._op.foreground)
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._op, name)
+        if name not in ("run", "upsample"):
+            return found
 
-    def run(self, *arguments: Any) -> None:
-        *given, stream = arguments
-        self._cuda.enqueue(stream, lambda: self._op.run(*given, 0))
+        def enqueue(*arguments: Any) -> None:
+            *given, stream = arguments
+            self._cuda.enqueue(stream, lambda: found(*given, 0))
+
+        return enqueue
 
 
 @contextmanager

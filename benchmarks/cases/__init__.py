@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..harness import Case, Comparison
 from . import (
+    cuda_ops,
     frame_to_box_edge,
+    frame_to_box_gpu,
     frame_to_box_paper,
     import_time,
     maps_to_boxes,
@@ -21,14 +23,16 @@ _MODULES = (
     frame_to_box_edge,
     video,
     import_time,
+    cuda_ops,
+    frame_to_box_gpu,
 )
 
 CASES: dict[str, Case] = {module.CASE.name: module.CASE for module in _MODULES}
 
 
 def comparison(name: str) -> Comparison:
-    """The case of that name, which must be one that compares variants."""
-    case = CASES[name]
+    """The case of that name, or the part of one, which must be one that compares variants."""
+    case = frame_to_box_gpu.COMPARISONS.get(name) or CASES[name]
     if not isinstance(case, Comparison):
         raise TypeError(f"{name} runs no worker processes")
     return case

@@ -21,7 +21,9 @@ THRESHOLD = 0.25
 INPUTS = 64
 
 
-def example_maps(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def example_maps(
+    seed: int, classes: int = CLASSES
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Maps [1, C, h, w] and scores [1, C] that look like a trained model's.
 
     Each class sees the same object, a blob with a soft edge, through its own noise; some
@@ -35,11 +37,11 @@ def example_maps(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rx, ry = rng.uniform(0.5, 1.0, 2) * reach
         return np.asarray(3 - 4 * np.hypot((x - cx) / rx, (y - cy) / ry))
 
-    drift = rng.normal(0, 0.5, (CLASSES, 1, 1))
-    grain = rng.normal(0, 0.7, (CLASSES, CELLS, CELLS))
+    drift = rng.normal(0, 0.5, (classes, 1, 1))
+    grain = rng.normal(0, 0.7, (classes, CELLS, CELLS))
     logits = np.maximum(blob(10), blob(4) - rng.uniform(0, 2)) + drift + grain
     maps = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    scores = rng.normal(0, 3, CLASSES).astype(np.float32)
+    scores = rng.normal(0, 3, classes).astype(np.float32)
     return maps[None], scores[None]
 
 

@@ -19,12 +19,12 @@ SIZE = (224, 224)
 INPUTS = 4
 
 
-def example_frame(seed: int) -> NDArray[np.uint8]:
-    """A frame [720, 1280, 3] with edges, gradients and noise: every filter tap matters."""
+def example_frame(seed: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> NDArray[np.uint8]:
+    """A frame [H, W, 3] with edges, gradients and noise: every filter tap matters."""
     rng = np.random.default_rng(seed)
-    y = np.arange(HEIGHT, dtype=np.float32)[:, None]
-    x = np.arange(WIDTH, dtype=np.float32)
-    frame = np.empty((HEIGHT, WIDTH, 3), np.float32)
+    y = np.arange(size[0], dtype=np.float32)[:, None]
+    x = np.arange(size[1], dtype=np.float32)
+    frame = np.empty((*size, 3), np.float32)
     for channel in range(3):
         a, b, c = rng.uniform(10, 90, 3).astype(np.float32)
         stripes = 60 * np.sign(np.sin(x / a + y / b))

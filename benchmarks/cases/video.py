@@ -33,7 +33,7 @@ class VideoCase:
     name: str = "video"
     summary: str = "bas-edge run on a video file: frames, rate, stages, memory"
 
-    def run(self, settings: Settings) -> VideoRow:
+    def run(self, settings: Settings) -> tuple[VideoRow]:
         """Run the command once.
 
         Raises:
@@ -55,7 +55,7 @@ class VideoCase:
         (summary,) = lines[-1]["summary"]["videos"]
         samples = [(line["frame"], mib) for line, mib in zip(lines, rss_mib, strict=True)
                    if "frame" in line]  # fmt: skip
-        return VideoRow(
+        row = VideoRow(
             case=self.name,
             provenance=settings.provenance,
             video=settings.video.name,
@@ -71,6 +71,7 @@ class VideoCase:
             rss_drift_mib=drift_mib(samples),
             rss_slope_kib_per_frame=slope_kib_per_frame(samples),
         )
+        return (row,)
 
 
 def growth_mib(samples: Sequence[tuple[int, float]]) -> float:
