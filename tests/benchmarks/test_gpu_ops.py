@@ -29,7 +29,7 @@ FLUSH_BYTES = 64
 
 
 def small(form: str, images: int = 2) -> MapsShape:
-    return MapsShape(form, images, classes=6, top_k=3, size=(56, 56))  # type: ignore[arg-type]
+    return MapsShape(form, images, classes=4, top_k=2, size=(24, 33))  # type: ignore[arg-type]
 
 
 OPS: dict[str, GpuOp] = {
@@ -140,7 +140,7 @@ def test_the_case_leaves_its_rows(
     assert rows[-1].provenance.conditions["gpu"]["name"] == "Fake GPU"
     assert rows[-1].provenance.command == "python -m benchmarks run cuda_ops --blocks 5 --block-s 0"
     said = capsys.readouterr()
-    assert "missed: cuda_ops: localize_maps (all, N=2, C=6, k=3, cold): " in said.err
+    assert "missed: cuda_ops: localize_maps (all, N=2, C=4, k=2, cold): " in said.err
     shown = page_with_rows("<!-- rows: gpu_ops -->\n<!-- end of rows -->", rows)
     assert "Fake GPU (target sm_87, " in shown
 
