@@ -52,7 +52,8 @@ def device(gpu: Any) -> Iterator[Device]:
 
 
 @pytest.fixture
-def clock(device: Device) -> Iterator[GraphClock]:
+def clock(device: Device, monkeypatch: pytest.MonkeyPatch) -> Iterator[GraphClock]:
+    monkeypatch.setattr(gpu_clock, "_PAIRS", 3)  # emulated kernels are slow
     made = GraphClock(device, flush_bytes=FLUSH_BYTES)
     yield made
     made.close()
@@ -70,7 +71,7 @@ def test_an_op_is_held_against_the_cpu_and_timed(
     assert (cold.cache, written.cache) == ("cold", "just written")
     assert cold.verified == "bits of the CPU ops on 3 inputs"
     assert cold.rotated_bytes == 3 * cold.input_bytes
-    assert cold.replays > 3
+    assert cold.replays >= 3
     assert cold.p50_us > 0
     assert cold.chain_us is not None
     assert (cold.launches, cold.moved_bytes) == (op.work.launches, op.work.moved_bytes)
@@ -129,6 +130,7 @@ def test_the_case_leaves_its_rows(
     gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a user runs it, on a GPU whose memory has room for few inputs."""
+    monkeypatch.setattr(gpu_clock, "_PAIRS", 3)
     monkeypatch.setattr(gpu_clock, "GraphClock", partial(GraphClock, flush_bytes=FLUSH_BYTES))
     never_met = Measured(OPS["all"], limit_us=1e-3)
     monkeypatch.setattr(cuda_ops, "all_ops", lambda: [never_met, Measured(OPS["RGB"])])
