@@ -29,7 +29,7 @@ FLUSH_BYTES = 64
 
 
 def small(form: str, images: int = 2) -> MapsShape:
-    return MapsShape(form, images, classes=6, top_k=3, size=(56, 56))  # type: ignore[arg-type]
+    return MapsShape(form, images, classes=4, top_k=2, size=(24, 33))  # type: ignore[arg-type]
 
 
 OPS: dict[str, GpuOp] = {
@@ -52,7 +52,8 @@ def device(gpu: Any) -> Iterator[Device]:
 
 
 @pytest.fixture
-def clock(device: Device) -> Iterator[GraphClock]:
+def clock(device: Device, monkeypatch: pytest.MonkeyPatch) -> Iterator[GraphClock]:
+    monkeypatch.setattr(gpu_clock, "_PAIRS", 3)  # emulated kernels are slow
     made = GraphClock(device, flush_bytes=FLUSH_BYTES)
     yield made
     made.close()
@@ -70,7 +71,7 @@ def test_an_op_is_held_against_the_cpu_and_timed(
     assert (cold.cache, written.cache) == ("cold", "just written")
     assert cold.verified == "bits of the CPU ops on 3 inputs"
     assert cold.rotated_bytes == 3 * cold.input_bytes
-    assert cold.replays > 3
+    assert cold.replays >= 3
     assert cold.p50_us > 0
     assert cold.chain_us is not None
     assert (cold.launches, cold.moved_bytes) == (op.work.launches, op.work.moved_bytes)
@@ -129,6 +130,7 @@ def test_the_case_leaves_its_rows(
     gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a user runs it, on a GPU whose memory has room for few inputs."""
+    monkeypatch.setattr(gpu_clock, "_PAIRS", 3)
     monkeypatch.setattr(gpu_clock, "GraphClock", partial(GraphClock, flush_bytes=FLUSH_BYTES))
     never_met = Measured(OPS["all"], limit_us=1e-3)
     monkeypatch.setattr(cuda_ops, "all_ops", lambda: [never_met, Measured(OPS["RGB"])])
@@ -140,7 +142,7 @@ def test_the_case_leaves_its_rows(
     assert rows[-1].provenance.conditions["gpu"]["name"] == "Fake GPU"
     assert rows[-1].provenance.command == "python -m benchmarks run cuda_ops --blocks 5 --block-s 0"
     said = capsys.readouterr()
-    assert "missed: cuda_ops: localize_maps (all, N=2, C=6, k=3, cold): " in said.err
+    assert "missed: cuda_ops: localize_maps (all, N=2, C=4, k=2, cold): " in said.err
     shown = page_with_rows("<!-- rows: gpu_ops -->\n<!-- end of rows -->", rows)
     assert "Fake GPU (target sm_87, " in shown
 
