@@ -39,7 +39,7 @@ class PlanNetwork:
         self._batch = batch
         self._context = plan.context()
         self._stream = device.stream()
-        self._graphs = GraphCache(device, self._stream, kept=1)
+        self._graphs = GraphCache(self._stream, kept=1)
         self._specs = {spec.name: spec for spec in (*plan.inputs, *plan.outputs)}
         self._shapes = {
             name: (batch, *(side or 0 for side in spec.shape[1:]))
@@ -54,7 +54,12 @@ class PlanNetwork:
 
     def __call__(self, frames: NDArray[np.uint8]) -> Outputs:
         np.copyto(self._host(INPUT_NAME), frames)
-        self._graphs.run("batch", self._enqueue)
+        if not self._graphs.launch("batch"):
+            with self._plan.device.current():
+                self._enqueue()
+            self._graphs.ran(
+                "batch", self._enqueue, lambda: self._context.refuses_capture(self._stream)
+            )
         self._stream.synchronize()
         return {spec.name: self._host(spec.name) for spec in self._plan.outputs}
 

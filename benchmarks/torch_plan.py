@@ -164,6 +164,9 @@ class TorchContext:
         except RuntimeError as error:  # which torch's errors of CUDA derive from
             raise BackendError(f"torch {torch.__version__} failed: {error}") from error
 
+    def refuses_capture(self, stream: Stream) -> str:  # noqa: ARG002  (nothing to ask)
+        return ""  # not known before it is tried
+
     def close(self) -> None:
         self._tensors.clear()
         self._runner = None
