@@ -39,6 +39,7 @@ PACKAGES: dict[str, str | None] = {
 # onnxruntime also comes under other names, with the same module inside.
 ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
 LOW_DISK_GB = 2.0
+_NO_CUDA = "CPU only build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,13 @@ def diagnose() -> Diagnosis:
     ]
     ops, cuda = _native(problems)
     backends = _backends(problems)
+    driver = _cuda_driver()
+    if cuda == _NO_CUDA and driver.startswith("works"):
+        notes.append(
+            "There is a GPU, but this installation has no CUDA kernels, so it runs no TensorRT "
+            "plan. Where nvcc is: pip install bas-edge --no-binary bas-edge "
+            "-C cmake.define.BAS_EDGE_CUDA=ON"
+        )
     if not any(backend.available for backend in backends):
         problems.append("No inference backend works here, so no engine can run.")
     disk = {str(folder): _free_gb(folder) for folder in (Path.cwd(), Path(tempfile.gettempdir()))}
@@ -118,7 +126,7 @@ def diagnose() -> Diagnosis:
         packages=packages,
         ops=ops,
         cuda=cuda,
-        cuda_driver=_cuda_driver(),
+        cuda_driver=driver,
         backends=backends,
         video=_encoders(notes),
         disk_free_gb=disk,
@@ -149,7 +157,7 @@ def _cuda_build() -> str:
 
     build = cuda_build()
     if build is None:
-        return "CPU only build"
+        return _NO_CUDA
     return f"CUDA {build.toolkit} for {', '.join(build.architectures)}"
 
 

@@ -22,6 +22,7 @@ from bas_edge.engine.file_check import check_file
 from bas_edge.engine.plans import check_plan, find_plan, rebuild_command
 from bas_edge.errors import BackendError, EngineError, InputError
 from bas_edge.host_runner import HostRunner
+from bas_edge.ops.cuda_module import native
 from bas_edge.runner import Runner, RunOptions
 
 __all__ = ["open_runner"]
@@ -54,6 +55,7 @@ def open_runner(
         MissingExtraError: Its library is not installed.
         EngineError: The graph breaks the contract, or the engine has no plan that fits.
         BackendError: No driver or device, or the backend refuses the graph or the plan.
+        KernelError: A plan is to be run, but this installation has no CUDA kernels.
     """
     name = _chosen(backend, engine)
     if name not in PLAN_BACKENDS:
@@ -103,8 +105,9 @@ def _plan(engine: Engine, name: str, index: int, rebuild: bool) -> DevicePlan:
             hint=f"Build an engine: bas-edge build-engine {engine.path} --backend {name}",
         )
     version = library_version(name)
-    device = open_device(index)
+    device = open_device(index)  # first: without a driver nothing else matters
     try:
+        native()  # no kernels are no reason to load a plan first
         try:
             return _load(engine, name, version, device)
         except (EngineError, PlanRefusedError) as error:

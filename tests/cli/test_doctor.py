@@ -13,6 +13,7 @@ import pytest
 from bas_edge import doctor
 from bas_edge.backends import _cuda
 from bas_edge.backends._cuda import DriverState
+from bas_edge.ops.cuda import CudaBuild, cuda_build
 from bas_edge.video.sinks import available_encoders
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
@@ -22,7 +23,7 @@ Say = Callable[..., tuple[int, str, str]]
 def test_a_healthy_machine(say: Say, invoke: Invoke) -> None:
     code, out, err = say("doctor")
     assert (code, err) == (0, "")
-    assert "CPU only build" in out
+    assert ("CPU only build" in out) == (cuda_build() is None)
     assert "onnxruntime   works" in out
     code, (state,), _ = invoke("doctor")
     assert code == 0
@@ -53,6 +54,16 @@ def test_the_cuda_driver(
     code, out, err = say("doctor")
     assert (code, err) == (0, "")
     assert f"CUDA driver  {line}\n" in out
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_gpu_without_kernels_gets_a_note(built: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cuda, "driver_state", lambda: DriverState(True, (13, 0), 1, ""))
+    build = CudaBuild(("87-real",), "12.6.68") if built else None
+    monkeypatch.setattr("bas_edge.ops.cuda.cuda_build", lambda: build)
+    state = doctor.diagnose()
+    assert state.cuda == ("CUDA 12.6.68 for 87-real" if built else "CPU only build")
+    assert any("BAS_EDGE_CUDA=ON" in note for note in state.notes) == (not built)
 
 
 def test_a_missing_base_library_breaks_the_install(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from bas_edge.errors import (
     EngineError,
     EngineMismatchError,
     InputError,
+    KernelError,
     MissingExtraError,
 )
+from bas_edge.ops import cuda_module
 
 
 @pytest.fixture
@@ -146,6 +149,16 @@ def test_without_the_library_its_extra_is_named(
     with pytest.raises(MissingExtraError) as caught:
         Localizer(engine.path)
     assert caught.value.hint == "pip install 'bas-edge[tensorrt]'"
+
+
+def test_without_kernels_no_plan_is_loaded(
+    gpu: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_module, "_module", None)
+    monkeypatch.setitem(sys.modules, "bas_edge.ops._cuda", None)
+    with pytest.raises(KernelError, match="has no CUDA kernels"):
+        Localizer(engine.path)
+    assert gpu.script.loaded == []
 
 
 def test_a_graph_that_breaks_the_contract(
