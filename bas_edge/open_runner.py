@@ -57,8 +57,15 @@ def open_runner(
         BackendError: No driver or device, or the backend refuses the graph or the plan.
         KernelError: A plan is to be run, but this installation has no CUDA kernels.
     """
+    if not isinstance(device, int) or device < 0:
+        raise InputError(f"device is {device!r}, but CUDA counts GPUs from 0.")
     name = _chosen(backend, engine)
     if name not in PLAN_BACKENDS:
+        if backend != "auto" and (rebuild or device):
+            raise InputError(
+                f"rebuild and device are about plans, and the backend '{name}' has none.",
+                hint="Leave them out, or choose a TensorRT backend.",
+            )
         opened = open_backend(name, engine.model_path, threads=threads)
         try:
             check_graph(opened.inputs, opened.outputs, options.manifest)

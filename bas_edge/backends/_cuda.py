@@ -87,7 +87,8 @@ def driver_state() -> DriverState:
             None,
             0,
             f"There is no NVIDIA driver here: {error}.",
-            "Install it from nvidia.com/drivers; on Jetson it is a part of JetPack.",
+            "Without an NVIDIA GPU use the backend 'onnxruntime'; with one install its driver from "
+            "nvidia.com/drivers (on Jetson it is a part of JetPack).",
         )
     key = (os.getpid(), driver)
     state = _known.get(key) or _ask(driver)

@@ -32,6 +32,7 @@ __all__ = ["BuildRequest", "BuiltPlan", "PlanBuilder", "build_plan", "hardware_l
 
 _RETRIES = 3
 _LEAST_WORKSPACE = 16 << 20
+_WORKSPACE_TOO_SMALL = re.compile(r"workspace limit|Requested size was", re.IGNORECASE)
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|insufficient (memory|workspace)|memory is insufficient|"
     r"requested .* exceeds|cudaErrorMemoryAllocation",
@@ -282,6 +283,12 @@ def _serialize(
         if progress.cancelled:
             raise BackendError("The build was cancelled.")  # replaced by what cancelled it
         workspace = int(config.get_memory_pool_limit(pool)) // 2
+        if request.workspace_bytes is not None and lines.says(_WORKSPACE_TOO_SMALL):
+            raise BackendError(
+                f"{library(trt)} built no engine with a workspace of "
+                f"{request.workspace_bytes >> 20} MiB.{lines.attached()}",
+                hint="Give a larger --workspace, or leave it out.",
+            )
         if not lines.says(_OUT_OF_MEMORY) or retry == _RETRIES or workspace < _LEAST_WORKSPACE:
             break
         note(

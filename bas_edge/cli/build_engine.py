@@ -65,7 +65,7 @@ def command(
         typer.Option(help="Limit of scratch memory, such as 512MiB.", rich_help_panel=_PLANS),
     ] = None,
     target: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(help="tensorrt_rtx: GPUs, such as sm_86,sm_89.", rich_help_panel=_PLANS),
     ] = None,
     hardware_compat: Annotated[
@@ -94,11 +94,13 @@ def command(
         "opt_batch": opt_batch,
         "max_batch": max_batch,
         "workspace": workspace,
-        "targets": target or (),
+        "targets": () if target is None else ",".join(target),
         "timing_cache": timing_cache,
         "note": note,
     }
     _check_kind(model, rebuild, output, precision, overwrite)
+    if target is not None and not "".join(target).strip(" ,"):  # a shell variable that is not set
+        raise InputError("--target is empty.", hint="Name GPUs: --target sm_86,sm_89")
     with build_bar() as on_progress:
         if rebuild:
             engine = rebuild_plan(
@@ -140,9 +142,9 @@ def _check_kind(
         taken = {"--output": output, "--precision": precision, "--overwrite": overwrite}
         if given := [name for name, value in taken.items() if value]:
             raise InputError(
-                f"--rebuild changes the plan of {model} in place, so {', '.join(given)} has no "
-                "meaning with it.",
-                hint=f"Leave {given[0]} out, or build anew from {model / 'model.onnx'}.",
+                f"--rebuild changes the plan of {model} in place, so it takes no "
+                f"{' and no '.join(given)}.",
+                hint=f"Leave {given[0]} out, or build a new engine from the exported graph.",
             )
     elif model.is_dir():
         raise InputError(

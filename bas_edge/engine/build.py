@@ -17,7 +17,7 @@ from bas_edge.engine.contract import INPUT_NAME, check_graph, check_outputs
 from bas_edge.engine.manifest import Manifest, PlanRecord, Precision
 from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
 from bas_edge.engine.plan_options import PlanOptions, plan_options
-from bas_edge.engine.plans import PlanJob, same_place
+from bas_edge.engine.plans import PlanJob, rebuild_command, same_place
 from bas_edge.errors import InputError
 
 __all__ = ["build_engine", "rebuild_plan"]
@@ -162,7 +162,7 @@ def rebuild_plan(
     name = check_name(engine.manifest.backend if backend is None else backend)
     if name not in PLAN_BACKENDS:
         raise InputError(
-            f"{bundle} was built for '{name}', which has no plans.",
+            f"The backend '{name}' has no plans, so {bundle} has none to build again.",
             hint=f"Name one that has: --backend {' or --backend '.join(PLAN_BACKENDS)}",
         )
     old = [record for record in engine.manifest.plans if record.backend == name]
@@ -192,7 +192,16 @@ def rebuild_plan(
     def replaced(record: PlanRecord) -> bool:
         return same_place(record, job)
 
-    return add_plan(engine, plan, replaces=replaced, backend=name)
+    made, *_ = engine.manifest.build_command.split(" && ")  # what made the bundle
+    words = [word for pair in options.as_given().items() for word in pair]
+    again = f"{rebuild_command(engine, name)} {shlex.join(words)}".rstrip()
+    return add_plan(
+        engine,
+        plan,
+        replaces=replaced,
+        backend=name,
+        build_command=" && ".join(filter(None, (made, again))),
+    )
 
 
 def _in_precision(

@@ -202,6 +202,14 @@ def add_plan(
     Raises:
         EngineError: The disk is full or cannot be written. The engine is as it was.
     """
+    with _one_writer(engine.path):
+        # Somebody else may have changed it while the plan was built.
+        return _add_plan(open_engine(engine.path, check_plans=False), plan, replaces, changes)
+
+
+def _add_plan(
+    engine: Engine, plan: NewPlan, replaces: Callable[[PlanRecord], bool], changes: dict[str, Any]
+) -> Engine:
     old = [record for record in engine.manifest.plans if replaces(record)]
     kept = [record for record in engine.manifest.plans if not replaces(record)]
     written: Path | None = None
@@ -225,6 +233,22 @@ def add_plan(
             with contextlib.suppress(OSError):
                 (engine.path / record.file.path).unlink(missing_ok=True)
     return added
+
+
+@contextlib.contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    """Other processes and threads that change this bundle wait until the block is left."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where plans are not built
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _replace_manifest(engine: Engine, manifest: Manifest, encoded: bytes) -> Engine:

@@ -18,6 +18,9 @@ _UNITS = {"": 20, "K": 10, "M": 20, "G": 30, "T": 40}
 _TARGET = re.compile(r"(?:sm_?(\d{2,3}))|(?:(\d{1,2})\.(\d))")
 
 
+_MOST_FRAMES = 65535  # of one run, as the CUDA kernels count images along a grid's axis
+
+
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
     """Checked options; see `bas_edge.build_engine` for what each means."""
@@ -73,6 +76,11 @@ def plan_options(
             f"The batches are {least} (min), {best} (opt) and {most} (max); they must be at least "
             "1 and ascending.",
             hint="For a static batch of 4: --min-batch 4 --max-batch 4",
+        )
+    if most > _MOST_FRAMES:
+        raise InputError(
+            f"The largest batch is {most}, but a plan holds at most {_MOST_FRAMES} frames.",
+            hint="A batch of 8 to 64 is where throughput stops growing.",
         )
     return PlanOptions(
         min_batch=least,

@@ -138,6 +138,24 @@ def test_memory_that_is_never_enough_is_an_error_with_the_last_words(
     assert "--max-batch" in str(e.value.hint)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Myelin (no tactics to implement the operation within workspace limit.)",
+        "Error Code 2: OutOfMemory (Requested size was 9246908 bytes.)",
+    ],
+)
+def test_a_workspace_that_is_too_small_asks_for_a_larger_one(
+    trt: ModuleType, script: Any, said: str
+) -> None:
+    script.outcomes = [[said], PLAN]
+    request = BuildRequest("m.onnx", "frames", (8, 8, 3), workspace_bytes=8 << 20)
+    with pytest.raises(BackendError, match="built no engine with a workspace of 8 MiB") as caught:
+        build_plan(trt, request)
+    assert caught.value.hint == "Give a larger --workspace, or leave it out."
+    assert script.outcomes == [PLAN]  # a smaller one was not tried
+
+
 def test_another_failure_is_not_tried_again(trt: ModuleType, script: Any) -> None:
     script.outcomes = [["Error Code 10: Could not find any implementation for node conv1."], PLAN]
     with pytest.raises(BackendError, match="built no engine") as caught:

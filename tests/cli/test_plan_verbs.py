@@ -84,7 +84,7 @@ def test_rebuild_refuses_what_it_cannot_change(say: Say, options: tuple[str, ...
     say("build-engine", "tiny.onnx")
     code, _, err = say("build-engine", "tiny.engine", "--rebuild", *options)
     assert code == 2
-    assert "has no meaning with it" in err
+    assert "in place, so it takes no" in err
 
 
 def test_ctrl_c_is_130_and_leaves_nothing(
@@ -151,3 +151,17 @@ def test_the_bar_shows_phase_and_share(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("count", "text"), [(512 << 20, "512 MiB"), (3 << 29, "1.5 GiB")])
 def test_sizes_for_people(count: int, text: str) -> None:
     assert output.size_text(count) == text
+
+
+@pytest.mark.rtx
+def test_targets_may_be_given_one_by_one(
+    tmp_path: Path, tiny_onnx: Callable[..., Path], invoke: Any
+) -> None:
+    model = tiny_onnx(tmp_path / "m.onnx")
+    words = ["--backend", "tensorrt_rtx", "--target", "sm_86", "--target", "sm_89"]
+    code, (answer,), _ = invoke("build-engine", str(model), *words)
+    assert code == 0
+    assert answer["manifest"]["plans"][0]["targets"] == ["sm_86", "sm_89"]
+    code, _, err = invoke("build-engine", str(model), "--overwrite", *words[:2], "--target", "")
+    assert code == 2
+    assert "--target is empty" in err

@@ -6,10 +6,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 
 import bas_edge
@@ -17,7 +19,8 @@ from bas_edge.backends import tensorrt_backend
 from bas_edge.backends._driver import Gpu
 from bas_edge.engine import bundle
 from bas_edge.engine.build import rebuild_plan
-from bas_edge.engine.manifest import PlanRecord
+from bas_edge.engine.manifest import FileRecord, PlanRecord
+from bas_edge.engine.plans import rebuild_command
 from bas_edge.errors import BackendError, EngineCorruptError, EngineError, InputError
 
 ORIN = Gpu("NVIDIA Orin", (8, 7), "540.4.0", "12.6")
@@ -216,11 +219,43 @@ def test_rebuild_for_another_gpu_adds_a_plan(
 
 def test_rebuild_gives_an_engine_of_onnxruntime_its_first_plan(script: Any, model: Path) -> None:
     engine = bas_edge.build_engine(model, model.parent / "e.engine")
-    with pytest.raises(InputError, match="was built for 'onnxruntime', which has no plans"):
+    with pytest.raises(InputError, match="The backend 'onnxruntime' has no plans"):
         rebuild_plan(engine.path)
     rebuilt = rebuild_plan(engine.path, backend="tensorrt")
     assert rebuilt.manifest.backend == "tensorrt"
     assert len(rebuilt.manifest.plans) == 1
+
+
+def test_the_command_of_a_rebuild_follows_that_of_the_build(script: Any, model: Path) -> None:
+    engine = build(model)
+    made = engine.manifest.build_command
+    again = rebuild_command(engine, "tensorrt")
+    rebuilt = rebuild_plan(engine.path, workspace="64MiB")
+    assert rebuilt.manifest.build_command == f"{made} && {again} --workspace 64MiB"
+    script.outcomes = [FIRST]
+    rebuilt = rebuild_plan(engine.path, workspace="32MiB")
+    assert rebuilt.manifest.build_command == f"{made} && {again} --workspace 32MiB"
+
+
+def test_rebuilds_side_by_side_lose_nothing(script: Any, model: Path) -> None:
+    """Each finds what the other wrote while it built."""
+    engine = build(model)
+    record = engine.manifest.plans[0]
+
+    def add(target: str) -> None:
+        file = FileRecord(path=f"plans/{target}.plan", sha256="", size_bytes=0)
+        new = msgspec.structs.replace(record, file=file, targets=(target,))
+        bundle.add_plan(
+            engine, bundle.NewPlan(new, FIRST), replaces=lambda old: old.targets == (target,)
+        )
+
+    targets = [f"sm_{number}" for number in (75, 80, 86, 89)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, targets * 4))
+    opened = bas_edge.open_engine(engine.path)
+    found = sorted(target for plan in opened.manifest.plans for target in plan.targets)
+    assert found == sorted([*targets, "sm_87"])
+    assert len(plan_files(engine)) == 5
 
 
 def test_rebuild_wants_a_bundle(model: Path) -> None:
