@@ -111,7 +111,10 @@ def _view(
             hint="Move channels last with .permute(1, 2, 0).contiguous(), one frame at a time.",
         )
     height, width = int(shape[0]), int(shape[1])
-    pitch = 3 * width if strides is None else int(strides[0])
+    usual = (3 * width, 3, 1)
+    if strides is not None:  # that of an axis of one element is arbitrary
+        strides = [usual[i] if shape[i] == 1 else int(strides[i]) for i in range(3)]
+    pitch = usual[0] if strides is None else strides[0]
     if strides is not None and (tuple(strides[1:]) != (3, 1) or pitch < 3 * width):
         raise InputError(
             f"The frame on the GPU has strides {list(strides)}, but its pixels must be adjacent: "

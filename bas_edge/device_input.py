@@ -75,8 +75,9 @@ class DeviceInput:
         """Refuse frames that lie on another GPU, before anything is enqueued."""
         for shot in shots:
             assert isinstance(shot.frame, GpuFrame)
-            index = self._device.index_of(shot.frame.view.pixels)
-            if index is not None and index != self._device.index:
+            view = shot.frame.view
+            places = {self._device.index_of(at) for at in (view.pixels, view.chroma) if at}
+            for index in places - {None, self._device.index}:
                 raise InputError(
                     f"The frame lies on GPU {index}, but this engine runs on GPU "
                     f"{self._device.index}.",
@@ -114,6 +115,8 @@ class DeviceInput:
         if self._staging is not None and self._staging.size_bytes >= size_bytes:
             return self._staging
         self._before_change()
+        if self._staging is not None:  # so that sizes that grow slowly do not come here each time
+            size_bytes = max(size_bytes, self._staging.size_bytes * 3 // 2)
         for memory in (self._staging, self._uploaded):
             if memory is not None:
                 memory.free()

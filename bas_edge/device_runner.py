@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from contextlib import ExitStack
 
 from bas_edge.backends.base import DevicePlan
 from bas_edge.device_slot import DeviceSlot
-from bas_edge.errors import BackendError, BasEdgeError
+from bas_edge.errors import BackendError, BasEdgeError, KernelError
 from bas_edge.results import Timing
 from bas_edge.runner import Answer, RunOptions, Shot
 
@@ -51,7 +52,9 @@ class DeviceRunner:
         self._pending: list[_Pending | None] = []
         self._next = 0
         # Also when it is dropped, and when Python ends: before the device lets go of its context.
-        self._close = weakref.finalize(self, _close, shared, self._slots, self._pending)
+        self._close = weakref.finalize(
+            self, _close, os.getpid(), shared, self._slots, self._pending
+        )
         try:
             self._slots.append(DeviceSlot(self._plan, options))
             for _ in range(in_flight - 1):
@@ -65,7 +68,7 @@ class DeviceRunner:
         """One more in flight, where the plan allows several contexts."""
         try:
             self._slots.append(DeviceSlot(self._plan, self._options))
-        except BackendError as error:
+        except (BackendError, KernelError) as error:
             _log.warning(f"Only {len(self._slots)} batch in flight at a time: {error}")
 
     @property
@@ -88,6 +91,9 @@ class DeviceRunner:
     def graphs_refused(self) -> str:
         """Why no CUDA graph is used; empty where they are."""
         return next((slot.graphs_refused for slot in self._slots if slot.graphs_refused), "")
+
+    def check(self, shots: Sequence[Shot]) -> None:
+        self._slots[0].check(shots)
 
     def submit(self, shots: Sequence[Shot]) -> _Pending:
         at = self._next
@@ -117,14 +123,16 @@ class _Pending:
     def collect(self) -> None:
         """Wait and keep the answer, or the error, for result().
 
-        An interrupted wait (Ctrl-C) leaves it as it was: it can be waited for again.
+        Ctrl-C in the middle leaves it as it was: it can be waited for and read again.
         """
-        if self._slot is None:
+        slot = self._slot
+        if slot is None:
             return
         try:
-            self._answers = self._slot.result()
+            self._answers = slot.result()
         except BasEdgeError as error:
             self._error = error
+        slot.forget()
         self._slot = None
 
     def result(self) -> tuple[list[Answer], Timing]:
@@ -136,8 +144,13 @@ class _Pending:
 
 
 def _close(
-    shared: SharedPlan, slots: Sequence[DeviceSlot], pending: Sequence[_Pending | None]
+    process: int,
+    shared: SharedPlan,
+    slots: Sequence[DeviceSlot],
+    pending: Sequence[_Pending | None],
 ) -> None:
+    if os.getpid() != process:
+        return  # a forked child, in which CUDA does not work: it all belongs to the parent
     with ExitStack() as stack:  # each is closed, whatever becomes of the others
         stack.callback(shared.leave)
         for slot in slots:

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from bas_edge.backends.base import DeviceContext, DevicePlan
+from bas_edge.backends.base import DevicePlan
 from bas_edge.backends.device import DeviceBuffer
+from bas_edge.device_contexts import BatchContexts
 from bas_edge.device_frames import GpuFrame
 from bas_edge.device_graphs import GraphCache
 from bas_edge.device_input import DeviceInput
@@ -34,18 +35,16 @@ class DeviceSlot:
 
     def __init__(self, plan: DevicePlan, options: RunOptions) -> None:
         manifest, device = options.manifest, plan.device
-        self._plan = plan
         self._options = options
         self._device = device
-        self._fewest, _, self._most = plan.batches
+        self._most = plan.batches[2]
         shapes = {
             spec.name: tuple(side or self._most for side in spec.shape) for spec in plan.outputs
         }
         self._maps_name = "foreground" if manifest.maps == "mean" else "maps"
         _, maps_per_image, *map_size = shapes[self._maps_name]
         size = (manifest.input.height, manifest.input.width)
-        self._working: tuple[int, float, float] | None = None
-        self._contexts: dict[int, DeviceContext] = {}
+        self._working: tuple[Sequence[Shot], float, float] | None = None
         with ExitStack() as stack:  # a failure gives back what was made before it
             self._stream = device.stream()
             stack.callback(self._stream.free)
@@ -91,8 +90,9 @@ class DeviceSlot:
                     max_boxes=options.max_boxes,
                 )
             stack.callback(self._drop_kernels)
-            self._context_of(self._batch_of(1))  # so that a plan that gives none is known now
-            stack.callback(self._close_contexts)
+            self._contexts = BatchContexts(plan)
+            stack.callback(self._contexts.close)
+            stack.callback(self._graphs.clear)
             self._cleanup = stack.pop_all()
 
     @property
@@ -103,9 +103,7 @@ class DeviceSlot:
     def submit(self, shots: Sequence[Shot]) -> None:
         """Start a batch. Host frames are copied before this returns."""
         start = time.perf_counter()
-        on_gpu = _all_on_gpu(shots)
-        if on_gpu:
-            self._input.check(shots)
+        on_gpu = isinstance(shots[0].frame, GpuFrame)
         offsets = [0] * len(shots) if on_gpu else self._input.stage(shots)
         started = time.perf_counter()
         try:
@@ -114,18 +112,19 @@ class DeviceSlot:
         except BaseException:
             self._stream.synchronize()  # what was enqueued may still read the caller's frames
             raise
-        self._working = (len(shots), (started - start) * 1e3, started)
+        # With the shots, because frames on the GPU have to live until they were read.
+        self._working = (tuple(shots), (started - start) * 1e3, started)
 
     def result(self) -> tuple[list[Answer], Timing]:
-        """Wait for the batch and read what came back.
+        """Wait for the batch and read what came back; as often as one likes, until submit().
 
         Raises:
             BackendError: The GPU failed, or the network gave values that are not finite.
         """
         assert self._working is not None
-        count, pre_ms, started = self._working
+        shots, pre_ms, started = self._working
+        count = len(shots)
         self._finished.wait()
-        self._working = None
         inferred = time.perf_counter()
         answers = self._read(count)
         done = time.perf_counter()
@@ -134,6 +133,19 @@ class DeviceSlot:
             (inferred - started) * 1e3 / count,
             (done - inferred) * 1e3 / count,
         )
+
+    def check(self, shots: Sequence[Shot]) -> None:
+        """Refuse frames of both kinds together, and frames on another GPU.
+
+        Raises:
+            InputError: There are such.
+        """
+        if _all_on_gpu(shots):
+            self._input.check(shots)
+
+    def forget(self) -> None:
+        """Let go of the frames, once the answer was read."""
+        self._working = None
 
     def close(self) -> None:
         """Wait, then free everything, even where the GPU is lost."""
@@ -153,7 +165,7 @@ class DeviceSlot:
             network()
 
         def refuses() -> str:
-            return self._context_of(self._batch_of(count)).refuses_capture(self._stream)
+            return self._contexts.shared or self._contexts.of(count).refuses_capture(self._stream)
 
         # Frames on the GPU lie elsewhere each time, so only what follows them is captured.
         whole = None if on_gpu else ("frames", *((s.placement, s.swap) for s in shots))
@@ -164,14 +176,17 @@ class DeviceSlot:
             if not self._graphs.launch(("network", count)):
                 network()
                 self._graphs.ran(("network", count), network, refuses)
-        if whole is not None:
-            self._graphs.ran(whole, everything, refuses)
+            if whole is not None:
+                self._graphs.ran(whole, everything, refuses)
 
     def _enqueue_network(self, count: int) -> None:
         stream = self._stream
-        batch = self._batch_of(count)
+        context = self._contexts.of(count)
+        if self._contexts.shared:
+            self._graphs.clear()  # its shape changes, which no captured run survives
         outputs = {name: buffer.address for name, buffer in self._outputs.items()}
-        self._context_of(batch).enqueue({INPUT_NAME: self._input.address, **outputs}, batch, stream)
+        addresses = {INPUT_NAME: self._input.address, **outputs}
+        context.enqueue(addresses, self._contexts.batch_of(count), stream)
         maps = outputs[self._maps_name]
         self._localize.run(
             logits=outputs["logits"],
@@ -186,31 +201,11 @@ class DeviceSlot:
             self._results.download(stream, "foreground", foreground, count)
             self._results.download(stream, "logits", outputs["logits"], count)
 
-    def _batch_of(self, count: int) -> int:
-        """What the network runs for `count` frames: the next power of two inside the profile.
-
-        Each batch has an execution context of its own, because a captured one must keep its shape;
-        so there are few of them.
-        """
-        power = 1 << (count - 1).bit_length()
-        return min(max(power, self._fewest), self._most)
-
-    def _context_of(self, batch: int) -> DeviceContext:
-        context = self._contexts.get(batch)
-        if context is None:
-            context = self._contexts[batch] = self._plan.context()
-        return context
-
     def _forget_graphs(self) -> None:
         self._stream.synchronize()
         self._graphs.clear()
 
     # Closing
-
-    def _close_contexts(self) -> None:
-        self._graphs.clear()
-        for context in self._contexts.values():
-            context.close()
 
     def _drop_kernels(self) -> None:
         with self._device.current():

@@ -47,6 +47,10 @@ class HostRunner:
     def device_index(self) -> int | None:
         return None
 
+    def check(self, shots: Sequence[Shot]) -> None:
+        for shot in shots:
+            _on_host(shot)
+
     def submit(self, shots: Sequence[Shot]) -> _Done:
         start = time.perf_counter_ns()
         batch = self._fill_batch(shots)  # [N, h, w, 3]

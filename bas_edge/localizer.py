@@ -160,6 +160,7 @@ class Localizer:
         results: list[Localization] = []
         with self._lock:
             runner = self._open_runner()
+            runner.check(shots)
             waiting: deque[tuple[Pending, list[Placement]]] = deque()
             for start in range(0, len(shots), runner.max_batch):
                 chunk = shots[start : start + runner.max_batch]
@@ -183,7 +184,9 @@ class Localizer:
         """
         (shot,) = self._shots([frame], color)
         with self._lock:
-            pending = self._open_runner().submit([shot])
+            runner = self._open_runner()
+            runner.check([shot])
+            pending = runner.submit([shot])
         return Ticket(self, pending, shot.placement)
 
     def _collect(self, pending: Pending, placements: list[Placement]) -> list[Localization]:

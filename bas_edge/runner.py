@@ -108,6 +108,14 @@ class Runner(Protocol):
         """The GPU whose frames it takes; None on a host."""
         ...
 
+    def check(self, shots: Sequence[Shot]) -> None:
+        """Refuse frames that it cannot take, before any is run.
+
+        Raises:
+            InputError: They lie where this runner cannot read them.
+        """
+        ...
+
     def submit(self, shots: Sequence[Shot]) -> Pending:
         """Start at most `max_batch` frames. Host frames may be changed once it returns."""
         ...

@@ -14,7 +14,7 @@ if(NOT bas_edge_cuda STREQUAL "OFF")
   # CMake's own ways to name the compiler come first, then the PATH, then the usual place.
   if(CMAKE_CUDA_COMPILER)
     set(BAS_EDGE_NVCC ${CMAKE_CUDA_COMPILER})
-  elseif(DEFINED ENV{CUDACXX})
+  elseif(NOT "$ENV{CUDACXX}" STREQUAL "")
     set(BAS_EDGE_NVCC $ENV{CUDACXX})
   else()
     find_program(

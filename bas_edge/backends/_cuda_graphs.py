@@ -55,8 +55,8 @@ def capture(stream: Stream, context: Context) -> Iterator[list[Graph]]:
     # A collection in the block could free memory of others, which CUDA does not allow there.
     with context.entered("capturing a graph"), context.capturing(), no_collection():
         handle = stream.handle
-        driver.call("cuStreamBeginCapture_v2", handle, _THREAD_LOCAL)
         try:
+            driver.call("cuStreamBeginCapture_v2", handle, _THREAD_LOCAL)
             yield graphs
         except BaseException:
             # What CUDA says of an abandoned capture adds nothing to the block's own error.

@@ -232,9 +232,9 @@ def _config(trt: Any, builder: Any, network: Any, request: BuildRequest) -> Any:
         profile.set_shape(request.input_name, *((n, *request.frame_shape) for n in batches))
         if config.add_optimization_profile(profile) < 0:
             raise BackendError(f"TensorRT refuses the batches {batches}.", hint=_HINT)
-        sharing = getattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
-        if sharing is not None:  # before 10, contexts share a profile only where they were told to
-            config.set_preview_feature(sharing, True)
+    sharing = getattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
+    if sharing is not None:  # before 10, contexts share a profile only where they were told to
+        config.set_preview_feature(sharing, True)
     if request.hardware_compat != "none":
         config.hardware_compatibility_level = hardware_level(trt, request.hardware_compat)
     if request.capabilities:

@@ -113,11 +113,15 @@ class TensorRTPlan:
 
     def close(self) -> None:
         if self._loaded is not None:
-            with self._device.current():
-                self._cache.save()
-                runtime, self._loaded = self._loaded.runtime, None
-                del runtime  # after the engine that it made
-            self._device.close()
+            try:
+                with self._device.current():
+                    try:
+                        self._cache.save()
+                    finally:
+                        runtime, self._loaded = self._loaded.runtime, None
+                        del runtime  # after the engine that it made
+            finally:
+                self._device.close()
 
 
 class TensorRTContext:
@@ -207,7 +211,8 @@ class _RuntimeCache:
             return
         content = bytes(self._cache.serialize() or b"")
         if content and content != self._loaded:
-            temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            own = f"{os.getpid()}.{threading.get_ident()}"
+            temporary = self._path.with_name(f".{self._path.name}.{own}")
             with contextlib.suppress(OSError):
                 try:
                     temporary.write_bytes(content)

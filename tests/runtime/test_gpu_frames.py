@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,49 @@ def test_a_frame_on_another_gpu_is_refused(gpu: Any, pair: tuple[Localizer, Loca
     with pytest.raises(InputError, match="lies on GPU 1, but this engine runs on GPU 0") as caught:
         pair[0].run(OnGpu(array))
     assert "cuda:0" in str(caught.value.hint)
+
+
+def test_a_submitted_frame_lives_until_it_was_read(pair: tuple[Localizer, Localizer]) -> None:
+    array = noise(40, 60, 3)
+    expected = pair[1].run(array)
+    frame = OnGpu(array)
+    alive = weakref.ref(frame)
+    ticket = pair[0].submit(frame)
+    del frame
+    assert alive() is not None
+    np.testing.assert_array_equal(ticket.result().map, expected.map)
+    assert alive() is None
+
+
+def test_chroma_on_another_gpu_is_refused(gpu: Any, pair: tuple[Localizer, Localizer]) -> None:
+    luma, chroma = noise(40, 60), noise(20, 30, 2)
+    gpu.cuda.elsewhere[chroma.ctypes.data] = 1
+    frame = DeviceFrame(
+        height=40,
+        width=60,
+        pixels=luma.ctypes.data,
+        pitch_bytes=60,
+        chroma=chroma.ctypes.data,
+        chroma_pitch_bytes=60,
+    )
+    with pytest.raises(InputError, match="lies on GPU 1"):
+        pair[0].run(frame)
+
+
+def test_all_frames_are_checked_before_any_is_run(
+    gpu: Any, pair: tuple[Localizer, Localizer]
+) -> None:
+    frames = [OnGpu(noise(40, 60, 3)) for _ in range(9)]
+    gpu.cuda.elsewhere[frames[8].array.ctypes.data] = 1
+    with pytest.raises(InputError, match="lies on GPU 1"):
+        pair[0].run_batch(frames)
+    assert gpu.runs == []
+
+
+def test_the_stride_of_a_single_row_is_arbitrary(pair: tuple[Localizer, Localizer]) -> None:
+    array = noise(1, 60, 3)
+    got = pair[0].run(OnGpu(array, strides=(7, 3, 1)))
+    np.testing.assert_array_equal(got.map, pair[1].run(array).map)
 
 
 def test_what_lies_on_the_host_is_not_taken() -> None:

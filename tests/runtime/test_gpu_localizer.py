@@ -109,7 +109,7 @@ def test_batches_are_cut_to_the_profile(gpu: Any, pair: tuple[Localizer, Localiz
     frames = [noise(SIZES[i % 4], i) for i in range(10)]
     for got, expected in zip(pair[0].run_batch(frames), pair[1].run_batch(frames), strict=True):
         assert_same(got, expected)
-    assert gpu.runs == [4, 4, 2]
+    assert gpu.runs == [4, 4, 4]  # the last two are filled up to the next batch of the profile
     assert pair[0].run_batch([]) == []
 
 
@@ -329,3 +329,52 @@ def test_an_error_in_the_middle_of_a_submit_waits_for_what_was_enqueued(
         assert gpu.cuda.pending(slot._stream.handle) == 0
     for _ in range(4):
         assert_same(pair[0].run(frame), expected)
+
+
+def test_one_context_for_all_batches_is_slower_and_right(
+    gpu: Any, tmp_path: Path, tiny_onnx: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu.one_profile_each = True
+    engine = gpu.bundle(tiny_onnx(tmp_path / "m.onnx", top_k=2), tmp_path / "m.engine")
+    frames = [noise(SIZES[i % 4], i) for i in range(9)]
+    with (
+        Localizer(engine.path) as on_gpu,
+        Localizer(engine.path, backend="onnxruntime") as on_cpu,
+    ):
+        expected = on_cpu.run_batch(frames)
+        for count in (1, 1, 1, 9, 1, 3, 9, 1):
+            got = on_gpu.run_batch(frames[:count])
+            for one, other in zip(got, expected[:count], strict=True):
+                assert_same(one, other)
+    assert "One execution context runs all batches, which is slower: " in caplog.text
+
+
+def test_ctrl_c_while_an_answer_is_read_harms_nothing(
+    pair: tuple[Localizer, Localizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = noise((40, 60))
+    expected = pair[1].run(frame)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for slot in slots(pair[0]):
+        with monkeypatch.context() as patch:
+            patch.setattr(slot, "_read", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                pair[0].run(frame)
+    for _ in range(4):
+        assert_same(pair[0].run(frame), expected)
+
+
+def test_a_forked_child_leaves_the_gpu_of_its_parent_alone(
+    pair: tuple[Localizer, Localizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it goes without a fork: the finalizer that would run when the child ends."""
+    expected = pair[0].run(noise((40, 60)))
+    runner: Any = pair[0]._open_runner()
+    _, function, arguments, _ = runner._close.peek()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: -1)
+        function(*arguments)
+    assert_same(pair[0].run(noise((40, 60))), expected)
