@@ -100,7 +100,7 @@ class Localization:
             return np.zeros(self.frame_size, np.bool_)
         if self.mask_source is None:
             raise InputError(
-                "This Localization carries no mask source, so it has no mask.",
+                "This Localization carries no map, so it has no mask.",
                 hint="Use the result of a Localizer that was opened without boxes_only.",
             )
         return self.mask_source.mask(self.map)

@@ -74,7 +74,7 @@ def test_nothing_found_has_an_empty_mask_and_draws_nothing() -> None:
 
 
 def test_a_hand_made_result_has_no_mask() -> None:
-    with pytest.raises(InputError, match="carries no mask source"):
+    with pytest.raises(InputError, match="carries no map"):
         replace(localization(), mask_source=None).mask()
 
 
