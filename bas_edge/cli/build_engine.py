@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -101,7 +105,7 @@ def command(
     _check_kind(model, rebuild, output, precision, overwrite)
     if target is not None and not "".join(target).strip(" ,"):  # a shell variable that is not set
         raise InputError("--target is empty.", hint="Name GPUs: --target sm_86,sm_89")
-    with build_bar() as on_progress:
+    with _stopped_like_ctrl_c(), build_bar() as on_progress:
         if rebuild:
             engine = rebuild_plan(
                 model,
@@ -133,6 +137,21 @@ def command(
         )
         return
     _print(engine)
+
+
+@contextlib.contextmanager
+def _stopped_like_ctrl_c() -> Iterator[None]:
+    """A terminal that closes and a container that is stopped leave nothing behind either."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {stop: signal.signal(stop, signal.default_int_handler) for stop in stops}
+    try:
+        yield
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, signal.SIG_DFL if handler is None else handler)
 
 
 def _check_kind(

@@ -87,9 +87,12 @@ def test_rebuild_refuses_what_it_cannot_change(say: Say, options: tuple[str, ...
     assert "in place, so it takes no" in err
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_ctrl_c_is_130_and_leaves_nothing(
-    script: Any, say: Say, monkeypatch: pytest.MonkeyPatch
+    script: Any, say: Say, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    """So do the end of a terminal and a container that is stopped."""
+    handlers = {each: signal.getsignal(getattr(signal, each)) for each in ("SIGTERM", "SIGHUP")}
     script.phases = [("Building", None, 100_000)]
     before = sorted(Path().iterdir())
     shown: list[float] = []
@@ -97,12 +100,14 @@ def test_ctrl_c_is_130_and_leaves_nothing(
     def show(_bar: Any, _task: Any, *, completed: float, **_: Any) -> None:
         shown.append(completed)
         if len(shown) == 2:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(getattr(signal, name))
 
     monkeypatch.setattr("rich.progress.Progress.update", show)
     code, _, err = say("build-engine", "tiny.onnx", "--backend", "tensorrt")
     assert (code, err) == (130, "bas-edge: Interrupted.\n")
     assert sorted(Path().iterdir()) == before
+    for each, handler in handlers.items():
+        assert signal.getsignal(getattr(signal, each)) == handler
 
 
 def test_no_gpu_is_an_error_of_the_backend(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
