@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
     from bas_edge.ops.cuda_frames import DeviceFrame
 
-__all__ = ["Frame", "checked_frame"]
+__all__ = ["CudaArray", "Frame", "checked_frame"]
 
-Frame: TypeAlias = "NDArray[np.uint8] | Image | DeviceFrame | Any"
+
+class CudaArray(Protocol):
+    """An array on a GPU, as torch, CuPy, Numba and JAX have it."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+
+Frame: TypeAlias = "NDArray[np.uint8] | Image | DeviceFrame | CudaArray"
 """uint8 [H, W, 3], a Pillow image, or, with a TensorRT backend, a frame on the GPU: see
 `bas_edge.device_frames.gpu_frame`."""
 

@@ -21,12 +21,12 @@ def floors_table() -> str:
     counted: list[tuple[str, Work]] = []
     for form in ("all", "selected", "mean"):
         for images in (1, 64, 256) if form == "all" else (1, 64):
-            shape = MapsShape(form, images)  # type: ignore[arg-type]
+            shape = MapsShape(form, images)
             counted.append((f"`localize_maps`, {shape.title}", localize_work(shape)))
     for frame in ((720, 1280), (1080, 1920)):
         for pixels in ("RGB", "NV12"):
             name = f"`resize_frame`, {pixels}, {frame[1]}×{frame[0]}"
-            counted.append((name, resize_work(frame, (224, 224), pixels)))  # type: ignore[arg-type]
+            counted.append((name, resize_work(frame, (224, 224), pixels)))
     lines = [
         [
             name,

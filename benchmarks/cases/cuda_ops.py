@@ -99,7 +99,7 @@ def all_ops() -> Iterator[Measured]:
     yield Measured(LocalizeOp(MapsShape("all", 64, classes=1000)))
     for form in ("selected", "mean"):
         for images in (1, 64):
-            yield Measured(LocalizeOp(MapsShape(form, images)))  # type: ignore[arg-type]
+            yield Measured(LocalizeOp(MapsShape(form, images)))
     for images in (1, 64):
         yield Measured(AggregateOp(MapsShape("all", images)))
         yield Measured(BoxesOp(MapsShape("all", images)))

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from device_copies import staged
 
-from bas_edge.backends.device import Device, Staging
-
-
-def staged(device: Device, values: np.ndarray) -> Staging:
-    staging = device.staging(values.nbytes)
-    staging.array[:] = values.view(np.uint8).ravel()
-    return staging
+from bas_edge.backends.device import Device
 
 
 def test_bytes_are_copied_on_the_device(device: Device) -> None:

@@ -70,7 +70,7 @@ def test_a_kept_error_keeps_no_object_of_tensorrt(fakes: ModuleType) -> None:
         made.append(weakref.ref(one))
         return one
 
-    trt.Builder = builder  # type: ignore[attr-defined]
+    trt.Builder = builder
     gc.disable()
     try:
         with pytest.raises(BackendError) as caught:

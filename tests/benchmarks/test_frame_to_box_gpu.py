@@ -122,7 +122,7 @@ def frame_row(spawner: type, settings: Settings) -> GpuFrameRow:
     answers = dict.fromkeys(names, 1)
     times = dict(zip(names, [[2.0], [8.0], [8.0], [3.0]], strict=True))
 
-    class FourCorners(spawner):  # type: ignore[misc]
+    class FourCorners(spawner):
         def __call__(self, case: Any, variant: str, given: Any, job: str) -> str:
             said: str = super().__call__(case, variant, given, job)
             if job == "answer":

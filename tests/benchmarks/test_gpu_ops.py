@@ -29,7 +29,7 @@ FLUSH_BYTES = 64
 
 
 def small(form: str, images: int = 2) -> MapsShape:
-    return MapsShape(form, images, classes=4, top_k=2, size=(24, 33))  # type: ignore[arg-type]
+    return MapsShape(form, images, classes=4, top_k=2, size=(24, 33))
 
 
 OPS: dict[str, GpuOp] = {
@@ -119,7 +119,7 @@ def test_a_time_that_holds_the_hosts_work_is_thrown_away(clock: GraphClock) -> N
     clock.stream.synchronize()
     graph = clock.capture(lambda: clock.stream.copy(*(b.address for b in clock._scratch), 1))
     for start, _ in clock._pairs:
-        start.is_done = lambda: True  # type: ignore[method-assign]
+        start.is_done = lambda: True
     with pytest.raises(WorkerError, match="cannot queue work as fast"):
         clock.times_us([graph], seconds=0.0)
     graph.free()

@@ -142,7 +142,7 @@ def test_a_rectangle_that_is_not_inside_is_refused(
                 width=4,
                 pixels=1,
                 pitch_bytes=12,
-                matrix="bt2020",  # type: ignore
+                matrix="bt2020",
             ),
             "Unknown colour matrix 'bt2020'",
         ),

@@ -64,4 +64,4 @@ def test_planes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="uint8 luma"):
         nv12_to_rgb(luma.astype(np.float32), np.zeros((2, 2, 2), np.uint8))
     with pytest.raises(InputError, match="Unknown colour matrix"):
-        yuv_coefficients("bt2020")  # type: ignore[arg-type]
+        yuv_coefficients("bt2020")

@@ -111,7 +111,7 @@ def test_what_its_maker_still_has_to_do_is_waited_for(
 ) -> None:
     array, content = np.zeros((40, 60, 3), np.uint8), noise(40, 60, 3)
     expected = pair[1].run(content)
-    device = pair[0]._open_runner()._plan.device  # type: ignore[attr-defined]
+    device = pair[0]._open_runner()._plan.device
     maker = device.stream()
 
     def write() -> None:

@@ -38,7 +38,7 @@ def assert_same(got: Localization, expected: Localization) -> None:
 
 
 def slots(localizer: Localizer) -> Any:
-    return localizer._open_runner()._slots  # type: ignore[attr-defined]
+    return localizer._open_runner()._slots
 
 
 @pytest.fixture

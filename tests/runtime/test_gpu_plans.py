@@ -174,7 +174,7 @@ def test_a_graph_that_breaks_the_contract(
 
 def test_a_batch_outside_the_profile_names_the_flags(gpu: Any, engine: Engine) -> None:
     with Localizer(engine.path) as localizer:
-        plan = localizer._open_runner()._plan  # type: ignore[attr-defined]
+        plan = localizer._open_runner()._plan
         assert isinstance(plan, TensorRTPlan)
         context, stream = plan.context(), plan.device.stream()
         with pytest.raises(
