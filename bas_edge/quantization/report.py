@@ -1,0 +1,265 @@
+"""What `report.json` says: how far an engine is from its float32 graph, and why it was accepted.
+
+Errors are of the foreground map before the cut, 0 to 1; shares and accuracies are percent, 0 to
+100; IoUs 0 to 1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "BoundCheck",
+    "CalibrationRecord",
+    "EqualizedTensor",
+    "ImageComparison",
+    "IouSummary",
+    "KeptNode",
+    "LayerError",
+    "MethodResult",
+    "PrecisionReport",
+    "SearchStep",
+    "Stage",
+    "Verdict",
+]
+
+REPORT_SCHEMA = 1
+Verdict = Literal["accepted", "accepted after search", "refused", "not held to a bound"]
+Flavour = Literal["onnxruntime", "tensorrt"]
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class IouSummary(_Record, frozen=True, kw_only=True):
+    """How much the boxes of two graphs agree on the same images.
+
+    Attributes:
+        mean, smallest, percentile_5: IoU over the images.
+        histogram: Images by IoU in 20 equal steps from 0 to 1; the last one includes 1.
+    """
+
+    mean: float
+    smallest: float
+    percentile_5: float
+    histogram: tuple[int, ...]
+
+
+class Stage(_Record, frozen=True, kw_only=True):
+    """One form of the network, compared on the same images with the form it came from.
+
+    Attributes:
+        name: "torch", "onnx", "simplified", "fp32", "fp16", "int8" or "plan".
+        against: The stage it is compared with; "" for the first.
+        images: How many were compared; 0 where nothing was.
+        max_abs_error, mean_abs_error: Of the foreground map.
+        box_iou: None where nothing was compared.
+        label_agreement: Percent of images with the same best class.
+        size_bytes: Of the file; 0 where there is none.
+        latency_ms: Median of the network alone on the machine that built it, one frame a run;
+            None where it cannot run there.
+        note: What a reader must know ("no GPU here: not run").
+    """
+
+    name: str
+    against: str = ""
+    images: int = 0
+    max_abs_error: float = 0.0
+    mean_abs_error: float = 0.0
+    box_iou: IouSummary | None = None
+    label_agreement: float = 100.0
+    size_bytes: int = 0
+    latency_ms: float | None = None
+    note: str = ""
+
+
+class CalibrationRecord(_Record, frozen=True, kw_only=True):
+    """What the ranges were measured on.
+
+    Attributes:
+        source: The folder, CSV file or video, as given.
+        images: How many frames.
+        sha256: Of everything that decides the ranges (docs/precision.md).
+        cache: Whether measured ranges were reused, and why or why not, in words.
+        method: The method that was kept; see MethodResult.
+        equalized: Tensors whose channels were brought to one range.
+    """
+
+    source: str
+    images: int
+    sha256: str
+    cache: str = ""
+    method: str = ""
+    equalized: tuple[EqualizedTensor, ...] = ()
+
+
+class EqualizedTensor(_Record, frozen=True, kw_only=True):
+    """A tensor whose channels were scaled towards one range, in the layers around it.
+
+    Attributes:
+        name: The tensor.
+        producer: Layer that takes the scales into its weights.
+        consumers: Layers that take their inverse.
+        spread_before, spread_after: Largest range of a channel over the median one.
+    """
+
+    name: str
+    producer: str
+    consumers: tuple[str, ...]
+    spread_before: float
+    spread_after: float
+
+
+class BoundCheck(_Record, frozen=True, kw_only=True):
+    """One figure that the bound holds.
+
+    Attributes:
+        metric: Such as "MaxBoxAccV2", "Top-1 Loc" or "box IoU with fp32".
+        reference: Its value with the float32 graph; None for agreements.
+        value: Its value with this graph.
+        loss: How much worse it became, in the metric's unit; negative is better.
+        limit: The largest loss that is accepted.
+        standard_error: Of `loss`, from the paired differences of the images; None if unknown.
+    """
+
+    metric: str
+    reference: float | None
+    value: float
+    loss: float
+    limit: float
+    standard_error: float | None = None
+
+    @property
+    def held(self) -> bool:
+        return self.loss <= self.limit
+
+
+class MethodResult(_Record, frozen=True, kw_only=True):
+    """A calibration method that was tried.
+
+    Attributes:
+        method: "min-max", "entropy", "percentile-99.9", "percentile-99.99" or "mse".
+        checks: The bound's figures with it.
+        held: Whether all of them are within their limits.
+        map_error: Mean absolute error of the foreground map against float32.
+        logit_error: Root mean square error of the logits over their standard deviation.
+        chosen: Whether it was kept.
+        seconds: What trying it took.
+    """
+
+    method: str
+    checks: tuple[BoundCheck, ...]
+    held: bool
+    map_error: float
+    logit_error: float
+    chosen: bool
+    seconds: float
+
+
+class LayerError(_Record, frozen=True, kw_only=True):
+    """What quantizing one layer alone costs.
+
+    Attributes:
+        node: Its name.
+        operator: "Conv" …
+        error: Of the outputs, squared, when only this layer is quantized, as a share of the sum
+            over all layers.
+        sqnr_db: Signal to quantization noise of its own output, in decibel; None if unknown.
+        in_float: Whether it stays in float in the engine.
+    """
+
+    node: str
+    operator: str
+    error: float
+    sqnr_db: float | None = None
+    in_float: bool = False
+
+
+class KeptNode(_Record, frozen=True, kw_only=True):
+    """A layer that was to be quantized or halved, and was kept in float."""
+
+    node: str
+    reason: str
+
+
+class SearchStep(_Record, frozen=True, kw_only=True):
+    """One step of the search: this many of the most sensitive layers in float."""
+
+    nodes_in_float: int
+    checks: tuple[BoundCheck, ...]
+    held: bool
+    seconds: float
+
+
+class ImageComparison(_Record, frozen=True, kw_only=True):
+    """One image with both boxes, pixels of the original, half-open; and both maps.
+
+    Attributes:
+        path: The image file.
+        iou: Of the two boxes.
+        box_reference, box: (x0, y0, x1, y1) of the float32 graph and of this one.
+        label_reference, label: Class names.
+        heat_reference, heat: h * w bytes, row by row, each map scaled to 0..255 by the range of
+            the float32 one; `heat_size` is (h, w).
+    """
+
+    path: str
+    iou: float
+    box_reference: tuple[float, float, float, float]
+    box: tuple[float, float, float, float]
+    label_reference: str
+    label: str
+    heat_reference: bytes
+    heat: bytes
+    heat_size: tuple[int, int]
+
+
+class PrecisionReport(_Record, frozen=True, kw_only=True):
+    """The whole content of `report.json`.
+
+    Attributes:
+        engine: Name of the engine.
+        precision: "fp32", "fp16" or "int8".
+        flavour: For which library the Q/DQ nodes are placed; "" where there are none.
+        verdict: "accepted after search" names its nodes in `kept`.
+        reason: The verdict in one sentence, with the values that decided it.
+        data: What the bound was measured on, and on how many images.
+        checks: The bound's figures for the engine that was written.
+        stages: From torch, as far as known, to the plan.
+        calibration: None for fp32 and fp16 without images.
+        methods: One per calibration method tried.
+        layers: The most sensitive first.
+        kept: What stays in float beyond what always does.
+        search: The steps taken; empty where none was needed.
+        worst: Images whose boxes moved most, the worst first.
+        forced: The engine was written although the bound refuses it.
+        created_by: Name and version of the program.
+        libraries: Versions that decide the figures.
+        command: What was typed.
+        notes: Anything that went another way than asked.
+    """
+
+    schema_version: int = REPORT_SCHEMA
+    engine: str
+    precision: str
+    flavour: str = ""
+    verdict: Verdict = "not held to a bound"
+    reason: str = ""
+    data: str = ""
+    images: int = 0
+    checks: tuple[BoundCheck, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    calibration: CalibrationRecord | None = None
+    methods: tuple[MethodResult, ...] = ()
+    layers: tuple[LayerError, ...] = ()
+    kept: tuple[KeptNode, ...] = ()
+    search: tuple[SearchStep, ...] = ()
+    worst: tuple[ImageComparison, ...] = ()
+    forced: bool = False
+    created_by: str = ""
+    libraries: dict[str, str] = {}
+    command: str = ""
+    notes: tuple[str, ...] = ()
