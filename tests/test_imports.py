@@ -51,7 +51,7 @@ ONE_FILE_EACH = {
     "pycuda": "backends/_pycuda.py",
     "tensorrt": "backends/tensorrt_backend.py",
     "tensorrt_rtx": "backends/tensorrt_rtx_backend.py",
-    "onnx": "engine/precision.py",
+    "onnx": "engine/onnx_graph.py",
 }
 VAGUE_NAMES = {"utils", "helpers", "common", "core", "misc"}
 

@@ -231,7 +231,7 @@ def _in_precision(
     for sentence in graph.notes:
         note(sentence)
     changed = msgspec.structs.replace(manifest, precision="fp16")
-    return with_manifest(graph.model, changed), graph.tensors
+    return with_manifest(graph.model, changed), tuple(graph.tensors)
 
 
 def _prove(model: Path, manifest: Manifest) -> None:

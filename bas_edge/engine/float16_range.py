@@ -16,7 +16,8 @@ import numpy as np
 from bas_edge.backends import open_backend
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import InputPolicy
-from bas_edge.engine.precision import LARGEST, with_outputs
+from bas_edge.engine.onnx_graph import with_outputs
+from bas_edge.engine.precision import LARGEST
 from bas_edge.errors import EngineError
 
 __all__ = ["check_range"]
