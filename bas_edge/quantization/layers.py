@@ -1,0 +1,87 @@
+"""Which layers of an exported graph compute in eight bits, and between which tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from bas_edge.engine.float_regions import float_regions
+from bas_edge.engine.onnx_graph import OnnxGraph
+
+__all__ = ["Layer", "find_layers", "observed_tensors"]
+
+_WITH_WEIGHTS = {"Conv", "Gemm", "MatMul"}
+_WITHOUT = {"AveragePool", "Add"}
+_ACTIVATIONS = {"Relu", "Clip"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A node that can be quantized, with the activation behind it.
+
+    Attributes:
+        node: Its name.
+        operator: "Conv", "Gemm", "MatMul", "AveragePool" or "Add".
+        sources: The tensors it reads, without its weights.
+        result: What it computes, behind its activation.
+        activation: Name of the Relu or Clip that alone reads the node; "" where there is none.
+    """
+
+    node: str
+    operator: str
+    sources: tuple[str, ...]
+    result: str
+    activation: str = ""
+
+    @property
+    def weighted(self) -> bool:
+        return self.operator in _WITH_WEIGHTS
+
+
+def find_layers(graph: OnnxGraph, keep: Collection[str] = ()) -> list[Layer]:
+    """The layers outside the regions that stay in float, in the order of the graph.
+
+    Args:
+        graph: An exported float32 graph.
+        keep: Nodes that stay in float besides.
+    """
+    kept = float_regions(graph) | set(keep)
+    return [
+        _layer(graph, node)
+        for node in graph.nodes
+        if node.name not in kept and _can_be_quantized(graph, node)
+    ]
+
+
+def observed_tensors(layers: Collection[Layer]) -> list[str]:
+    """The tensors whose values decide the ranges of these layers."""
+    names = (name for layer in layers for name in (*layer.sources, layer.result))
+    return list(dict.fromkeys(names))
+
+
+def _can_be_quantized(graph: OnnxGraph, node: Any) -> bool:
+    inputs = graph.activation_inputs(node)
+    if not all(graph.is_float(name) for name in (*inputs, *node.output)):
+        return False
+    if node.op_type in _WITH_WEIGHTS:
+        if len(inputs) != 1 or inputs[0] != node.input[0]:
+            return False  # weights that are computed, or on the left
+        if node.op_type == "Gemm":
+            factors = {graph.attribute(node, name, 1.0) for name in ("alpha", "beta")}
+            return factors == {1.0} and not graph.attribute(node, "transA", 0)
+        return True
+    return node.op_type in _WITHOUT and len(inputs) == len(set(inputs)) == len(node.input)
+
+
+def _layer(graph: OnnxGraph, node: Any) -> Layer:
+    result, activation = node.output[0], ""
+    readers = graph.consumers(result)
+    if (
+        node.op_type != "AveragePool"
+        and len(readers) == 1
+        and readers[0].op_type in _ACTIVATIONS
+        and result not in graph.outputs
+    ):
+        activation, result = readers[0].name, readers[0].output[0]
+    return Layer(node.name, node.op_type, tuple(graph.activation_inputs(node)), result, activation)
