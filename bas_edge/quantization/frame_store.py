@@ -196,7 +196,8 @@ def store_images(
 
 
 def _no_room(error: OSError) -> BasEdgeError:
+    where = tempfile.tempdir or "a temporary file"  # without any such folder, asking again raises
     return BasEdgeError(
-        f"Cannot write frames to {tempfile.gettempdir()}: {error.strerror}.",
+        f"Cannot write frames to {where}: {error.strerror}.",
         hint="Set TMPDIR to a folder with room for them.",
     )
