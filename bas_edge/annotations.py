@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.csv_rows import read_csv_rows
 from bas_edge.errors import InputError
 from bas_edge.images import image_files
 
@@ -137,23 +137,8 @@ class _Image:
 
 def _read_csv(path: Path, classes: Sequence[str] | None) -> Annotations:
     images: dict[str, _Image] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            _check_columns(path, reader.fieldnames)
-            for row in reader:
-                _add_row(images, row, f"{path}, line {reader.line_num}", reader.line_num)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error}.", hint="Save it as UTF-8.") from None
-    except csv.Error as error:
-        raise InputError(f"{path} is not well-formed CSV: {error}.") from None
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    if not images:
-        raise InputError(
-            f"{path} has a header but no rows.", hint="Add one row for each image (or box)."
-        )
-
+    for line, cells in read_csv_rows(path, _check_columns):
+        _add_row(images, cells, f"{path}, line {line}", line)
     names = _class_names(path, images.values(), classes)
     boxed = _all_or_no_boxes(path, images)
     items = tuple(
@@ -170,9 +155,8 @@ def _read_csv(path: Path, classes: Sequence[str] | None) -> Annotations:
     return Annotations(items, names, has_boxes=boxed, warnings=_warnings(items))
 
 
-def _check_columns(path: Path, columns: Sequence[str] | None) -> None:
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
     known = (*_REQUIRED, *_BOX, *_SIZE)
-    columns = columns or ()
     for column in columns:
         if column not in known:
             close = difflib.get_close_matches(column, known, n=1)
@@ -192,15 +176,7 @@ def _check_columns(path: Path, columns: Sequence[str] | None) -> None:
             )
 
 
-def _add_row(
-    images: dict[str, _Image], row: Mapping[str | None, str | None], where: str, line: int
-) -> None:
-    if None in row or None in row.values():
-        raise InputError(
-            f"{where}: the row does not have as many cells as the header.",
-            hint='Put a path or name with a comma in it between quotes: "a, b.jpg"',
-        )
-    cells = {str(column): str(value).strip() for column, value in row.items()}
+def _add_row(images: dict[str, _Image], cells: Mapping[str, str], where: str, line: int) -> None:
     if not cells["path"] or not cells["class_name"]:
         raise InputError(f"{where}: 'path' and 'class_name' must not be empty.")
     label = _integer(cells["label"], "label", where)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.decoding import decoded_ahead, none_usable
 from bas_edge.errors import InputError
 from bas_edge.evaluation_report import SkippedImage
 from bas_edge.images import read_image
@@ -20,7 +19,6 @@ from bas_edge.localizer import Localizer
 __all__ = ["Predictions", "predict"]
 
 BATCH = 8
-DECODERS = 2  # threads that decode while the network runs
 AHEAD = 2 * BATCH  # decoded frames held at most, whatever their number
 
 
@@ -61,8 +59,8 @@ def predict(
     Args:
         localizer: The open engine.
         paths: The N image files.
-        unusable: Called with the index and the size (H, W) of each decoded image; returns a
-            sentence that says why it must be skipped, or None.
+        unusable: Called, in a thread, with the index and the size (H, W) of each decoded image;
+            returns a sentence that says why it must be skipped, or None.
         advance: Called after each image, skipped or not.
 
     Raises:
@@ -83,13 +81,17 @@ def predict(
             advance()
         waiting.clear()
 
-    with closing(_decoded(paths)) as images:  # an error here must stop the decoders too
-        for index, decoded in images:
-            frame = decoded
-            if not isinstance(frame, str) and unusable is not None:
-                frame = unusable(index, frame.shape[:2]) or frame
-            if isinstance(frame, str):
-                skipped.append(SkippedImage(path=str(paths[index]), reason=frame))
+    def decode(index: int) -> NDArray[np.uint8]:
+        frame = read_image(paths[index])
+        if unusable is not None and (reason := unusable(index, frame.shape[:2])) is not None:
+            raise InputError(reason)
+        return frame
+
+    # An error here must stop the decoders too.
+    with closing(decoded_ahead(range(len(paths)), decode, ahead=AHEAD)) as images:
+        for index, frame in enumerate(images):
+            if isinstance(frame, InputError):
+                skipped.append(SkippedImage(path=str(paths[index]), reason=str(frame)))
                 advance()
                 continue
             waiting.append((index, frame))
@@ -97,11 +99,7 @@ def predict(
                 run_waiting()
     run_waiting()
     if not results:
-        reason = skipped[0].reason if skipped else "there are none."
-        raise InputError(
-            f"None of the {len(paths)} images can be used: {reason}",
-            hint="Check the paths and the files.",
-        )
+        raise none_usable(len(paths), skipped[0].reason if skipped else None)
     return Predictions(
         kept=np.array(kept, np.intp),
         maps=np.stack([one[0] for one in results]),
@@ -109,19 +107,3 @@ def predict(
         frame_sizes=tuple(one[2] for one in results),
         skipped=tuple(skipped),
     )
-
-
-def _decoded(paths: Sequence[Path]) -> Generator[tuple[int, NDArray[np.uint8] | str], None, None]:
-    """Each image in order, decoded ahead of its use; the reason in words where it cannot be."""
-    queue: deque[Future[NDArray[np.uint8]]] = deque()
-    pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
-    try:
-        for index in range(len(paths)):
-            while len(queue) < AHEAD and index + len(queue) < len(paths):
-                queue.append(pool.submit(read_image, paths[index + len(queue)]))
-            try:
-                yield index, queue.popleft().result()
-            except InputError as error:
-                yield index, str(error)
-    finally:
-        pool.shutdown(cancel_futures=True)

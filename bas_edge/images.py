@@ -18,6 +18,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "DecodedImage",
     "decode_image",
+    "image_bytes",
     "image_files",
     "read_image",
     "rgb_pixels",
@@ -61,8 +62,24 @@ def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
     return decode_image(source).pixels
 
 
-def decode_image(source: str | os.PathLike[str] | bytes) -> DecodedImage:
-    """Decode one image file, or the bytes of one, to upright RGB.
+def image_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of an image file, not decoded.
+
+    Raises:
+        InputError: It is missing or cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        return Path(name).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"No such image: {name}.", hint="Check the path.") from None
+    except OSError as error:
+        raise InputError(f"Cannot read {name}: {error.strerror}.") from error
+
+
+def decode_image(source: str | os.PathLike[str] | bytes, *, name: str = "<bytes>") -> DecodedImage:
+    """Decode one image file, or the bytes of one, to upright RGB; `name` is what messages call
+    the bytes.
 
     Grey is repeated over the channels, palettes are looked up, CMYK is converted,
     16-bit samples keep their upper 8 bits (rounded), transparent pixels are laid on white, and
@@ -74,15 +91,9 @@ def decode_image(source: str | os.PathLike[str] | bytes) -> DecodedImage:
             names the file.
     """
     if isinstance(source, bytes):
-        name, stream = "<bytes>", io.BytesIO(source)
+        stream = io.BytesIO(source)
     else:
-        name = os.fspath(source)
-        try:
-            stream = io.BytesIO(Path(name).read_bytes())
-        except FileNotFoundError:
-            raise InputError(f"No such image: {name}.", hint="Check the path.") from None
-        except OSError as error:
-            raise InputError(f"Cannot read {name}: {error.strerror}.") from error
+        name, stream = os.fspath(source), io.BytesIO(image_bytes(source))
     try:
         with Image.open(stream) as image:
             _check_area(name, image.size)

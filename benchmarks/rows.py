@@ -14,6 +14,7 @@ __all__ = [
     "AccuracyRow",
     "GpuFrameRow",
     "GpuOpRow",
+    "MemoryRow",
     "ParityRow",
     "Provenance",
     "Ratio",
@@ -133,7 +134,31 @@ class AccuracyRow(msgspec.Struct, frozen=True, kw_only=True, tag="accuracy", tag
     training: str = ""
 
 
-Row = SpeedRow | VideoRow | ParityRow | AccuracyRow | GpuOpRow | GpuFrameRow
+class MemoryRow(msgspec.Struct, frozen=True, kw_only=True, tag="memory", tag_field="kind"):
+    """What one process needed to calibrate on a folder of images.
+
+    Attributes:
+        what: What was measured on the frames.
+        images: Frames that it used, of `expected_images`.
+        frame, input: Width × height of an image, and of the network's input.
+        peak_rss_mib: The highest resident memory of that process.
+        limit_mib: What it must stay under.
+        seconds: Wall time from the first image to the last statistic, without imports.
+    """
+
+    case: str
+    provenance: Provenance
+    what: str
+    images: int
+    expected_images: int
+    frame: str
+    input: str
+    peak_rss_mib: float
+    limit_mib: float
+    seconds: float
+
+
+Row = SpeedRow | VideoRow | ParityRow | AccuracyRow | GpuOpRow | GpuFrameRow | MemoryRow
 
 
 def row_kind(row: Row) -> str:
@@ -177,6 +202,13 @@ def missed_targets(row: Row) -> list[str]:
             missed.append(f"{row.case}: {row.same} of {row.images} boxes agree, 99.5 % asked")
         if row.unexplained:
             missed.append(f"{row.case}: {row.unexplained} differing boxes are not at the cut")
+    elif isinstance(row, MemoryRow):
+        if row.images != row.expected_images:
+            missed.append(f"{row.case}: {row.images} of {row.expected_images} images")
+        if row.peak_rss_mib >= row.limit_mib:
+            missed.append(
+                f"{row.case}: {row.peak_rss_mib:g} MiB, under {row.limit_mib:g} MiB asked"
+            )
     elif isinstance(row, GpuOpRow):
         missed += missed_op_targets(row)
     elif isinstance(row, GpuFrameRow):

@@ -9,6 +9,7 @@ from .rows import (
     AccuracyRow,
     GpuFrameRow,
     GpuOpRow,
+    MemoryRow,
     ParityRow,
     Provenance,
     Ratio,
@@ -22,7 +23,7 @@ __all__ = ["Some", "both", "measured", "ms", "newest", "ratio_text", "table"]
 
 _BOARD = ("target", "driver", "cuda", "nvcc", "power.limit")
 
-Some = TypeVar("Some", SpeedRow, VideoRow, ParityRow, AccuracyRow, GpuOpRow, GpuFrameRow)
+Some = TypeVar("Some", SpeedRow, VideoRow, ParityRow, AccuracyRow, GpuOpRow, GpuFrameRow, MemoryRow)
 
 
 def newest(rows: Iterable[Some]) -> list[Some]:
@@ -36,6 +37,8 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.data, row.model, row.method, row.threshold)
         elif isinstance(row, ParityRow):
             key = (row.data, row.model)
+        elif isinstance(row, MemoryRow):
+            key = (row.case, row.what, row.images, row.frame)
         elif isinstance(row, GpuOpRow):
             key = (row.device, row.op, row.shape, row.cache)
         elif isinstance(row, GpuFrameRow):

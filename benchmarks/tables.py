@@ -11,6 +11,7 @@ from .rows import (
     AccuracyRow,
     GpuFrameRow,
     GpuOpRow,
+    MemoryRow,
     ParityRow,
     Row,
     SpeedRow,
@@ -37,6 +38,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "video": lambda: _video_table(_only(rows, VideoRow)),
         "parity": lambda: _parity_table(_only(rows, ParityRow)),
         "accuracy": lambda: _accuracy_table(_only(rows, AccuracyRow)),
+        "memory": lambda: _memory_table(_only(rows, MemoryRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
@@ -64,6 +66,11 @@ def row_line(row: Row) -> str:
         return op_line(row)
     if isinstance(row, GpuFrameRow):
         return frame_line(row)
+    if isinstance(row, MemoryRow):
+        return (
+            f"{row.images} of {row.expected_images} images of {row.frame} in {row.seconds:g} s, "
+            f"at most {row.peak_rss_mib:.0f} MiB"
+        )
     metrics = ", ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())
     return f"{row.method} {row.threshold} {row.cut}: {metrics}"
 
@@ -153,6 +160,19 @@ def _parity_table(rows: Sequence[ParityRow]) -> str:
             f"{row.same} ({100 * row.same / row.images:.2f} %)",
             *(str(row.at_the_cut), str(row.class_ties), str(row.unexplained)),
             *(f"{row.lowest_iou:.3f}", f"{row.largest_distance:.1e}"),
+        ]
+        for row in rows
+    ]
+    return "\n\n".join([table(headers, lines), *measured(rows)])
+
+
+def _memory_table(rows: Sequence[MemoryRow]) -> str:
+    rows = newest(rows)
+    headers = ["measured", "images", "frame", "input", "seconds", "peak, MiB", "asked"]
+    lines = [
+        [
+            *(row.what, str(row.images), row.frame, row.input, f"{row.seconds:g}"),
+            *(f"{row.peak_rss_mib:.0f}", f"< {row.limit_mib:g} MiB"),
         ]
         for row in rows
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -78,11 +78,44 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Decode from the first frame; sets `damage` at the end."""
+        return self._read(None)
+
+    def pick(self, indices: Collection[int]) -> Iterator[VideoFrame]:
+        """The frames that a whole iteration would give these indices, in their order.
+
+        The frames between them are decoded, as the codec needs them, but not converted. Ends
+        after the last one, or where the file ends: only then `damage` is set.
+        """
+        wanted = frozenset(indices)
+        if not wanted:
+            return
+        last = max(wanted)
+        for frame in self._read(wanted):
+            yield frame
+            if frame.index == last:
+                return
+
+    def count_packets(self) -> int:
+        """How many packets with data the stream has, counted without decoding.
+
+        As a rule that is how many frames it delivers, whatever the container declares.
+        """
+        count = 0
+        with self._open() as container:
+            packets = container.demux(container.streams.video[0])
+            while True:
+                try:
+                    packet = next(packets)
+                except (StopIteration, self._av.error.FFmpegError):
+                    return count
+                count += bool(packet.size)
+
+    def _read(self, wanted: frozenset[int] | None) -> Iterator[VideoFrame]:
         self.damage = None
         with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            reading = _Reading(stream, self.fps)
+            reading = _Reading(stream, self.fps, wanted)
             yield from reading.frames(container, self._av.error.FFmpegError)
         self.damage = reading.damage(self.path, self.duration_s, self.frame_count)
 
@@ -105,11 +138,15 @@ class VideoSource:
 
 
 class _Reading:
-    """One pass over one stream: what was delivered, and what was damaged."""
+    """One pass over one stream: what was delivered, and what was damaged.
 
-    def __init__(self, stream: Any, fps: float) -> None:
+    `wanted` holds the indices of the frames to convert; None is all.
+    """
+
+    def __init__(self, stream: Any, fps: float, wanted: frozenset[int] | None) -> None:
         self.stream = stream
         self.fps = fps
+        self.wanted = wanted
         self.delivered = 0
         self.damaged = 0
         self.broken_packet = False  # the last packet was incomplete
@@ -144,16 +181,17 @@ class _Reading:
                 if self.broken_picture:
                     self.damaged += 1
                     continue
-                yield self._upright(frame, start_s)
+                if self.delivered == 0:
+                    # Only once: reading it makes a cycle, which keeps the frame until a collection.
+                    matrix = frame.side_data.get("DISPLAYMATRIX")
+                    self.matrix = None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
+                if self.wanted is None or self.delivered in self.wanted:
+                    yield self._upright(frame, start_s)
                 self.delivered += 1
 
     def _upright(self, frame: Any, start_s: float) -> VideoFrame:
         time_s = self.delivered / self.fps if frame.time is None else frame.time - start_s
         pixels = frame.to_ndarray(format="rgb24")
-        if self.delivered == 0:
-            # Only once: reading it makes a cycle, which keeps the frame until a collection.
-            matrix = frame.side_data.get("DISPLAYMATRIX")
-            self.matrix = None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
         if self.matrix is not None:
             pixels = display_orientation(pixels, self.matrix)
         return VideoFrame(self.delivered, float(time_s), pixels)

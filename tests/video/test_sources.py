@@ -175,3 +175,32 @@ def test_without_pyav(clips: ModuleType, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(MissingExtraError) as caught:
         VideoSource(tmp_path / "a.mp4")
     assert caught.value.hint == "pip install 'bas-edge[video]'"
+
+
+def test_picked_frames_are_those_of_a_whole_iteration(clips: ModuleType, tmp_path: Path) -> None:
+    frames = [np.full((48, 64, 3), 20 * n, np.uint8) for n in range(12)]
+    path = clips.write_clip(tmp_path / "a.mp4", frames)
+    source = VideoSource(clips.turn(path, clips.DISPLAY_MATRICES[90]))
+    whole = list(source)
+    picked = list(source.pick([7, 3]))
+    assert [(one.index, one.time_s) for one in picked] == [(n, whole[n].time_s) for n in (3, 7)]
+    for one in picked:  # turned, although the frame that says so was not asked for
+        np.testing.assert_array_equal(one.pixels, whole[one.index].pixels)
+    assert list(source.pick([])) == []
+    assert source.damage is None
+
+
+def test_picking_past_the_end_says_what_is_missing(clips: ModuleType, tmp_path: Path) -> None:
+    path = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(12), options=FASTSTART)
+    source = VideoSource(clips.cut(path, 0.5))
+    assert [one.index for one in source.pick([0, 11])] == [0]
+    assert source.damage is not None
+    assert "ends in the middle" in source.damage
+
+
+def test_packets_are_counted_not_believed(clips: ModuleType, tmp_path: Path) -> None:
+    whole = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(12), options=FASTSTART)
+    assert VideoSource(whole).count_packets() == 12
+    short = VideoSource(clips.cut(whole, 0.5))
+    assert short.frame_count == 12
+    assert short.count_packets() < 9
