@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from bas_edge.engine.stages import Stage
 from bas_edge.errors import EngineCorruptError, EngineSchemaError
 
 __all__ = [
@@ -157,6 +158,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         k: How many class maps the graph computes: C for "all", K for "selected", 1 for "mean".
         top_k: How many maps are averaged by default; at most `k`. 1 for "mean".
         min_score: `found` is False when the class score (softmax, 0 to 1) is below this.
+        stages: What became of the network on its way here; empty in files of older versions.
         model: The record of `model.onnx`; None inside ONNX metadata.
         files: Every other file of the bundle (reports), hashed like the model.
         backend: What the bundle was built for; the plans of another one are extras.
@@ -177,6 +179,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     precision: Precision = "fp32"
     training: Training = Training()
     accuracy: tuple[Accuracy, ...] = ()
+    stages: tuple[Stage, ...] = ()
     model: FileRecord | None = None
     plans: tuple[PlanRecord, ...] = ()
     files: tuple[FileRecord, ...] = ()
