@@ -179,6 +179,13 @@ class ImageComparison(Record, frozen=True, kw_only=True):
     heat: bytes
     heat_size: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        height, width = self.heat_size
+        sizes = {len(self.heat), len(self.heat_reference)}
+        if height < 1 or width < 1 or sizes != {height * width}:
+            raise ValueError(f"heat has {sizes} bytes, but heat_size is {self.heat_size}")
+
 
 class PrecisionReport(Record, frozen=True, kw_only=True):
     """The whole content of `report.json`.
