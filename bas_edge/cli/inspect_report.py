@@ -54,7 +54,7 @@ def _print(report: PrecisionReport) -> None:
     for sentence in report.notes:
         print(f"note: {sentence}")
     _print_table("The bound", report_tables.bound_table(report))
-    _print_table("From stage to stage", report_tables.stage_table(report))
+    _print_stages(report_tables.stage_table(report))
     if report.calibration is not None:
         found = report.calibration
         facts = [("images", f"{count_text(found.images)} from {found.source}")]
@@ -78,6 +78,23 @@ def _print_table(title: str, table: Table) -> None:
     ]
     print(f"\n{title}")
     print_rows([[row[at] for at in used] for row in (table.columns, *table.rows)])
+
+
+def _print_stages(table: Table) -> None:
+    """One column a stage, as a terminal is narrow; notes on lines of their own."""
+    if not table.rows:
+        return
+    print("\nFrom stage to stage")
+    lines = zip(table.columns, *table.rows, strict=True)
+    note = table.columns.index("Note")
+    print_rows(
+        line
+        for at, line in enumerate(lines)
+        if at != note and any(cell not in ("", "–") for cell in line[1:])
+    )
+    for row in table.rows:
+        if row[note]:
+            print(f"  {row[0]}: {row[note]}")
 
 
 def _why_not(environment: Mapping[str, str]) -> str:

@@ -52,6 +52,7 @@ def test_the_report_in_the_terminal(report: PrecisionReport, say: Say) -> None:
     ):
         assert title in lines
     assert any(line.split()[:2] == ["MaxBoxAccV2", "71.34"] for line in lines)
+    assert "  plan: no GPU here: not run" in lines
     assert lines[-1].endswith(str(Path("cub.engine", "report.html")))
 
 
