@@ -22,6 +22,7 @@ from bas_edge.evaluation_report import (
     RejectionReport,
     WorstImage,
 )
+from bas_edge.framing import place
 from bas_edge.images import image_files
 from bas_edge.localizer import Localizer
 from bas_edge.metrics.bas_protocol import BasProtocol
@@ -37,6 +38,7 @@ from bas_edge.metrics.max_box_acc import max_box_acc, max_box_acc_v2
 from bas_edge.metrics.min_score import choose_min_score, score_rates
 from bas_edge.metrics.protocols import THRESHOLDS, BoxIous, BoxProtocol, open_protocol
 from bas_edge.metrics.threshold import choose_candidate, split_halves, sweep_candidates
+from bas_edge.overlay import heat_on_frame
 
 __all__ = ["evaluate"]
 
@@ -256,7 +258,9 @@ def _worst(
                 class_name=items[n].class_name,
                 predicted=manifest.classes[label],
                 score=float(found.scores[n, label]),
-                heat=_heat(found.maps[n]).tobytes(),
+                heat=heat_on_frame(
+                    found.maps[n], place(found.frame_sizes[n], manifest.input)
+                ).tobytes(),
                 heat_size=(found.maps.shape[1], found.maps.shape[2]),
             )
         )
@@ -266,13 +270,6 @@ def _worst(
 def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = box.tolist()
     return (x0, y0, x1, y1)
-
-
-def _heat(cells: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """One map scaled to 0..255; a flat one is 0."""
-    span = float(cells.max() - cells.min())
-    scaled = (cells - cells.min()) * (255.0 / span) if span > 0 else np.zeros_like(cells)
-    return np.rint(scaled).astype(np.uint8)
 
 
 def _updated(evaluation: Evaluation, manifest: Manifest) -> Evaluation:

@@ -100,7 +100,7 @@ class WorstImage(msgspec.Struct, frozen=True, kw_only=True):
         class_name: The image's label.
         predicted: The engine's best class.
         score: Its softmax probability.
-        heat: [h, w] uint8, the map scaled to 0..255 (base64 in JSON).
+        heat: [h, w] uint8, the map scaled to 0..255 and spread over the frame (base64 in JSON).
         heat_size: (h, w).
     """
 

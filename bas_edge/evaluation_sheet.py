@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bas_edge.errors import InputError
 from bas_edge.evaluation_report import WorstImage
 from bas_edge.images import read_image
+from bas_edge.overlay import heat_over
 
 __all__ = ["save_sheet"]
 
@@ -58,8 +58,7 @@ def _tile(one: WorstImage) -> Image.Image:
     size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
     heat = np.frombuffer(one.heat, np.uint8).reshape(one.heat_size)
     small = np.asarray(frame.resize(size, Image.Resampling.BILINEAR))
-    weights = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
-    picture = Image.fromarray(_overlay(small, weights))
+    picture = Image.fromarray(heat_over(small, heat))
     canvas = ImageDraw.Draw(picture)
     for boxes, ink in ((one.truth, TRUTH_INK), ((one.box,), PREDICTED_INK)):
         for box in boxes:
@@ -74,11 +73,3 @@ def _tile(one: WorstImage) -> Image.Image:
     text.text((4, TILE + 2), f"IoU {one.iou:.2f}  {Path(one.path).name}", (235, 235, 235), font)
     text.text((4, TILE + 17), f"{verdict} {one.score:.2f}", (170, 170, 170), font)
     return tile
-
-
-def _overlay(image: NDArray[np.uint8], heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`image` [H, W, 3] dimmed where `heat` [H, W] is low and tinted orange where it is high."""
-    weight = heat[:, :, None].astype(np.float32) / 255
-    tint = np.array([255, 120, 0], np.float32)
-    mixed = image * (0.45 + 0.35 * weight) + tint * (0.3 * weight)
-    return np.clip(mixed, 0, 255).astype(np.uint8)

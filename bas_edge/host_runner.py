@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from bas_edge.backends import Backend
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.errors import InputError
+from bas_edge.foreground import foreground_maps
 from bas_edge.framing import frame_to_input
-from bas_edge.ops import aggregate_maps, maps_to_boxes
+from bas_edge.ops import maps_to_boxes
 from bas_edge.results import Timing
 from bas_edge.runner import Answer, RunOptions, Shot, maps_not_finite, softmax
 
@@ -89,7 +90,8 @@ class HostRunner:
         return self._batch[: len(shots)]
 
     def _answers(self, outputs: Mapping[str, NDArray[Any]]) -> list[Answer]:
-        foreground = self._foreground(outputs)  # [N, h, w]
+        maps = self._options.manifest.maps
+        foreground = foreground_maps(outputs, maps, self._options.top_k)  # [N, h, w]
         scores = softmax(outputs["logits"])  # [N, C]
         labels = outputs["logits"].argmax(axis=1).tolist()
         policy, threshold = self._options.manifest.input, self._options.threshold
@@ -112,18 +114,6 @@ class HostRunner:
             )
             for i, label in enumerate(labels)
         ]
-
-    def _foreground(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """[N, h, w]: the maps of the `top_k` best classes, averaged."""
-        manifest, top_k = self._options.manifest, self._options.top_k
-        if manifest.maps == "mean":
-            return outputs["foreground"][:, 0]
-        if manifest.maps == "all":
-            return aggregate_maps(outputs["maps"], outputs["logits"], top_k)
-        # The graph has already put the best first; its order decides ties too.
-        descending = np.arange(manifest.k, 0, -1, dtype=np.float32)
-        scores = np.broadcast_to(descending, outputs["maps"].shape[:2])
-        return aggregate_maps(outputs["maps"], np.ascontiguousarray(scores), top_k)
 
 
 class _Done:

@@ -107,6 +107,7 @@ def _beside(name: str, file: str = "") -> ModuleType:
 _beside("fakes", "fakes/__init__.py")  # so that any test may import `fakes.cuda_driver`
 _beside("map_cases")
 _beside("device_copies")
+_beside("sample_report")
 
 
 @pytest.fixture(scope="session")

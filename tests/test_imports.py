@@ -52,6 +52,7 @@ ONE_FILE_EACH = {
     "tensorrt": "backends/tensorrt_backend.py",
     "tensorrt_rtx": "backends/tensorrt_rtx_backend.py",
     "onnx": "engine/onnx_graph.py",
+    "jinja2": "quantization/report_page.py",
 }
 VAGUE_NAMES = {"utils", "helpers", "common", "core", "misc"}
 
@@ -217,5 +218,5 @@ def test_importing_bas_edge_loads_nothing_but_itself() -> None:
 def test_inference_and_training_libraries_load_only_when_used(statement: str) -> None:
     loaded = modules_after(statement)
     assert "numpy" in loaded
-    heavy = {"onnxruntime", "onnx", "torch", "av", "matplotlib", "typer", "rich"}
+    heavy = {"onnxruntime", "onnx", "torch", "av", "matplotlib", "jinja2", "typer", "rich"}
     assert not loaded & (heavy | {"tensorrt", "tensorrt_rtx"})

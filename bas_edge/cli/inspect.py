@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from bas_edge.cli.options import Engine, Json
 from bas_edge.cli.output import print_json, print_rows, size_text
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import Manifest, PlanRecord
+    from bas_edge.engine.stages import Stage
 
 __all__ = ["command"]
 
 
-def command(engine: Engine, json_output: Json = False) -> None:
+def command(
+    engine: Engine,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Show how far it is from float32, and why it was accepted."),
+    ] = False,
+    open_page: Annotated[
+        bool,
+        typer.Option("--open", help="Show the report, and open its page in the browser."),
+    ] = False,
+    json_output: Json = False,
+) -> None:
     """Show an engine's manifest, after checking its files against their hashes."""
+    if report or open_page:
+        from bas_edge.cli.inspect_report import show_report
+        from bas_edge.engine.bundle import open_engine
+
+        show_report(open_engine(engine), as_json=json_output, open_page=open_page)
+        return
     import msgspec
 
     from bas_edge.engine.inspect import describe
@@ -48,6 +68,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("recipe", training.recipe),
         ("images", f"{training.images} in {training.epochs} epochs" if training.images else ""),
     ]
+    rows += [(f"stage {stage.name}", _stage_text(stage)) for stage in manifest.stages]
     for plan in manifest.plans:
         rows += _plan_rows(plan)
     rows += [
@@ -60,6 +81,17 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         rows += [(f"  {name}", f"{value:.1f}") for name, value in accuracy.metrics.items()]
     rows += [("created by", manifest.created_by), ("built with", manifest.build_command)]
     return [(name, value) for name, value in rows if value]
+
+
+def _stage_text(stage: Stage) -> str:
+    size = f"{stage.size_bytes / 1e6:.1f} MB" if stage.size_bytes else ""
+    compared = ""
+    if stage.box_iou is not None:
+        compared = (
+            f"maps within {stage.max_abs_error:.1e} of {stage.against}, mean box IoU "
+            f"{stage.box_iou.mean:.4f} on {stage.images} images"
+        )
+    return "; ".join(filter(None, (size, compared, stage.note)))
 
 
 def _plan_rows(plan: PlanRecord) -> list[tuple[str, str]]:

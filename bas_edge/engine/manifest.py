@@ -12,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from bas_edge.errors import EngineCorruptError, EngineSchemaError
+from bas_edge.engine.stages import Stage
+from bas_edge.engine.versioned_json import decode_versioned
 
 __all__ = [
     "MANIFEST_LIMIT_BYTES",
@@ -157,6 +158,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         k: How many class maps the graph computes: C for "all", K for "selected", 1 for "mean".
         top_k: How many maps are averaged by default; at most `k`. 1 for "mean".
         min_score: `found` is False when the class score (softmax, 0 to 1) is below this.
+        stages: What became of the network on its way here; empty in files of older versions.
         model: The record of `model.onnx`; None inside ONNX metadata.
         files: Every other file of the bundle (reports), hashed like the model.
         backend: What the bundle was built for; the plans of another one are extras.
@@ -177,6 +179,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     precision: Precision = "fp32"
     training: Training = Training()
     accuracy: tuple[Accuracy, ...] = ()
+    stages: tuple[Stage, ...] = ()
     model: FileRecord | None = None
     plans: tuple[PlanRecord, ...] = ()
     files: tuple[FileRecord, ...] = ()
@@ -196,12 +199,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"min_score is {self.min_score}, but must be 0 to 1")
 
 
-class _Header(msgspec.Struct):
-    """The one field that every schema has; the rest is not looked at."""
-
-    schema_version: int
-
-
 def encode_manifest(manifest: Manifest, *, indent: int = 0) -> bytes:
     """UTF-8 JSON; on one line unless `indent` is given."""
     encoded = msgspec.json.encode(manifest)
@@ -215,21 +212,11 @@ def decode_manifest(encoded: bytes, *, source: str) -> Manifest:
         EngineSchemaError: Another schema version.
         EngineCorruptError: Too large, not JSON, or not a manifest.
     """
-    if len(encoded) > MANIFEST_LIMIT_BYTES:
-        raise EngineCorruptError(
-            f"The manifest of {source} has {len(encoded)} bytes; "
-            f"the limit is {MANIFEST_LIMIT_BYTES}."
-        )
-    try:
-        version = msgspec.json.decode(encoded, type=_Header).schema_version
-        if version != SCHEMA_VERSION:
-            raise EngineSchemaError(
-                f"{source} has manifest schema {version}; this version reads {SCHEMA_VERSION}.",
-                hint="Upgrade bas-edge." if version > SCHEMA_VERSION else "Build the engine again.",
-            )
-        return msgspec.json.decode(encoded, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EngineCorruptError(
-            f"The manifest of {source} cannot be read: {error}.",
-            hint="Build the engine again, or copy it again from where it came.",
-        ) from None
+    return decode_versioned(
+        encoded,
+        Manifest,
+        what="manifest",
+        source=source,
+        schema=SCHEMA_VERSION,
+        limit_bytes=MANIFEST_LIMIT_BYTES,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.metrics.frame_layout import FrameLayout
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.iou import aligned_iou
 from bas_edge.metrics.protocols import BoxIous, ProtocolName, Rule
@@ -57,13 +58,13 @@ class BasProtocol:
     def boxes(
         self,
         maps: NDArray[np.float32],
-        truth: GroundTruth,
+        frames: FrameLayout,
         threshold: float | NDArray[np.float32],
         rule: Rule = "fixed",
     ) -> NDArray[np.float64]:
         """The predicted boxes: [N, 4] float64 in pixels of the original frames."""
         result = maps_to_boxes(maps, self.size, threshold, rule=rule)
-        in_frame = truth.to_frame(result.boxes[:, 0].astype(np.float64))
+        in_frame = frames.to_frame(result.boxes[:, 0].astype(np.float64))
         visible = (in_frame[:, 2:] > in_frame[:, :2]).all(axis=1)
-        whole = np.concatenate([np.zeros_like(truth.frame_sizes), truth.frame_sizes], axis=1)
+        whole = np.concatenate([np.zeros_like(frames.frame_sizes), frames.frame_sizes], axis=1)
         return np.where((result.found & visible)[:, None], in_frame, whole)

@@ -1,4 +1,4 @@
-"""Annotated boxes of a split, as arrays, and where each frame lies on the network's input."""
+"""Annotated boxes of a split, as arrays, beside where each frame lies on the network's input."""
 
 from __future__ import annotations
 
@@ -10,27 +10,21 @@ from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import InputPolicy
 from bas_edge.errors import InputError
-from bas_edge.framing import place
+from bas_edge.metrics.frame_layout import FrameLayout
 
 __all__ = ["GroundTruth"]
 
 
 @dataclass(frozen=True, slots=True)
-class GroundTruth:
+class GroundTruth(FrameLayout):
     """The boxes of N images and how their frames were shown to the network.
 
     Attributes:
         boxes: [N, B, 4] float64, xyxy half-open in pixels of the original frame. An image with
             fewer than B boxes repeats its first one, which no best-of-all-boxes metric notices.
-        frame_sizes: [N, 2] float64, (W, H) of the original frames.
-        shown: [N, 4] float64 xyxy, what of each frame is shown, in its pixels.
-        target: [N, 4] float64 xyxy, where on the input, in network pixels.
     """
 
     boxes: NDArray[np.float64]
-    frame_sizes: NDArray[np.float64]
-    shown: NDArray[np.float64]
-    target: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -65,13 +59,8 @@ class GroundTruth:
         for n, rows in enumerate(boxes):
             padded[n, : len(rows)] = rows
             padded[n, len(rows) :] = rows[0]
-        placements = [place(size, policy) for size in frame_sizes]
-        return cls(
-            boxes=padded,
-            frame_sizes=np.array([size[::-1] for size in frame_sizes], np.float64).reshape(-1, 2),
-            shown=np.array([one.shown for one in placements], np.float64).reshape(-1, 4),
-            target=np.array([one.target for one in placements], np.float64).reshape(-1, 4),
-        )
+        layout = FrameLayout.of_frames(frame_sizes, policy)
+        return cls(layout.frame_sizes, layout.shown, layout.target, padded)
 
     @classmethod
     def stretched(
@@ -83,26 +72,11 @@ class GroundTruth:
         """`of` for frames stretched to an input of `size` (h, w), the default resize policy."""
         return cls.of(boxes, frame_sizes, InputPolicy(height=size[0], width=size[1]))
 
-    def __len__(self) -> int:
-        return len(self.boxes)
-
     def __getitem__(self, images: NDArray[np.bool_] | NDArray[np.intp] | slice) -> GroundTruth:
         """The same for some of the images: a mask, indices or a slice."""
         return GroundTruth(
-            self.boxes[images], self.frame_sizes[images], self.shown[images], self.target[images]
+            self.frame_sizes[images], self.shown[images], self.target[images], self.boxes[images]
         )
-
-    def to_frame(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Network boxes [N, 4] in original pixels, clipped to what was shown of the frame.
-
-        The same arithmetic as `bas_edge.framing.Placement.box_to_frame`, for N frames at once,
-        except that a box which is clipped to nothing comes back empty.
-        """
-        low, high = self.shown[:, None, :2], self.shown[:, None, 2:]  # [N, 1, xy]
-        scale = (high - low) / (self.target[:, None, 2:] - self.target[:, None, :2])
-        corners = boxes.reshape(-1, 2, 2)  # [N, corner, xy]
-        moved = low + (corners - self.target[:, None, :2]) * scale
-        return np.clip(moved, low, high).reshape(-1, 4)
 
     def to_network(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Original boxes [N, B, 4] in network pixels; unclipped."""

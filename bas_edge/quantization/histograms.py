@@ -64,7 +64,7 @@ class Histogram:
     @property
     def edges(self) -> NDArray[np.float64]:
         """[2 * BINS + 1], ascending; bin i holds values from edge i up to edge i + 1."""
-        return np.arange(-BINS, BINS + 1) * self.width
+        return np.linspace(-BINS * self.width, BINS * self.width, 2 * BINS + 1)
 
     @property
     def counts(self) -> NDArray[np.int64]:

@@ -10,10 +10,14 @@ from typing import Literal
 
 import msgspec
 
+from bas_edge.engine.stages import IouSummary, Record, Stage
+
 __all__ = [
+    "REPORT_SCHEMA",
     "BoundCheck",
     "CalibrationRecord",
     "EqualizedTensor",
+    "Flavour",
     "ImageComparison",
     "IouSummary",
     "KeptNode",
@@ -22,61 +26,17 @@ __all__ = [
     "PrecisionReport",
     "SearchStep",
     "Stage",
+    "Unit",
     "Verdict",
 ]
 
 REPORT_SCHEMA = 1
 Verdict = Literal["accepted", "accepted after search", "refused", "not held to a bound"]
 Flavour = Literal["onnxruntime", "tensorrt"]
+Unit = Literal["percent", "IoU"]
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class IouSummary(_Record, frozen=True, kw_only=True):
-    """How much the boxes of two graphs agree on the same images.
-
-    Attributes:
-        mean, smallest, percentile_5: IoU over the images.
-        histogram: Images by IoU in 20 equal steps from 0 to 1; the last one includes 1.
-    """
-
-    mean: float
-    smallest: float
-    percentile_5: float
-    histogram: tuple[int, ...]
-
-
-class Stage(_Record, frozen=True, kw_only=True):
-    """One form of the network, compared on the same images with the form it came from.
-
-    Attributes:
-        name: "torch", "onnx", "simplified", "fp32", "fp16", "int8" or "plan".
-        against: The stage it is compared with; "" for the first.
-        images: How many were compared; 0 where nothing was.
-        max_abs_error, mean_abs_error: Of the foreground map.
-        box_iou: None where nothing was compared.
-        label_agreement: Percent of images with the same best class.
-        size_bytes: Of the file; 0 where there is none.
-        latency_ms: Median of the network alone on the machine that built it, one frame a run;
-            None where it cannot run there.
-        note: What a reader must know ("no GPU here: not run").
-    """
-
-    name: str
-    against: str = ""
-    images: int = 0
-    max_abs_error: float = 0.0
-    mean_abs_error: float = 0.0
-    box_iou: IouSummary | None = None
-    label_agreement: float = 100.0
-    size_bytes: int = 0
-    latency_ms: float | None = None
-    note: str = ""
-
-
-class CalibrationRecord(_Record, frozen=True, kw_only=True):
+class CalibrationRecord(Record, frozen=True, kw_only=True):
     """What the ranges were measured on.
 
     Attributes:
@@ -96,7 +56,7 @@ class CalibrationRecord(_Record, frozen=True, kw_only=True):
     equalized: tuple[EqualizedTensor, ...] = ()
 
 
-class EqualizedTensor(_Record, frozen=True, kw_only=True):
+class EqualizedTensor(Record, frozen=True, kw_only=True):
     """A tensor whose channels were scaled towards one range, in the layers around it.
 
     Attributes:
@@ -113,7 +73,7 @@ class EqualizedTensor(_Record, frozen=True, kw_only=True):
     spread_after: float
 
 
-class BoundCheck(_Record, frozen=True, kw_only=True):
+class BoundCheck(Record, frozen=True, kw_only=True):
     """One figure that the bound holds.
 
     Attributes:
@@ -123,6 +83,7 @@ class BoundCheck(_Record, frozen=True, kw_only=True):
         loss: How much worse it became, in the metric's unit; negative is better.
         limit: The largest loss that is accepted.
         standard_error: Of `loss`, from the paired differences of the images; None if unknown.
+        unit: Of the four; a loss of percent is in points.
     """
 
     metric: str
@@ -131,13 +92,15 @@ class BoundCheck(_Record, frozen=True, kw_only=True):
     loss: float
     limit: float
     standard_error: float | None = None
+    unit: Unit = "percent"
 
     @property
     def held(self) -> bool:
+        """Whether the loss is within the limit."""
         return self.loss <= self.limit
 
 
-class MethodResult(_Record, frozen=True, kw_only=True):
+class MethodResult(Record, frozen=True, kw_only=True):
     """A calibration method that was tried.
 
     Attributes:
@@ -159,7 +122,7 @@ class MethodResult(_Record, frozen=True, kw_only=True):
     seconds: float
 
 
-class LayerError(_Record, frozen=True, kw_only=True):
+class LayerError(Record, frozen=True, kw_only=True):
     """What quantizing one layer alone costs.
 
     Attributes:
@@ -178,14 +141,14 @@ class LayerError(_Record, frozen=True, kw_only=True):
     in_float: bool = False
 
 
-class KeptNode(_Record, frozen=True, kw_only=True):
+class KeptNode(Record, frozen=True, kw_only=True):
     """A layer that was to be quantized or halved, and was kept in float."""
 
     node: str
     reason: str
 
 
-class SearchStep(_Record, frozen=True, kw_only=True):
+class SearchStep(Record, frozen=True, kw_only=True):
     """One step of the search: this many of the most sensitive layers in float."""
 
     nodes_in_float: int
@@ -194,7 +157,7 @@ class SearchStep(_Record, frozen=True, kw_only=True):
     seconds: float
 
 
-class ImageComparison(_Record, frozen=True, kw_only=True):
+class ImageComparison(Record, frozen=True, kw_only=True):
     """One image with both boxes, pixels of the original, half-open; and both maps.
 
     Attributes:
@@ -202,8 +165,8 @@ class ImageComparison(_Record, frozen=True, kw_only=True):
         iou: Of the two boxes.
         box_reference, box: (x0, y0, x1, y1) of the float32 graph and of this one.
         label_reference, label: Class names.
-        heat_reference, heat: h * w bytes, row by row, each map scaled to 0..255 by the range of
-            the float32 one; `heat_size` is (h, w).
+        heat_reference, heat: h * w bytes, row by row, spread over the whole image; each map is
+            scaled to 0..255 by the range of the float32 one. `heat_size` is (h, w).
     """
 
     path: str
@@ -216,8 +179,15 @@ class ImageComparison(_Record, frozen=True, kw_only=True):
     heat: bytes
     heat_size: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        height, width = self.heat_size
+        sizes = {len(self.heat), len(self.heat_reference)}
+        if height < 1 or width < 1 or sizes != {height * width}:
+            raise ValueError(f"heat has {sizes} bytes, but heat_size is {self.heat_size}")
 
-class PrecisionReport(_Record, frozen=True, kw_only=True):
+
+class PrecisionReport(Record, frozen=True, kw_only=True):
     """The whole content of `report.json`.
 
     Attributes:
@@ -260,6 +230,6 @@ class PrecisionReport(_Record, frozen=True, kw_only=True):
     worst: tuple[ImageComparison, ...] = ()
     forced: bool = False
     created_by: str = ""
-    libraries: dict[str, str] = {}
+    libraries: dict[str, str] = msgspec.field(default_factory=dict)
     command: str = ""
     notes: tuple[str, ...] = ()

@@ -84,3 +84,9 @@ def test_policies_refuse_nonsense() -> None:
         InputPolicy(height=32, width=20000)
     with pytest.raises(ValueError, match="nan"):
         ThresholdPolicy(rule="mean", value=float("nan"))
+
+
+def test_a_manifest_without_stages_opens(graphs: ModuleType) -> None:
+    fields = json.loads(encode_manifest(graphs.tiny_manifest()))
+    del fields["stages"]
+    assert decode_manifest(json.dumps(fields).encode(), source="older").stages == ()

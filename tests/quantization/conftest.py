@@ -1,4 +1,4 @@
-"""Small photographs, all different, and the input that they are made for."""
+"""Small photographs, all different, their input, and a report with pictures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sample_report import sample_report
 
 from bas_edge.engine.manifest import InputPolicy
+from bas_edge.quantization.report import PrecisionReport
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory, write_photos: Callable[...,
     write_photos(folder, 60)
     write_photos(folder / "more" / "deep", 40, seed=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> PrecisionReport:
+    return sample_report(tmp_path_factory.mktemp("photos"))

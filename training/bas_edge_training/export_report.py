@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bas_edge.engine.manifest import Manifest
 from bas_edge_training.distill import Distillation
 from bas_edge_training.parity import Parity
@@ -78,6 +80,7 @@ class ExportReport:
                 for row in self.parity.rows
             },
             "parity_box_iou": self.parity.box_iou,
+            "stages": msgspec.to_builtins(self.manifest.stages),
             "distillation": None
             if distillation is None
             else {

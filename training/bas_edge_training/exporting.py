@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import onnx
 
 import bas_edge
@@ -19,6 +20,7 @@ from bas_edge_training.atomic import replace_atomically
 from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
 from bas_edge_training.distill import MIN_BOX_IOU, Distillation, distil
 from bas_edge_training.export_report import ExportReport
+from bas_edge_training.export_stages import export_stages
 from bas_edge_training.graph import (
     contract_graph,
     find_class_maps,
@@ -112,19 +114,29 @@ def export(
         replace_by_mean(graph, distillation.generator)
         mean = (distillation.layer, distillation.generator)
 
-    simplification = None
+    plain, simplification = graph, None
     if simplify:
         say("simplifying with onnxsim")
-        graph, simplification = run_onnxsim(graph, samples.frames[:_SIMPLIFY_IMAGES])
+        graph, simplification = run_onnxsim(plain, samples.frames[:_SIMPLIFY_IMAGES])
     manifest = _manifest(loaded, output, choice, threshold)
     encoded = with_manifest(graph.SerializeToString(), manifest)
     final = onnx.ModelProto.FromString(encoded)
     onnx.checker.check_model(final, full_check=True)
-    say(f"comparing with PyTorch on {min(len(samples.frames), _PARITY_IMAGES)} frames")
-    parity = check_parity(
-        final, model, samples.frames[:: -(-len(samples.frames) // _PARITY_IMAGES)],
-        top_k=choice.top_k, threshold=threshold, mean=mean,
-    )  # fmt: skip
+    frames = samples.frames[:: -(-len(samples.frames) // _PARITY_IMAGES)]
+    say(f"comparing with PyTorch on {len(frames)} frames")
+    parity = check_parity(final, model, frames, top_k=choice.top_k, threshold=threshold, mean=mean)
+    stages = export_stages(
+        parity,
+        manifest,
+        frames,
+        plain=plain,
+        simplification=simplification,
+        checkpoint_bytes=loaded.path.stat().st_size,
+        file_bytes=len(encoded),
+        note="" if samples.real else "on synthetic images",
+    )
+    manifest = msgspec.structs.replace(manifest, stages=stages)
+    encoded = with_manifest(encoded, manifest)
     replace_atomically(output, lambda temporary: temporary.write_bytes(encoded))
     return ExportReport(
         path=output,

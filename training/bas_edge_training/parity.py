@@ -10,7 +10,7 @@ thousands of times further.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bas_edge.engine.manifest import ThresholdPolicy
+from bas_edge.engine.manifest import MapsForm, ThresholdPolicy
 from bas_edge.errors import BackendError, EngineError
+from bas_edge.foreground import foreground_maps
 from bas_edge.metrics.iou import box_iou
 from bas_edge.ops import aggregate_maps, maps_to_boxes
+from bas_edge.quantization.comparison import Run
 from bas_edge_training.mean_generator import MeanGenerator, mean_map, reading
 from bas_edge_training.models import BasModel
 
-__all__ = ["Parity", "ParityRow", "box_agreement", "check_parity", "run_onnx"]
+__all__ = [
+    "Parity",
+    "ParityRow",
+    "box_agreement",
+    "check_parity",
+    "contract_run",
+    "run_in_batches",
+    "run_onnx",
+]
 
 _FACTOR = 16.0  # another summation order
 _FLOOR = 1e-6  # of the largest magnitude
@@ -50,11 +60,14 @@ class Parity:
         rows: One per output, and the aggregated foreground map.
         box_iou: Mean IoU of the boxes from both; a map value within `tolerance` of the cut may
             move one, so this is reported and the maps decide.
+        torch, graph: What each said, with the maps of its own best classes.
     """
 
     images: int
     rows: tuple[ParityRow, ...]
     box_iou: float
+    torch: Run = field(repr=False, compare=False)
+    graph: Run = field(repr=False, compare=False)
 
 
 def check_parity(
@@ -80,7 +93,7 @@ def check_parity(
     Raises:
         EngineError: An output differs by more than its tolerance.
     """
-    got = _run_in_batches(onnx_model, frames)
+    got = run_in_batches(onnx_model, frames)
     single = _torch_outputs(model, frames, mean)
     double = _torch_outputs(_in_float64(model), frames, mean)
     ours, torch32, torch64 = (_by_class(outputs, got, top_k) for outputs in (got, single, double))
@@ -104,7 +117,21 @@ def check_parity(
             )
     maps = (ours["foreground"], torch32["foreground"])
     iou = box_agreement(*maps, size=frames.shape[1:3], threshold=threshold)
-    return Parity(len(frames), rows, float(iou.mean()))
+    return Parity(
+        len(frames),
+        rows,
+        float(iou.mean()),
+        torch=contract_run(single, top_k),
+        graph=contract_run(got, top_k),
+    )
+
+
+def contract_run(outputs: dict[str, NDArray[Any]], top_k: int) -> Run:
+    """The foreground and scores of outputs of any form of the graph contract, or of PyTorch."""
+    form: MapsForm = (
+        "mean" if "foreground" in outputs else "selected" if "classes" in outputs else "all"
+    )
+    return Run(foreground_maps(outputs, form, top_k), outputs["logits"])
 
 
 def box_agreement(
@@ -142,7 +169,7 @@ def run_onnx(model: onnx.ModelProto, frames: NDArray[np.uint8]) -> dict[str, NDA
     return dict(zip(names, outputs, strict=True))
 
 
-def _run_in_batches(model: onnx.ModelProto, frames: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+def run_in_batches(model: onnx.ModelProto, frames: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     """The first frame alone and the rest together: both sizes must work."""
     parts = [run_onnx(model, batch) for batch in (frames[:1], frames[1:]) if len(batch)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
