@@ -44,6 +44,22 @@ class Annotation:
     boxes: NDArray[np.float64] | None = None
     size: tuple[int, int] | None = None
 
+    def contradiction(self, shape: tuple[int, int]) -> str | None:
+        """Why the image of this size (H, W) is not the annotated one, or None."""
+        height, width = shape
+        if self.size is not None and self.size != shape:
+            return (
+                f"{self.path} is {width} × {height}, "
+                f"but its annotation says {self.size[1]} × {self.size[0]}."
+            )
+        if self.boxes is not None and (self.boxes[:, 2:] > (width, height)).any():
+            corner = self.boxes[:, 2:].max(axis=0)
+            return (
+                f"{self.path} is {width} × {height}, but a box reaches to "
+                f"({corner[0]}, {corner[1]})."
+            )
+        return None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotations:

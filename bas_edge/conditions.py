@@ -17,7 +17,7 @@ from typing import Any
 
 from bas_edge import __version__
 
-__all__ = ["installed_version", "machine_conditions"]
+__all__ = ["cpu_features", "installed_version", "machine_conditions"]
 
 # The CPU features that decide which of our code paths and ONNX Runtime's are taken.
 FEATURES = (
@@ -36,7 +36,7 @@ def machine_conditions(root: str | Path = "/") -> dict[str, Any]:
     root = Path(root)
     conditions = {
         "cpu": _cpu_model(root),
-        "cpu_features": _cpu_features(root),
+        "cpu_features": cpu_features(root),
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         **_clocks(root),
@@ -74,8 +74,9 @@ def _cpu_model(root: Path) -> str | None:
     return found[1] if found else _read(root / "proc/device-tree/model") or platform.processor()
 
 
-def _cpu_features(root: Path) -> list[str]:
-    text = _read(root / "proc/cpuinfo") or ""
+def cpu_features(root: str | Path = "/") -> list[str]:
+    """Which of FEATURES the CPU has; empty where that cannot be read."""
+    text = _read(Path(root) / "proc/cpuinfo") or ""
     found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.M)
     flags = set(found[1].split()) if found else set()
     return [feature for feature in FEATURES if feature in flags]

@@ -9,12 +9,14 @@ BasEdgeError                 exit code 1
 │   └── EngineMismatchError      built for another GPU or library version
 ├── BackendError             5   an inference library refused or failed
 ├── KernelError              6   a native kernel failed
-└── PartialFailureError      7   the job finished, but some inputs were skipped
+├── PartialFailureError      7   the job finished, but some inputs were skipped
+└── AccuracyError            8   reduced precision would cost more than the bound allows
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "AccuracyError",
     "BackendError",
     "BasEdgeError",
     "EngineCorruptError",
@@ -113,3 +115,9 @@ class PartialFailureError(BasEdgeError):
     """The job finished, but some of its inputs could not be used and were skipped."""
 
     exit_code = 7
+
+
+class AccuracyError(BasEdgeError):
+    """An engine of reduced precision would be further from float32 than its bound allows."""
+
+    exit_code = 8

@@ -100,7 +100,7 @@ def evaluate(
         found = predict(
             localizer,
             [item.path for item in data.items],
-            unusable=lambda index, shape: _contradiction(data.items[index], shape),
+            unusable=lambda index, shape: data.items[index].contradiction(shape),
             advance=advance,
         )
         without = predict(localizer, empty, advance=advance) if empty else None
@@ -144,22 +144,6 @@ def _check_update(is_bundle: bool, protocol: str, engine: str | os.PathLike[str]
             f"A threshold chosen by protocol '{protocol}' does not suit the runtime's boxes.",
             hint="Store thresholds with protocol 'bas', which measures the boxes that run returns.",
         )
-
-
-def _contradiction(item: Annotation, shape: tuple[int, int]) -> str | None:
-    """Why an image does not match its annotation, or None."""
-    height, width = shape
-    if item.size is not None and item.size != shape:
-        return (
-            f"{item.path} is {width} × {height}, "
-            f"but its annotation says {item.size[1]} × {item.size[0]}."
-        )
-    if item.boxes is not None and (item.boxes[:, 2:] > (width, height)).any():
-        corner = item.boxes[:, 2:].max(axis=0)
-        return (
-            f"{item.path} is {width} × {height}, but a box reaches to ({corner[0]}, {corner[1]})."
-        )
-    return None
 
 
 def _boxes(items: list[Annotation]) -> list[NDArray[np.float64]]:

@@ -66,7 +66,17 @@ def open_runner(
                 f"rebuild and device are about plans, and the backend '{name}' has none.",
                 hint="Leave them out, or choose a TensorRT backend.",
             )
-        opened = open_backend(name, engine.model_path, threads=threads)
+        quantization = engine.manifest.quantization
+        opened = open_backend(
+            name,
+            engine.model_path,
+            threads=threads,
+            literal=quantization is not None and quantization.flavour == "tensorrt",
+        )
+        if quantization is not None:
+            from bas_edge.quantization.saturation import warn_of_saturation
+
+            warn_of_saturation(engine.path, quantization)
         try:
             check_graph(opened.inputs, opened.outputs, options.manifest)
         except BaseException:

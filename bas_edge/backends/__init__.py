@@ -73,7 +73,11 @@ def check_name(name: str) -> str:
 
 
 def open_backend(
-    name: str, model_path: str | os.PathLike[str], *, threads: int | None = None
+    name: str,
+    model_path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    literal: bool = False,
 ) -> Backend:
     """Load an ONNX graph.
 
@@ -81,6 +85,7 @@ def open_backend(
         name: One of `backend_names()`, or "auto".
         model_path: The graph.
         threads: CPU threads for one run; None lets the library choose (physical cores).
+        literal: Compute a quantized graph with the rounding of TensorRT.
 
     Raises:
         InputError: Unknown backend, or `threads` is not positive.
@@ -96,7 +101,7 @@ def open_backend(
         raise InputError(f"threads is {threads}, but must be at least 1.")
     from bas_edge.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend.open(model_path, threads=threads)
+    return OnnxRuntimeBackend.open(model_path, threads=threads, literal=literal)
 
 
 def plan_builder(

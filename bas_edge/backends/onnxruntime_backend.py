@@ -44,9 +44,20 @@ class OnnxRuntimeBackend:
 
     @classmethod
     def open(
-        cls, model_path: str | os.PathLike[str], *, threads: int | None = None
+        cls,
+        model_path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        literal: bool = False,
     ) -> OnnxRuntimeBackend:
-        """Load a graph; `threads` None means one thread a physical core.
+        """Load a graph.
+
+        Args:
+            model_path: The graph.
+            threads: None means one thread a physical core.
+            literal: Compute QuantizeLinear and DequantizeLinear as they stand and what lies
+                between in float32: the rounding of TensorRT. Otherwise they are fused into
+                kernels on eight bits, as far as their places allow.
 
         Raises:
             MissingExtraError: onnxruntime is not installed.
@@ -56,6 +67,8 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         options.log_severity_level = _ONLY_FATAL
         options.intra_op_num_threads = threads or 0
+        if literal:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             session = ort.InferenceSession(
                 os.fspath(model_path), options, providers=["CPUExecutionProvider"]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from bas_edge.cli.options import Json
+from bas_edge.cli.options import Json, Threads
 from bas_edge.cli.output import build_bar, print_json, size_text
+from bas_edge.cli.precision_options import PrecisionOptions, precision_job
 from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "next_commands"]
 
 _PLANS = "Plans (TensorRT)"
+_BITS = "Fewer bits (int8, fp16)"
 
 
 def command(
@@ -47,8 +49,85 @@ def command(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option("--precision", help="Arithmetic: fp32 or fp16.", show_default="fp32"),
+        typer.Option("--precision", help="Arithmetic: fp32, fp16 or int8.", show_default="fp32"),
     ] = None,
+    calib: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Folder, glob, CSV or video that ranges are measured on.",
+            rich_help_panel=_BITS,
+        ),
+    ] = None,
+    calib_method: Annotated[
+        str | None,
+        typer.Option(
+            help="min-max, percentile-99.99, percentile-99.9, mse, entropy, qat; auto tries them.",
+            show_default="auto",
+            rich_help_panel=_BITS,
+        ),
+    ] = None,
+    calib_limit: Annotated[
+        int | None,
+        typer.Option(help="Calibration images at most.", show_default="500", rich_help_panel=_BITS),
+    ] = None,
+    eval_data: Annotated[
+        str | None,
+        typer.Option(
+            "--eval",
+            metavar="IMAGES",
+            help="What the bound is measured on: a CSV with boxes, or bare images.",
+            show_default="a fifth of --calib",
+            rich_help_panel=_BITS,
+        ),
+    ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(help="Images without any object.", rich_help_panel=_BITS),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="With boxes: points of MaxBoxAccV2 and Top-1 Loc that may be lost.",
+            show_default="0.5",
+            rich_help_panel=_BITS,
+        ),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            help="Without: mean box IoU and class agreement with float32.",
+            show_default="0.97",
+            rich_help_panel=_BITS,
+        ),
+    ] = None,
+    search_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="To look for layers that must stay in float: 90s, 10m; 0 does not look.",
+            show_default="30m",
+            rich_help_panel=_BITS,
+        ),
+    ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        typer.Option(
+            "--reduce-range/--full-range",
+            help="Weights of 7 bits, for x86 CPUs without VNNI.",
+            show_default="as this CPU needs",
+            rich_help_panel=_BITS,
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Take fewer than 100 images, and write an engine that the bound refuses.",
+            rich_help_panel=_BITS,
+        ),
+    ] = False,
+    threads: Threads = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an engine of the same name.")
     ] = False,
@@ -106,6 +185,23 @@ def command(
     if target is not None and not "".join(target).strip(" ,"):  # a shell variable that is not set
         raise InputError("--target is empty.", hint="Name GPUs: --target sm_86,sm_89")
     with _stopped_like_ctrl_c(), build_bar() as on_progress:
+        job = precision_job(
+            PrecisionOptions(
+                calib=calib,
+                calib_method=calib_method,
+                calib_limit=calib_limit,
+                eval_data=eval_data,
+                background=background,
+                max_drop=max_drop,
+                min_agreement=min_agreement,
+                search_budget=search_budget,
+                reduce_range=reduce_range,
+                force=force,
+                threads=threads,
+            ),
+            on_progress,
+            rebuild=rebuild,
+        )
         if rebuild:
             engine = rebuild_plan(
                 model,
@@ -120,6 +216,7 @@ def command(
                 output or model.with_suffix(".engine"),
                 backend=backend or "onnxruntime",
                 precision=cast("Precision", precision or "fp32"),  # others are refused by name
+                job=job,
                 hardware_compat=hardware_compat or "none",
                 overwrite=overwrite,
                 command=shlex.join(["bas-edge", *sys.argv[1:]]),
@@ -188,9 +285,21 @@ def _print(engine: Engine) -> None:
         if plan.peak_bytes:
             facts.append(f"peak {size_text(plan.peak_bytes)} of memory")
         print(f"  {plan.file.path}: {', '.join(facts)}")
+    _print_report(engine)
     print("\nNext:")
     for line in next_commands(engine.path):
         print(f"  {line}")
+
+
+def _print_report(engine: Engine) -> None:
+    """The verdict, where the engine was held to a bound."""
+    if not any(file.path == "report.json" for file in engine.manifest.files):
+        return
+    from bas_edge.cli.inspect_report import print_summary
+    from bas_edge.quantization.report_file import read_report
+
+    print()
+    print_summary(read_report(engine))
 
 
 def next_commands(engine: Path) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bas_edge.quantization.report import PrecisionReport
     from bas_edge.quantization.report_tables import Table
 
-__all__ = ["show_report"]
+__all__ = ["print_summary", "show_report"]
 
 _LAYERS = 8
 
@@ -42,6 +42,17 @@ def show_report(engine: Engine, *, as_json: bool, open_page: bool) -> None:
             reason = "no browser could be started"
         if reason:
             print(f"note: report.html was not opened: {reason}.", file=sys.stderr)
+
+
+def print_summary(report: PrecisionReport) -> None:
+    """The verdict, the bound's figures and the methods tried: what a build ends with."""
+    from bas_edge.quantization import report_tables
+    from bas_edge.quantization.report_words import verdict_text
+
+    print(f"{report.precision}: {verdict_text(report)}")
+    _print_table("The bound", report_tables.bound_table(report))
+    _print_table("Calibration methods", report_tables.method_table(report))
+    _print_table("Kept in float", report_tables.kept_table(report))
 
 
 def _print(report: PrecisionReport) -> None:

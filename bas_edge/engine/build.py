@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 import bas_edge
 from bas_edge.backends import PLAN_BACKENDS, check_name, open_backend
-from bas_edge.engine.bundle import Engine, add_plan, open_engine, write_bundle
+from bas_edge.engine.bundle import (
+    Engine,
+    add_plan,
+    check_destination,
+    open_engine,
+    write_bundle,
+)
 from bas_edge.engine.contract import INPUT_NAME, check_graph, check_outputs
 from bas_edge.engine.manifest import Manifest, PlanRecord, Precision
 from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
 from bas_edge.engine.plan_options import PlanOptions, plan_options
 from bas_edge.engine.plans import PlanJob, rebuild_command, same_place
-from bas_edge.errors import InputError
+from bas_edge.errors import AccuracyError, InputError
+
+if TYPE_CHECKING:
+    from bas_edge.quantization.codes import Flavour
+    from bas_edge.quantization.job import PrecisionJob
+    from bas_edge.quantization.reduce import Reduced
+    from bas_edge.quantization.report import PrecisionReport
 
 __all__ = ["build_engine", "rebuild_plan"]
 
@@ -32,6 +46,7 @@ def build_engine(
     *,
     backend: str = "onnxruntime",
     precision: Precision = "fp32",
+    job: PrecisionJob | None = None,
     min_batch: int | None = None,
     opt_batch: int | None = None,
     max_batch: int | None = None,
@@ -55,7 +70,9 @@ def build_engine(
         output: The folder to make, by custom `NAME.engine`.
         backend: What the engine is for: "onnxruntime" or "auto", "tensorrt" for the GPU of this
             machine, "tensorrt_rtx" for a list of GPUs (needs none here).
-        precision: "fp32", or "fp16": made in the graph, see `bas_edge.engine.precision`.
+        precision: "fp32"; or "fp16" or "int8", made in the graph (docs/precision.md).
+        job: Calibration images, and the bound that the engine is held to. int8 needs it; fp16
+            without it is checked for overflow on noise and held to nothing.
         min_batch, opt_batch, max_batch: Frames in one run of the plan. By default 1, the
             smallest, and 8; all equal makes a static batch.
         workspace: Limit of TensorRT's scratch memory: bytes, or text such as "512MiB".
@@ -76,9 +93,16 @@ def build_engine(
         EngineError: The file has no bas-edge metadata, breaks the graph contract, or the disk
             is full. Nothing is left behind.
         BackendError: The backend refuses the graph, or needs a GPU that is not there.
+        AccuracyError: The bound refuses the engine, which is not written; the report is, to
+            NAME.refused beside it. `force` in `job` writes the engine, marked.
         KeyboardInterrupt: Ctrl-C; TensorRT stops at its next step. Nothing is left behind.
     """
-    say = note or _silent
+    notes: list[str] = []
+
+    def say(sentence: str) -> None:
+        notes.append(sentence)
+        (note or _silent)(sentence)
+
     options = plan_options(
         min_batch=min_batch,
         opt_batch=opt_batch,
@@ -89,12 +113,13 @@ def build_engine(
         timing_cache=timing_cache,
     )
     name = check_name(backend)
-    job = PlanJob.prepare(name, options, say) if name in PLAN_BACKENDS else None
-    if job is None:
+    plan_job = PlanJob.prepare(name, options, say) if name in PLAN_BACKENDS else None
+    if plan_job is None:
         _refuse_plan_options(name, options)
     source = read_manifest(model_onnx)
-    model, halved = _in_precision(Path(model_onnx), source, precision, say)
-    if precision == "fp16" and job is None:
+    check_destination(output, overwrite=overwrite)
+    model, source, reduced = _in_precision(Path(model_onnx), source, name, precision, job, say)
+    if precision == "fp16" and plan_job is None:
         say("ONNX Runtime gains nothing from float16 on a CPU: the engine is smaller, not faster.")
     manifest = msgspec.structs.replace(
         source,
@@ -104,21 +129,18 @@ def build_engine(
         precision=precision,
         build_command=command or _command(model_onnx, output, name, precision, options),
     )
-
-    def check(path: Path) -> None:
-        _prove(path, manifest)
-        if halved:
-            from bas_edge.engine.float16_range import check_range
-
-            check_range(Path(model_onnx), halved, manifest.input)
-
+    report = None
+    if reduced is not None:
+        report = _Report(reduced, manifest, tuple(notes))
+        report.refuse_or_force(Path(output), job is not None and job.force)
     return write_bundle(
         output,
         manifest,
         model,
+        files={} if report is None else report.files,
         overwrite=overwrite,
-        check=check,
-        plans=lambda path: (job.build(path, manifest, on_progress),) if job else (),
+        check=lambda path: _prove(path, manifest),
+        plans=lambda path: (plan_job.build(path, manifest, on_progress),) if plan_job else (),
     )
 
 
@@ -205,33 +227,100 @@ def rebuild_plan(
 
 
 def _in_precision(
-    model: Path, manifest: Manifest, precision: str, note: Note
-) -> tuple[bytes | Path, tuple[str, ...]]:
-    """What goes into the bundle: the file itself, or its float16 twin.
-
-    Returns:
-        The graph; and the tensors of the file that are float16 in the twin.
-    """
-    if precision not in ("fp32", "fp16"):
+    model: Path,
+    manifest: Manifest,
+    backend: str,
+    precision: str,
+    job: PrecisionJob | None,
+    note: Note,
+) -> tuple[bytes | Path, Manifest, Reduced | None]:
+    """The graph that goes into the bundle, its manifest, and how it was measured, if it was."""
+    if precision not in ("fp32", "fp16", "int8"):
         raise InputError(
-            f"Precision '{precision}' is not part of this version of bas-edge.",
-            hint="Build with --precision fp32 or --precision fp16.",
+            f"Unknown precision '{precision}'.",
+            hint="Build with --precision fp32, --precision fp16 or --precision int8.",
         )
-    if manifest.precision == precision:
-        return model, ()
-    if precision == "fp32" or manifest.precision != "fp32":
-        raise InputError(
-            f"{model} is a graph in {manifest.precision}; precision {precision} needs one in fp32.",
-            hint=f"Build with --precision {manifest.precision}, or give the graph that "
-            "bas-edge export wrote.",
-        )
-    from bas_edge.engine.precision import to_half
+    if manifest.precision == precision and job is None:
+        return model, manifest, None
+    if precision == "fp32":
+        if manifest.precision == "fp32":
+            raise InputError(
+                "Precision fp32 has no calibration and no bound.",
+                hint="Leave them out, or add --precision int8.",
+            )
+        raise _wrong_source(model, manifest, precision)
+    if manifest.precision != "fp32":
+        raise _wrong_source(model, manifest, precision)
+    if job is not None:
+        from bas_edge.quantization.reduce import reduce_precision
 
-    graph = to_half(model)
+        flavour: Flavour = "tensorrt" if backend in PLAN_BACKENDS else "onnxruntime"
+        job = dataclasses.replace(job, note=note)
+        reduced = reduce_precision(model, manifest, precision, flavour, job)
+        return with_manifest(reduced.model, reduced.manifest), reduced.manifest, reduced
+    if precision == "int8":
+        raise InputError(
+            "Precision int8 needs real images to measure ranges on.",
+            hint="Add --calib IMAGES, such as the training images.",
+        )
+    from bas_edge.engine.float16_range import half_that_fits, trial_frames
+
+    graph = half_that_fits(model, [trial_frames(manifest.input)])
     for sentence in graph.notes:
         note(sentence)
     changed = msgspec.structs.replace(manifest, precision="fp16")
-    return with_manifest(graph.model, changed), tuple(graph.tensors)
+    return with_manifest(graph.model, changed), changed, None
+
+
+def _wrong_source(model: Path, manifest: Manifest, precision: str) -> InputError:
+    return InputError(
+        f"{model} is a graph in {manifest.precision}; precision {precision} needs one in fp32.",
+        hint=f"Build with --precision {manifest.precision}, or give the graph that "
+        "bas-edge export wrote.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Report:
+    """The report of a reduced graph, on its way into the bundle."""
+
+    reduced: Reduced
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+    def refuse_or_force(self, output: Path, force: bool) -> None:
+        """Raise AccuracyError where the bound refuses the graph, and nobody forces it."""
+        from bas_edge.quantization.report_file import report_files
+
+        report = self.reduced.report
+        if report.verdict != "refused" or force:
+            return
+        folder = output.with_suffix(".refused")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in report_files(self._complete(), note=_silent).items():
+            (folder / name).write_bytes(content)
+        raise AccuracyError(
+            f"{output} was not written: {report.reason}",
+            hint=f"Look at {folder / 'report.html'}: more or other calibration images, a longer "
+            "--search-budget, --precision fp16 or a finetune with `bas-edge train --qat` may "
+            "help. --force writes it all the same.",
+        )
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        from bas_edge.quantization.report_file import report_files
+
+        return report_files(self._complete(), note=_silent)
+
+    def _complete(self) -> PrecisionReport:
+        report = self.reduced.report
+        return msgspec.structs.replace(
+            report,
+            engine=self.manifest.name,
+            command=self.manifest.build_command,
+            forced=report.verdict == "refused",
+            notes=self.notes,
+        )
 
 
 def _prove(model: Path, manifest: Manifest) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "Engine",
     "NewPlan",
     "add_plan",
+    "check_destination",
     "open_engine",
     "update_manifest",
     "write_bundle",
@@ -135,8 +136,7 @@ def write_bundle(
         InputError: `output` exists and `overwrite` is False, or is something else than a bundle.
         EngineError: The disk is full or cannot be written.
     """
-    destination = Path(os.path.abspath(output))  # noqa: PTH100  (keeps symlinks as typed)
-    _check_destination(destination, overwrite=overwrite)
+    destination = check_destination(output, overwrite=overwrite)
     try:
         with _hidden_folder(destination) as folder:
             records = [_write_file(folder, MODEL_NAME, model)]
@@ -302,15 +302,23 @@ def _read_manifest(folder: Path) -> Manifest:
 # Writing
 
 
-def _check_destination(destination: Path, *, overwrite: bool) -> None:
-    """Refuse an output that is taken, before any work is done for it."""
+def check_destination(output: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Refuse an output that is taken, before any work is done for it.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        InputError: See `write_bundle`.
+    """
+    destination = Path(os.path.abspath(output))  # noqa: PTH100  (keeps symlinks as typed)
     if not destination.parent.is_dir():
         raise InputError(
             f"Cannot write {destination}: the folder {destination.parent} does not exist.",
             hint=f"mkdir -p {destination.parent}",
         )
     if not os.path.lexists(destination):
-        return
+        return destination
     if not (destination / MANIFEST_NAME).is_file():
         raise InputError(
             f"{destination} exists and is not an engine; it will not be replaced.",
@@ -321,6 +329,7 @@ def _check_destination(destination: Path, *, overwrite: bool) -> None:
             f"{destination} already exists.",
             hint="Add --overwrite to replace it, or choose another output.",
         )
+    return destination
 
 
 @contextlib.contextmanager

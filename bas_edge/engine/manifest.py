@@ -26,6 +26,7 @@ __all__ = [
     "MapsForm",
     "PlanRecord",
     "Precision",
+    "Quantization",
     "ResizePolicy",
     "ThresholdPolicy",
     "ThresholdRule",
@@ -98,6 +99,32 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     metrics: dict[str, float]
 
 
+class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How an int8 graph came about; `report.json` tells the rest.
+
+    Attributes:
+        flavour: For which library its Q/DQ nodes are placed.
+        method: How ranges were chosen.
+        calibration_sha256: Of everything that decided them.
+        calibration_images: How many frames.
+        in_float: Layers that the accuracy bound sent back to float.
+        accepted: Whether the bound holds; False only for an engine that was forced.
+        bound: The bound in words.
+        reduce_range: Weights have seven bits, so that no x86 CPU saturates.
+        cpu_features: Of the CPU on which ONNX Runtime was measured.
+    """
+
+    flavour: Literal["onnxruntime", "tensorrt"]
+    method: str
+    calibration_sha256: str = ""
+    calibration_images: int = 0
+    in_float: tuple[str, ...] = ()
+    accepted: bool = True
+    bound: str = ""
+    reduce_range: bool = False
+    cpu_features: tuple[str, ...] = ()
+
+
 class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One file of the bundle. `path` is relative to the bundle, with forward slashes."""
 
@@ -161,6 +188,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         stages: What became of the network on its way here; empty in files of older versions.
         model: The record of `model.onnx`; None inside ONNX metadata.
         files: Every other file of the bundle (reports), hashed like the model.
+        quantization: None unless `precision` is "int8".
         backend: What the bundle was built for; the plans of another one are extras.
         build_command: What to type to build this bundle again.
     """
@@ -177,6 +205,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     threshold: ThresholdPolicy
     min_score: float = 0.0
     precision: Precision = "fp32"
+    quantization: Quantization | None = None
     training: Training = Training()
     accuracy: tuple[Accuracy, ...] = ()
     stages: tuple[Stage, ...] = ()

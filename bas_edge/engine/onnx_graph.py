@@ -76,6 +76,15 @@ class OnnxGraph:
             ) from error
         return bytes(self.model.SerializeToString())
 
+    def fingerprint(self) -> tuple[bytes, bytes]:
+        """The graph without its weights and its metadata, and its weights; both as bytes."""
+        bare = self.onnx.ModelProto()
+        bare.CopyFrom(self.model)
+        weights = [each.SerializeToString(deterministic=True) for each in bare.graph.initializer]
+        del bare.graph.initializer[:]
+        del bare.metadata_props[:]
+        return bare.SerializeToString(deterministic=True), b"".join(weights)
+
     # Looking
 
     @property

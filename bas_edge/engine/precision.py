@@ -37,7 +37,8 @@ class HalfGraph:
         kept: How many compute in float32.
         tensors: What holds float16 now, by the names of the float32 graph, and the node that
             computes it.
-        notes: A sentence for each layer that was kept because of its constants.
+        notes: A sentence for each layer that was kept because of its constants or values.
+        in_float: Nodes that were kept because of their values.
     """
 
     model: bytes
@@ -45,10 +46,15 @@ class HalfGraph:
     kept: int
     tensors: dict[str, str]
     notes: tuple[str, ...]
+    in_float: tuple[str, ...] = ()
 
 
 def to_half(
-    path: Path, *, outputs: Iterable[str] = MAP_OUTPUTS, keep: Collection[str] = ()
+    path: Path,
+    *,
+    outputs: Iterable[str] = MAP_OUTPUTS,
+    keep: Collection[str] = (),
+    notes: Iterable[str] = (),
 ) -> HalfGraph:
     """Make the float16 twin of an exported float32 graph.
 
@@ -56,6 +62,7 @@ def to_half(
         path: The ONNX file.
         outputs: Names that its map output may have.
         keep: Further nodes that stay in float32.
+        notes: Sentences about these, for the result.
 
     Raises:
         MissingExtraError: The `[build]` extra is not installed.
@@ -71,7 +78,8 @@ def to_half(
         half=half,
         kept=surgery.count - half,
         tensors={name: surgery.producers[name] for name in sorted(surgery.halves)},
-        notes=tuple(surgery.notes),
+        notes=(*notes, *surgery.notes),
+        in_float=tuple(keep),
     )
 
 

@@ -25,7 +25,7 @@ from bas_edge.quantization.report import EqualizedTensor
 __all__ = ["equalize"]
 
 _DENSE = 0.5
-_WORTH = 1.05  # a spread of ranges below this is left alone
+_WORTH = 2.0  # a channel that reaches less far beyond the median one is left alone
 _CHANNELWISE = {"AveragePool", "MaxPool", "GlobalAveragePool", "Concat", "Pad", "Relu", "Slice"}
 
 
@@ -60,7 +60,7 @@ def equalize(
         if not readers or layer.result in graph.outputs or not (reach > 0).any():
             continue
         scales = _scales(graph, layer, readers, reach)
-        if scales.max() < _WORTH * scales.min():
+        if _spread(reach) < _WORTH or scales.max() == scales.min():
             continue
         _scale_outputs(graph, graph.node(layer.node), scales)
         for reader in readers:

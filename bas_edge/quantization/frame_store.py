@@ -21,7 +21,15 @@ from bas_edge.evaluation_report import SkippedImage
 from bas_edge.framing import frame_to_input, place
 from bas_edge.images import read_image
 
-__all__ = ["AHEAD", "FrameStore", "InputFrame", "Progress", "StoredImages", "store_images"]
+__all__ = [
+    "AHEAD",
+    "FramePart",
+    "FrameStore",
+    "InputFrame",
+    "Progress",
+    "StoredImages",
+    "store_images",
+]
 
 AHEAD = 8  # frames held at most while they are decoded
 
@@ -116,6 +124,10 @@ class FrameStore:
             if progress is not None:
                 progress(min(start + size, total), total)
 
+    def part(self, indices: Sequence[int]) -> FramePart:
+        """Some of the frames; readable until this store is closed."""
+        return FramePart(self, indices)
+
     def close(self) -> None:
         """Remove the file. Safe to call twice; nothing can be read afterwards."""
         self._file.close()
@@ -130,6 +142,41 @@ class FrameStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class FramePart:
+    """Some frames of a store, which stays open for whoever opened it.
+
+    Attributes:
+        frame_sizes: (H, W) of each, before it was resized.
+    """
+
+    def __init__(self, store: FrameStore, indices: Sequence[int]) -> None:
+        self._store, self._indices = store, tuple(indices)
+        self.frame_sizes = [store.frame_sizes[index] for index in self._indices]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """As `FrameStore.read`."""
+        chosen = [self._store.read(index, index + 1) for index in self._indices[start:stop]]
+        return np.concatenate(chosen) if chosen else self._store.read(0, 0)
+
+    def part(self, indices: Sequence[int]) -> FramePart:
+        """Some of these frames."""
+        return FramePart(self._store, [self._indices[index] for index in indices])
+
+    def batches(self, size: int, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
+        """As `FrameStore.batches`."""
+        total = len(self)
+        for start in range(0, total, size):
+            yield self.read(start, start + size)
+            if progress is not None:
+                progress(min(start + size, total), total)
+
+    def close(self) -> None:
+        """Nothing: the store is not this one's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from bas_edge.framing import place
 from bas_edge.images import decode_image, image_bytes
 from bas_edge.quantization.frame_sieve import CalibrationItem, FrameSieve, LoadedFrame
 from bas_edge.quantization.frame_source import FrameSource, find_frames, spread
-from bas_edge.quantization.frame_store import AHEAD, FrameStore, InputFrame, Progress
+from bas_edge.quantization.frame_store import AHEAD, FramePart, FrameStore, InputFrame, Progress
 
 __all__ = ["CalibrationFrames", "calibration_frames"]
 
@@ -43,7 +43,7 @@ class CalibrationFrames:
         policy: InputPolicy,
         items: tuple[CalibrationItem, ...],
         notes: tuple[str, ...],
-        store: FrameStore,
+        store: FrameStore | FramePart,
     ) -> None:
         self.source = source
         self.policy = policy
@@ -60,6 +60,21 @@ class CalibrationFrames:
         n is `size` but for the last batch. `progress` gets (done, total) after each batch.
         """
         return self._store.batches(size, progress)
+
+    @property
+    def frame_sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of each frame, before it was resized."""
+        return self._store.frame_sizes
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Frames `start` to `stop` as uint8 [n, h, w, 3]."""
+        return self._store.read(start, stop)
+
+    def part(self, indices: Sequence[int]) -> CalibrationFrames:
+        """Some of the frames; readable until this one is closed."""
+        items = tuple(self.items[index] for index in indices)
+        part = self._store.part(indices)
+        return CalibrationFrames(self.source, self.policy, items, self.notes, part)
 
     def close(self) -> None:
         """Remove the temporary file. Safe to call twice."""

@@ -1,0 +1,93 @@
+"""The options of `build-engine` that are about fewer bits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bas_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from bas_edge.quantization.job import PrecisionJob
+
+__all__ = ["PrecisionOptions", "precision_job", "seconds"]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NAMES = {"eval_data": "--eval"}
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionOptions:
+    """As they were typed; None or False is what was left out."""
+
+    calib: str | None
+    calib_method: str | None
+    calib_limit: int | None
+    eval_data: str | None
+    background: Path | None
+    max_drop: float | None
+    min_agreement: float | None
+    search_budget: str | None
+    reduce_range: bool | None
+    force: bool
+    threads: int | None
+
+
+def precision_job(
+    options: PrecisionOptions, on_progress: Callable[[str, float], None], *, rebuild: bool
+) -> PrecisionJob | None:
+    """The job that the options describe; None where nothing asks for one.
+
+    Raises:
+        InputError: Options without the images that they are about, or out of range.
+    """
+    given = [field.name for field in fields(options) if getattr(options, field.name)]
+    if not given:
+        return None
+    named = ", ".join(_NAMES.get(name, f"--{name.replace('_', '-')}") for name in given)
+    if rebuild:
+        raise InputError(
+            f"--rebuild builds a plan of the graph that is there, so it takes no {named}.",
+            hint="Leave them out, or build a new engine from the exported graph.",
+        )
+    if options.calib is None:
+        raise InputError(
+            f"{named} needs calibration images.", hint="Add --calib IMAGES, real ones."
+        )
+    from bas_edge.quantization.job import PrecisionJob
+    from bas_edge.quantization.yardstick import Bound
+
+    defaults = Bound()
+    return PrecisionJob(
+        calibration=options.calib,
+        method=options.calib_method or "auto",
+        limit=500 if options.calib_limit is None else options.calib_limit,
+        evaluation=options.eval_data,
+        background=options.background,
+        bound=Bound(
+            defaults.max_drop if options.max_drop is None else options.max_drop,
+            defaults.min_agreement if options.min_agreement is None else options.min_agreement,
+        ),
+        search_budget_s=seconds(options.search_budget or "30m"),
+        reduce_range=options.reduce_range,
+        force=options.force,
+        threads=options.threads,
+        on_progress=on_progress,
+    )
+
+
+def seconds(text: str) -> float:
+    """A time such as "90", "90s", "10m" or "1.5h".
+
+    Raises:
+        InputError: It is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([smh]?)\s*", text)
+    if found is None:
+        raise InputError(
+            f"--search-budget is '{text}', which is no time.", hint="Write 90s, 10m or 1.5h."
+        )
+    return float(found[1]) * _UNITS[found[2]]

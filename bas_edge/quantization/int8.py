@@ -1,0 +1,318 @@
+"""An int8 graph from an exported float32 one: calibrated, held to its bound, and reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from bas_edge.conditions import cpu_features, installed_version
+from bas_edge.engine.manifest import Manifest, Quantization
+from bas_edge.engine.onnx_graph import OnnxGraph
+from bas_edge.errors import InputError
+from bas_edge.quantization.cache import CalibrationCache
+from bas_edge.quantization.cache_key import statistics_key
+from bas_edge.quantization.candidates import Candidates, equalized
+from bas_edge.quantization.codes import Flavour
+from bas_edge.quantization.frames import CalibrationFrames
+from bas_edge.quantization.job import AUTO, TRAINED, Data, PrecisionJob
+from bas_edge.quantization.layers import find_layers, observed_tensors
+from bas_edge.quantization.ranges import METHODS
+from bas_edge.quantization.report import (
+    CalibrationRecord,
+    EqualizedTensor,
+    KeptNode,
+    LayerError,
+    MethodResult,
+    SearchStep,
+)
+from bas_edge.quantization.saturation import may_saturate
+from bas_edge.quantization.sensitivity import layer_errors, search
+from bas_edge.quantization.statistics import (
+    STATISTICS_VERSION,
+    Statistics,
+    measure,
+    pack,
+    unpack,
+)
+from bas_edge.quantization.yardstick import Measured
+
+__all__ = ["Int8Result", "quantize"]
+
+_LAYER_FRAMES = 32  # that tell which layers are sensitive
+_LIBRARIES = ("onnxruntime", "numpy", "pillow")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Int8Result:
+    """The best int8 graph that was found.
+
+    Attributes:
+        model: Serialized.
+        measured: What it says about the images of the bound.
+        quantization: For the manifest; `accepted` says whether the bound holds.
+        calibration, methods, layers, kept, search: For the report.
+    """
+
+    model: bytes
+    measured: Measured
+    quantization: Quantization
+    calibration: CalibrationRecord
+    methods: tuple[MethodResult, ...]
+    layers: tuple[LayerError, ...]
+    kept: tuple[KeptNode, ...]
+    search: tuple[SearchStep, ...]
+
+
+def quantize(
+    path: Path,
+    manifest: Manifest,
+    flavour: Flavour,
+    job: PrecisionJob,
+    data: Data,
+    reference: Measured,
+) -> Int8Result:
+    """Quantize the exported float32 graph in `path`.
+
+    Args:
+        path: The ONNX file.
+        manifest: What its metadata say.
+        flavour: For which library.
+        job: How.
+        data: The images of that job.
+        reference: What the float32 graph says about the images of the bound.
+
+    Raises:
+        InputError: The graph is quantized already, has nothing to quantize, or no trained ranges
+            where the method asks for them.
+        EngineError: A value of the graph is not finite on a calibration image.
+        BackendError: ONNX Runtime refuses a graph.
+    """
+    source = OnnxGraph.read(path, purpose="Precision int8")
+    if any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in source.nodes):
+        raise InputError(
+            f"{path} is quantized already; precision int8 starts from a float32 graph.",
+            hint="Give the graph that bas-edge export wrote.",
+        )
+    source.refuse_subgraphs("precision int8")
+    if not find_layers(source):
+        raise InputError(
+            f"{path} has no layer that could be quantized.", hint="Build with --precision fp16."
+        )
+    return _Quantizer(path, source, manifest, flavour, job, data, reference).run()
+
+
+class _Quantizer:
+    def __init__(
+        self,
+        path: Path,
+        source: OnnxGraph,
+        manifest: Manifest,
+        flavour: Flavour,
+        job: PrecisionJob,
+        data: Data,
+        reference: Measured,
+    ) -> None:
+        self.path, self.manifest, self.flavour = path, manifest, flavour
+        self.job, self.data, self.reference = job, data, reference
+        self.source = source
+        self.features = tuple(cpu_features())
+        narrow = job.reduce_range
+        if narrow is None:
+            narrow = flavour == "onnxruntime" and may_saturate(self.features)
+            if narrow:
+                job.note("Weights have seven bits: sums of eight could saturate on this CPU.")
+        self.reduce_range = narrow
+
+    def run(self) -> Int8Result:
+        graph, statistics, done, cache, digest = self._calibrated()
+        candidates = Candidates(
+            graph, tuple(find_layers(graph)), statistics, self.flavour, self.reduce_range
+        )
+        methods, model, measured = self._choose(candidates)
+        chosen = next(one for one in methods if one.chosen)
+        frames = self.data.calibration.read(0, _LAYER_FRAMES)
+        layers = layer_errors(
+            candidates,
+            chosen.method,
+            frames,
+            self.manifest,
+            threads=self.job.threads,
+            progress=self.job.phase("what each layer costs"),
+        )
+        kept: tuple[str, ...] = ()
+        steps: tuple[SearchStep, ...] = ()
+        accepted = chosen.held
+        if not accepted and self.job.search_budget_s > 0:
+            found, steps = self._search(candidates, chosen.method, layers)
+            if found is not None:
+                kept, accepted = found, True
+                model = candidates.build(chosen.method, kept)
+                measured = self._measure(model)
+        share = {layer.node: layer.error for layer in layers}
+        return Int8Result(
+            model=model,
+            measured=measured,
+            quantization=Quantization(
+                flavour=self.flavour,
+                method=chosen.method,
+                calibration_sha256=digest,
+                calibration_images=len(self.data.calibration),
+                in_float=kept,
+                accepted=accepted,
+                bound=self.data.yardstick.description,
+                reduce_range=self.reduce_range,
+                cpu_features=self.features,
+            ),
+            calibration=CalibrationRecord(
+                source=self.data.calibration.source,
+                images=len(self.data.calibration),
+                sha256=digest,
+                cache=cache,
+                method=chosen.method,
+                equalized=done,
+            ),
+            methods=methods,
+            layers=tuple(_marked(layer, kept) for layer in layers),
+            kept=tuple(
+                KeptNode(
+                    node=name,
+                    reason=f"the bound; quantized alone it causes {100 * share[name]:.0f} % of "
+                    "the squared error of all layers",
+                )
+                for name in kept
+            ),
+            search=steps,
+        )
+
+    # Ranges
+
+    def _calibrated(
+        self,
+    ) -> tuple[OnnxGraph, Statistics, tuple[EqualizedTensor, ...], str, str]:
+        """The graph to quantize, statistics of its tensors, and where both came from."""
+        frames = self.data.calibration
+        first, sentence, digest = self._statistics(self.source, frames, "measuring ranges")
+        graph, done = equalized(self.source, first)
+        if not done:
+            return self.source, first, (), sentence, digest
+        self.job.note(
+            f"{len(done)} tensors had channels of very different ranges, which were equalized; "
+            f"the widest: '{done[0].name}', {done[0].spread_before:.0f} times its median."
+        )
+        second, again, digest = self._statistics(graph, frames, "measuring equalized ranges")
+        return graph, second, done, f"{sentence} Equalized: {again}", digest
+
+    def _statistics(
+        self, graph: OnnxGraph, frames: CalibrationFrames, phase: str
+    ) -> tuple[Statistics, str, str]:
+        """Measured, or from the cache; a sentence that says which; and the key."""
+        structure, weights = graph.fingerprint()
+        versions = {name: installed_version(name) or "absent" for name in _LIBRARIES}
+        key = statistics_key(
+            model=self.manifest.name or self.path.stem,
+            structure=structure,
+            weights=weights,
+            frames=frames,
+            statistics=STATISTICS_VERSION,
+            versions=versions,
+        )
+        cache = CalibrationCache()
+        found = cache.load(key)
+        sentence = found.reason
+        if found.arrays is not None:
+            try:
+                return unpack(found.arrays), sentence, key.digest
+            except (KeyError, ValueError) as error:
+                sentence = f"Not reused: the entry is damaged ({error})."
+        tensors = observed_tensors(find_layers(graph))
+        measured = measure(
+            graph.serialize(),
+            tensors,
+            frames,
+            threads=self.job.threads,
+            progress=self.job.phase(phase),
+        )
+        if problem := cache.store(key, pack(measured), {}):
+            self.job.note(problem)
+        return measured, sentence, key.digest
+
+    # Methods
+
+    def _choose(self, candidates: Candidates) -> tuple[tuple[MethodResult, ...], bytes, Measured]:
+        """Try the methods that were asked for; the best one is marked as chosen."""
+        asked = self.job.method
+        names = list(METHODS) if asked == AUTO else [asked]
+        if asked == AUTO and candidates.trained is not None:
+            names.append(TRAINED)
+        tried: list[tuple[MethodResult, bytes, Measured]] = []
+        report = self.job.phase("calibration methods")
+        for name in names:
+            started = time.monotonic()
+            model = candidates.build(name)
+            measured = self._measure(model)
+            tried.append((self._result(name, measured, started), model, measured))
+            report(len(tried), len(names))
+        best = min(range(len(tried)), key=lambda at: _merit(tried[at][0]))
+        results = [
+            result if at != best else _chosen(result) for at, (result, _, _) in enumerate(tried)
+        ]
+        return tuple(results), tried[best][1], tried[best][2]
+
+    def _result(self, name: str, measured: Measured, started: float) -> MethodResult:
+        checks = self.data.yardstick.checks(self.reference, measured)
+        before, after = self.reference.objects, measured.objects
+        spread = float(before.scores.std())
+        noise = float(np.sqrt(np.mean((after.scores - before.scores) ** 2, dtype=np.float64)))
+        return MethodResult(
+            method=name,
+            checks=checks,
+            held=all(check.held for check in checks),
+            map_error=float(np.abs(after.maps - before.maps).mean(dtype=np.float64)),
+            logit_error=noise / spread if spread > 0 else 0.0,
+            chosen=False,
+            seconds=time.monotonic() - started,
+        )
+
+    def _measure(self, model: bytes) -> Measured:
+        return self.data.yardstick.measure(model, literal=self.flavour == "tensorrt")
+
+    # Search
+
+    def _search(
+        self, candidates: Candidates, method: str, layers: Sequence[LayerError]
+    ) -> tuple[tuple[str, ...] | None, tuple[SearchStep, ...]]:
+        yardstick = self.data.yardstick
+        return search(
+            [layer.node for layer in layers],
+            lambda keep: yardstick.checks(
+                self.reference, self._measure(candidates.build(method, keep))
+            ),
+            budget_s=self.job.search_budget_s,
+            progress=self.job.phase("layers back to float"),
+        )
+
+
+def _merit(result: MethodResult) -> tuple[bool, float, float]:
+    """Smaller is better: held first, then losses as shares of their limits, then raw errors.
+
+    A loss within one standard error of these images is none that could be told from luck, and
+    neither is a gain; between such methods the errors of maps and logits decide.
+    """
+    loss = 0.0
+    for check in result.checks:
+        certain = max(check.loss - (check.standard_error or 0.0), 0.0)
+        loss += certain / check.limit if check.limit > 0 else certain
+    return not result.held, round(loss, 6), result.map_error + result.logit_error
+
+
+def _chosen(result: MethodResult) -> MethodResult:
+    return msgspec.structs.replace(result, chosen=True)
+
+
+def _marked(layer: LayerError, kept: Sequence[str]) -> LayerError:
+    return msgspec.structs.replace(layer, in_float=layer.node in kept)

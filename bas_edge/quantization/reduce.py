@@ -1,0 +1,233 @@
+"""Fewer bits for an exported graph: made, held to the bound, and written down."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+import bas_edge
+from bas_edge.conditions import installed_version
+from bas_edge.engine.contract import INPUT_NAME
+from bas_edge.engine.float16_range import half_that_fits
+from bas_edge.engine.half_twin import half_twin
+from bas_edge.engine.manifest import Accuracy, Manifest
+from bas_edge.engine.stages import Stage
+from bas_edge.quantization.codes import Flavour
+from bas_edge.quantization.int8 import quantize
+from bas_edge.quantization.job import Data, PrecisionJob, prepared
+from bas_edge.quantization.report import (
+    BoundCheck,
+    CalibrationRecord,
+    KeptNode,
+    PrecisionReport,
+    Verdict,
+)
+from bas_edge.quantization.statistics import Frames, opened
+from bas_edge.quantization.yardstick import Measured
+
+__all__ = ["Reduced", "reduce_precision"]
+
+_WARM_UP, _RUNS = 3, 15
+_BATCH = 8
+_LIBRARIES = ("onnxruntime", "onnx", "numpy")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduced:
+    """A graph of reduced precision.
+
+    Attributes:
+        model: Serialized.
+        manifest: Of the float32 graph, with the precision and how it came about.
+        report: For the bundle; its `verdict` says whether the bound holds.
+    """
+
+    model: bytes
+    manifest: Manifest
+    report: PrecisionReport
+
+
+def reduce_precision(
+    path: Path, manifest: Manifest, precision: str, flavour: Flavour, job: PrecisionJob
+) -> Reduced:
+    """Make the fp16 or int8 form of an exported float32 graph, and measure what it costs.
+
+    Args:
+        path: The ONNX file.
+        manifest: What its metadata say.
+        precision: "fp16" or "int8".
+        flavour: int8: for which library.
+        job: The images, the bound and the rest.
+
+    Raises:
+        InputError, MissingExtraError, EngineError, BackendError: See `prepared` and `quantize`.
+    """
+    with prepared(job, manifest) as data:
+        job.phase("float32")
+        original = path.read_bytes()
+        reference = data.yardstick.measure(original, literal=False)
+        if precision == "fp16":
+            return _Writer(path, manifest, job, data, reference).half()
+        return _Writer(path, manifest, job, data, reference).int8(flavour)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Writer:
+    path: Path
+    manifest: Manifest
+    job: PrecisionJob
+    data: Data
+    reference: Measured
+
+    def half(self) -> Reduced:
+        frames = self.data.calibration
+        half = half_that_fits(
+            self.path, frames.batches(_BATCH, self.job.phase("looking for overflows"))
+        )
+        for sentence in half.notes:
+            self.job.note(sentence)
+        measured = self.data.yardstick.measure(half_twin(self.path, half), literal=False)
+        checks = self.data.yardstick.checks(self.reference, measured)
+        held = all(check.held for check in checks)
+        report = self._report(
+            "fp16",
+            "accepted" if held else "refused",
+            checks,
+            measured,
+            half.model,
+            calibration=CalibrationRecord(
+                source=frames.source, images=len(frames), sha256="", method="overflow scan"
+            ),
+            kept=tuple(
+                KeptNode(node=name, reason="its values come near the end of float16")
+                for name in half.in_float
+            ),
+        )
+        changed = msgspec.structs.replace(
+            self.manifest, precision="fp16", accuracy=self._accuracy(report)
+        )
+        return Reduced(half.model, changed, report)
+
+    def int8(self, flavour: Flavour) -> Reduced:
+        found = quantize(self.path, self.manifest, flavour, self.job, self.data, self.reference)
+        checks = self.data.yardstick.checks(self.reference, found.measured)
+        verdict: Verdict = "accepted after search" if found.kept else "accepted"
+        report = self._report(
+            "int8",
+            verdict if found.quantization.accepted else "refused",
+            checks,
+            found.measured,
+            found.model,
+            flavour=flavour,
+            calibration=found.calibration,
+            methods=found.methods,
+            layers=found.layers,
+            kept=found.kept,
+            search=found.search,
+        )
+        changed = msgspec.structs.replace(
+            self.manifest,
+            precision="int8",
+            quantization=found.quantization,
+            accuracy=self._accuracy(report),
+        )
+        return Reduced(found.model, changed, report)
+
+    def _report(
+        self,
+        precision: str,
+        verdict: Verdict,
+        checks: Sequence[BoundCheck],
+        measured: Measured,
+        model: bytes,
+        *,
+        flavour: str = "",
+        **parts: object,
+    ) -> PrecisionReport:
+        both = self.data.yardstick.compare(self.reference, measured)
+        same = self.data.yardstick.compare(self.reference, self.reference)
+        for_tensorrt = flavour == "tensorrt"
+        size = self.path.stat().st_size
+        stages = (
+            same.stage(
+                "fp32",
+                "",
+                size_bytes=size,
+                latency_ms=self._latency(self.path.read_bytes()),
+            ),
+            both.stage(
+                precision,
+                "fp32",
+                size_bytes=len(model),
+                latency_ms=None if for_tensorrt else self._latency(model),
+                note="Q/DQ nodes placed for TensorRT: not timed on a CPU" if for_tensorrt else "",
+            ),
+        )
+        self._say_if_not_smaller(len(model), size, precision)
+        return PrecisionReport(
+            engine=self.manifest.name or self.path.stem,
+            precision=precision,
+            flavour=flavour,
+            verdict=verdict,
+            reason=_reason(checks, self.data.yardstick.description),
+            data=self.data.source,
+            images=len(self.data.yardstick.frames),
+            checks=tuple(checks),
+            stages=(*_without_fp32(self.manifest.stages), *stages),
+            worst=both.worst(self.data.yardstick.names),
+            created_by=f"bas-edge {bas_edge.__version__}",
+            libraries={name: installed_version(name) or "absent" for name in _LIBRARIES},
+            **parts,  # type: ignore[arg-type]  # the report's own fields, by name
+        )
+
+    def _say_if_not_smaller(self, size: int, before: int, precision: str) -> None:
+        if size > 0.9 * before:
+            self.job.note(
+                f"The {precision} graph has {size / 1e6:.1f} MB, the float32 one "
+                f"{before / 1e6:.1f} MB: it is hardly smaller."
+            )
+
+    def _latency(self, model: bytes) -> float:
+        """Median of the network alone, one frame a run, in ms."""
+        with opened(model, threads=self.job.threads) as backend:
+            frames: Frames = self.data.yardstick.frames
+            frame = next(iter(frames.batches(1)))
+            times = []
+            for _ in range(_WARM_UP + _RUNS):
+                start = time.perf_counter()
+                backend.run({INPUT_NAME: frame})
+                times.append((time.perf_counter() - start) * 1e3)
+        return float(statistics.median(times[_WARM_UP:]))
+
+    def _accuracy(self, report: PrecisionReport) -> tuple[Accuracy, ...]:
+        """Of the float32 graph no figure is true any more; the bound's own are."""
+        metrics = {
+            check.metric: float(np.round(check.value, 4))
+            for check in report.checks
+            if check.unit == "percent"
+        }
+        if not metrics:
+            return ()
+        return (Accuracy(data=report.data, images=report.images, protocol="bas", metrics=metrics),)
+
+
+def _reason(checks: Sequence[BoundCheck], bound: str) -> str:
+    """The verdict's values in one sentence."""
+    figures = []
+    for check in checks:
+        digits = 3 if check.unit == "IoU" else 2
+        word = "loses" if check.loss >= 0 else "gains"
+        figures.append(
+            f"{check.metric} {word} {abs(check.loss):.{digits}f} (at most {check.limit:.{digits}f})"
+        )
+    return f"The bound is {bound}; {', '.join(figures)}."
+
+
+def _without_fp32(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    return tuple(stage for stage in stages if stage.name != "fp32")
