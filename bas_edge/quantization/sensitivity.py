@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.backends import Backend
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.onnx_graph import with_outputs
@@ -19,6 +20,8 @@ from bas_edge.quantization.report import BoundCheck, LayerError, SearchStep
 from bas_edge.quantization.statistics import opened
 
 __all__ = ["layer_errors", "search"]
+
+_BATCH = 4  # frames whose inner tensors are in memory at once
 
 
 def layer_errors(
@@ -44,17 +47,17 @@ def layer_errors(
     source = candidates.graph.serialize()
     results = [layer.result for layer in candidates.layers]
     with opened(with_outputs(source, results), threads=threads) as backend:
-        exact = backend.run({INPUT_NAME: frames})
+        exact, inner = _outputs(backend, frames, results, manifest)
     found: list[tuple[float, float | None]] = []
     for done, layer in enumerate(candidates.layers, 1):
-        model = candidates.build_only(method, layer)
-        inner = _observable(model, layer.result)
-        with opened(inner, threads=threads, literal=literal) as backend:
-            outputs = backend.run({INPUT_NAME: frames})
-        seen = outputs.get(f"{layer.result}/restored", outputs.get(layer.result))
-        own = None if seen is None else _decibel(exact[layer.result], seen)
-        error = _output_error(Run.of_outputs(exact, manifest), Run.of_outputs(outputs, manifest))
-        found.append((error, own))
+        # as its readers see it, where they read codes
+        names = [f"{layer.result}/restored", layer.result]
+        model = with_outputs(candidates.build_only(method, layer), names)
+        with opened(model, threads=threads, literal=literal) as backend:
+            got, seen = _outputs(backend, frames, names, manifest)
+        own = next((seen[name] for name in names if name in seen), None)
+        decibel = None if own is None else _decibel(inner[layer.result], own)
+        found.append((_output_error(exact, got), decibel))
         progress(done, len(candidates.layers))
     total = sum(error for error, _ in found) or 1.0
     errors = [
@@ -121,9 +124,19 @@ def search(
     return (None if holding == len(order) else tuple(order[:holding])), tuple(steps)
 
 
-def _observable(model: bytes, tensor: str) -> bytes:
-    """The graph with a tensor as output, as its readers see it."""
-    return with_outputs(model, [tensor, f"{tensor}/restored"])
+def _outputs(
+    backend: Backend, frames: NDArray[np.uint8], inner: Sequence[str], manifest: Manifest
+) -> tuple[Run, dict[str, NDArray[Any]]]:
+    """What a graph says about all frames; and tensors inside it, on the first batch only."""
+    batches: list[dict[str, NDArray[Any]]] = []
+    seen: dict[str, NDArray[Any]] = {}
+    for start in range(0, len(frames), _BATCH):
+        outputs = backend.run({INPUT_NAME: frames[start : start + _BATCH]})
+        found = {name: outputs.pop(name) for name in inner if name in outputs}
+        seen = seen or found
+        batches.append(outputs)
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return Run.of_outputs(joined, manifest), seen
 
 
 def _output_error(exact: Run, got: Run) -> float:
