@@ -297,7 +297,7 @@ class _Report:
             return
         folder = output.with_suffix(".refused")
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in report_files(self._complete(), note=_silent).items():
+        for name, content in report_files(self._complete(False), note=_silent).items():
             (folder / name).write_bytes(content)
         raise AccuracyError(
             f"{output} was not written: {report.reason}",
@@ -310,15 +310,15 @@ class _Report:
     def files(self) -> Mapping[str, bytes]:
         from bas_edge.quantization.report_file import report_files
 
-        return report_files(self._complete(), note=_silent)
+        return report_files(self._complete(True), note=_silent)
 
-    def _complete(self) -> PrecisionReport:
+    def _complete(self, force: bool) -> PrecisionReport:
         report = self.reduced.report
         return msgspec.structs.replace(
             report,
             engine=self.manifest.name,
             command=self.manifest.build_command,
-            forced=report.verdict == "refused",
+            forced=force and report.verdict == "refused",
             notes=self.notes,
         )
 

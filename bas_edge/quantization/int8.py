@@ -201,8 +201,9 @@ class _Quantizer:
         if not done:
             return self.source, first, (), sentence, digest
         self.job.note(
-            f"{len(done)} tensors had channels of very different ranges, which were equalized; "
-            f"the widest: '{done[0].name}', {done[0].spread_before:.0f} times its median."
+            f"Channels of very different ranges were equalized in {len(done)} of "
+            f"{len(first)} tensors; the widest: '{done[0].name}' of '{done[0].producer}', "
+            f"{done[0].spread_before:.0f} times its median."
         )
         second, again, digest = self._statistics(graph, frames, "measuring equalized ranges")
         return graph, second, done, f"{sentence} Equalized: {again}", digest

@@ -1,0 +1,253 @@
+"""`build_engine(precision="int8")` from pictures to answers, with ONNX Runtime."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from colour_network import picture, write_network, write_pictures
+from PIL import Image
+
+import bas_edge
+from bas_edge.engine.bundle import Engine, open_engine
+from bas_edge.errors import AccuracyError, InputError
+from bas_edge.quantization.job import PrecisionJob
+from bas_edge.quantization.report import PrecisionReport
+from bas_edge.quantization.report_file import decode_report, read_report
+from bas_edge.quantization.yardstick import Bound
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`calib/` with 120 pictures, `val/` with 45 others and 12 without an object."""
+    folder = tmp_path_factory.mktemp("pictures")
+    write_pictures(folder / "calib", 120, seed=1)
+    write_pictures(folder / "val", 45, seed=2, background=12)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BAS_EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def build(pictures: Path, tmp_path: Path) -> Callable[..., Engine]:
+    """`build(planted="", precision="int8", **job)`, held to boxes unless told otherwise."""
+
+    def make(planted: str = "", precision: str = "int8", name: str = "q", **options: Any) -> Engine:
+        network = write_network(tmp_path / "net.onnx", planted=planted)
+        defaults = {
+            "calibration": pictures / "calib",
+            "method": "min-max",
+            "evaluation": pictures / "val" / "index.csv",
+            "background": pictures / "val" / "background",
+        }
+        job = PrecisionJob(**{**defaults, **options})
+        return bas_edge.build_engine(
+            network,
+            tmp_path / f"{name}.engine",
+            precision=precision,
+            job=job,
+            overwrite=True,
+        )
+
+    return make
+
+
+def report_of(engine: Engine) -> PrecisionReport:
+    return read_report(open_engine(engine.path))
+
+
+def operators(engine: Engine) -> list[str]:
+    return [node.op_type for node in onnx.load(engine.model_path).graph.node]
+
+
+def test_an_int8_engine_answers_like_float32(build: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = build()
+    plain = bas_edge.build_engine(tmp_path / "net.onnx", tmp_path / "plain.engine")
+    frame, _ = picture(np.random.default_rng(9), 1)
+    with bas_edge.Localizer(plain.path) as before, bas_edge.Localizer(engine.path) as after:
+        expected, got = before.run(frame), after.run(frame)
+    assert got.label == expected.label == 1
+    np.testing.assert_allclose(got.box, expected.box, atol=3)  # of 64 × 48 pixels
+    assert operators(engine).count("QuantizeLinear") >= 3
+
+
+def test_the_manifest_and_the_report_say_how_it_was_made(build: Callable[..., Engine]) -> None:
+    engine = build()
+    made = engine.manifest.quantization
+    assert made is not None
+    assert (made.flavour, made.method, made.calibration_images) == ("onnxruntime", "min-max", 120)
+    assert made.accepted
+    assert "45 images with boxes" in made.bound
+    report = report_of(engine)
+    assert (report.verdict, report.precision, report.images) == ("accepted", "int8", 45)
+    assert [check.metric for check in report.checks] == [
+        "MaxBoxAccV2",
+        "Top-1 Loc",
+        "false positives on background",
+    ]
+    assert [stage.name for stage in report.stages] == ["fp32", "int8"]
+    assert {layer.node for layer in report.layers} == {"stem", "depthwise", "dense"}
+    assert sum(layer.error for layer in report.layers) == pytest.approx(1)
+    assert (engine.path / "report.html").is_file()
+    accuracy = engine.manifest.accuracy
+    assert [one.images for one in accuracy] == [45]
+    assert accuracy[0].metrics["MaxBoxAccV2"] == pytest.approx(report.checks[0].value, abs=1e-3)
+
+
+def test_first_layer_reads_the_pixels_themselves(build: Callable[..., Engine]) -> None:
+    graph = onnx.load(build().model_path).graph
+    first = next(node for node in graph.node if node.name == "stem")
+    producers = {name: node for node in graph.node for name in node.output}
+    chain = []
+    tensor = first.input[0]
+    while tensor in producers:
+        chain.append(producers[tensor].op_type)
+        tensor = producers[tensor].input[0]
+    assert (chain, tensor) == (["DequantizeLinear", "Transpose"], "frames")
+
+
+def test_a_large_channel_is_equalized_and_named(build: Callable[..., Engine]) -> None:
+    report = report_of(build("equalizable"))
+    assert report.verdict == "accepted"
+    assert report.calibration is not None
+    (one,) = report.calibration.equalized
+    assert (one.producer, one.consumers) == ("depthwise", ("dense",))
+    assert one.spread_before > 500
+    assert one.spread_after < 20
+
+
+def test_what_cannot_be_equalized_returns_to_float_and_is_named(
+    build: Callable[..., Engine],
+) -> None:
+    engine = build("fixed")
+    report = report_of(engine)
+    assert report.verdict == "accepted after search"
+    assert [kept.node for kept in report.kept] == ["dense"]
+    assert not report.methods[0].held
+    assert all(check.held for check in report.checks)
+    assert engine.manifest.quantization is not None
+    assert engine.manifest.quantization.in_float == ("dense",)
+    dense = next(n for n in onnx.load(engine.model_path).graph.node if n.name == "dense")
+    assert dense.input[1] == "dense.weight"
+
+
+def test_a_refused_engine_is_not_written_but_its_report_is(
+    build: Callable[..., Engine], tmp_path: Path
+) -> None:
+    with pytest.raises(AccuracyError, match="MaxBoxAccV2 loses") as e:
+        build("fixed", search_budget_s=0)
+    assert e.value.exit_code == 8
+    assert "--force" in str(e.value.hint)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "net.onnx", "q.refused"]
+    assert sorted(p.name for p in (tmp_path / "q.refused").iterdir()) == [
+        "report.html",
+        "report.json",
+    ]
+    written = decode_report((tmp_path / "q.refused" / "report.json").read_bytes(), source="it")
+    assert (written.verdict, written.forced) == ("refused", False)
+
+
+def test_force_writes_it_and_marks_it(build: Callable[..., Engine]) -> None:
+    engine = build("fixed", search_budget_s=0, force=True)
+    report = report_of(engine)
+    assert (report.verdict, report.forced) == ("refused", True)
+    assert engine.manifest.quantization is not None
+    assert not engine.manifest.quantization.accepted
+
+
+def test_auto_keeps_a_method_that_holds(build: Callable[..., Engine]) -> None:
+    report = report_of(build(method="auto"))
+    assert {one.method for one in report.methods} == {
+        "min-max",
+        "percentile-99.99",
+        "percentile-99.9",
+        "mse",
+        "entropy",
+    }
+    (chosen,) = [one for one in report.methods if one.chosen]
+    assert chosen.held
+    assert report.calibration is not None
+    assert report.calibration.method == chosen.method
+
+
+def test_a_second_build_reuses_the_statistics_and_gives_the_same_graph(
+    build: Callable[..., Engine], own_cache: Path
+) -> None:
+    first, second = build(name="a"), build(name="b")
+    assert first.model_path.read_bytes() == second.model_path.read_bytes()
+    calibrations = [report_of(engine).calibration for engine in (first, second)]
+    sentences = [one.cache for one in calibrations if one is not None]
+    assert sentences[0].startswith("Not reused")
+    assert sentences[1].startswith("Reused")
+    shutil.rmtree(own_cache)
+
+
+def test_bare_images_are_held_to_agreement(build: Callable[..., Engine], pictures: Path) -> None:
+    report = report_of(
+        build(evaluation=str(pictures / "val" / "*.png"), background=None, bound=Bound(0.5, 0.9))
+    )
+    assert [check.metric for check in report.checks] == [
+        "box IoU with float32",
+        "same class as float32",
+    ]
+    assert [check.unit for check in report.checks] == ["IoU", "percent"]
+    assert report.checks[0].limit == pytest.approx(0.1)
+
+
+def test_without_images_to_measure_on_a_fifth_is_kept_apart(build: Callable[..., Engine]) -> None:
+    report = report_of(build(evaluation=None, background=None, bound=Bound(0.5, 0.9)))
+    assert report.images == 24
+    assert report.calibration is not None
+    assert report.calibration.images == 96
+    assert "kept apart" in report.data
+
+
+def test_images_of_both_kinds_are_refused(build: Callable[..., Engine], pictures: Path) -> None:
+    with pytest.raises(InputError, match="120 of 120 evaluation images are also calibration"):
+        build(evaluation=pictures / "calib" / "index.csv", force=True)
+
+
+def test_fp16_is_held_to_the_same_bound(build: Callable[..., Engine]) -> None:
+    engine = build(precision="fp16")
+    report = report_of(engine)
+    assert (report.verdict, report.precision) == ("accepted", "fp16")
+    assert report.stages[-1].name == "fp16"
+    assert 0 < report.stages[-1].max_abs_error < 0.01
+    assert engine.manifest.quantization is None
+
+
+def test_int8_without_images_is_refused(tmp_path: Path) -> None:
+    network = write_network(tmp_path / "net.onnx")
+    with pytest.raises(InputError, match="real images") as e:
+        bas_edge.build_engine(network, tmp_path / "q.engine", precision="int8")
+    assert "--calib" in str(e.value.hint)
+    assert not (tmp_path / "q.engine").exists()
+
+
+def test_a_quantized_graph_is_not_quantized_again(
+    build: Callable[..., Engine], pictures: Path, tmp_path: Path
+) -> None:
+    engine = build()
+    job = PrecisionJob(calibration=pictures / "calib")
+    with pytest.raises(InputError, match="is a graph in int8"):
+        bas_edge.build_engine(
+            engine.model_path, tmp_path / "again.engine", precision="fp16", job=job
+        )
+
+
+def test_pictures_of_one_colour_are_refused(build: Callable[..., Engine], tmp_path: Path) -> None:
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for n in range(120):
+        Image.new("RGB", (40, 30), (n, n, n)).save(folder / f"{n}.png")
+    with pytest.raises(InputError, match="one colour"):
+        build(calibration=folder)

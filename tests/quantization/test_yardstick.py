@@ -1,0 +1,125 @@
+"""What the bound says of made-up answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import tiny_manifest
+from numpy.typing import NDArray
+
+from bas_edge.engine.manifest import Manifest
+from bas_edge.errors import InputError
+from bas_edge.metrics.ground_truth import GroundTruth
+from bas_edge.quantization.comparison import Run
+from bas_edge.quantization.frame_store import FrameStore
+from bas_edge.quantization.yardstick import Bound, Measured, Yardstick
+
+COUNT = 20
+
+
+def manifest() -> Manifest:
+    return tiny_manifest(size=(32, 32), min_score=0.5)
+
+
+def yardstick(*, boxes: bool, bound: Bound | None = None) -> Yardstick:
+    sizes = ((32, 32),) * COUNT
+    policy = manifest().input
+    truth = GroundTruth.of([np.array([[8.0, 8, 24, 24]])] * COUNT, sizes, policy)
+    return Yardstick(
+        manifest=manifest(),
+        frames=FrameStoreOf(COUNT),
+        frame_sizes=sizes,
+        names=[f"{n}.png" for n in range(COUNT)],
+        bound=bound or Bound(),
+        truth=truth if boxes else None,
+        labels=np.zeros(COUNT, np.int64) if boxes else None,
+    )
+
+
+class FrameStoreOf(FrameStore):
+    """Of a known length; nobody reads it here."""
+
+    def __init__(self, count: int) -> None:
+        self.frame_sizes = [(32, 32)] * count
+
+    def close(self) -> None:
+        """There is no file."""
+
+
+def measured(
+    *,
+    wrong_boxes: int = 0,
+    wrong_classes: int = 0,
+    background: NDArray[np.float32] | None = None,
+) -> Measured:
+    """Answers of which so many, from the first image on, are wrong."""
+    maps = np.zeros((COUNT, 8, 8), np.float32)
+    maps[:, 2:6, 2:6] = 1
+    maps[:wrong_boxes] = 0
+    maps[:wrong_boxes, :2, :2] = 1
+    scores = np.tile(np.array([[2.0, 0, 0]], np.float32), (COUNT, 1))
+    scores[COUNT - wrong_classes :] = [0.0, 2.0, 0.0]
+    right = np.arange(COUNT) >= wrong_boxes
+    return Measured(
+        objects=Run(maps, scores),
+        background=np.zeros(0, np.float32) if background is None else background,
+        correct=np.repeat(right[:, None], 3, axis=1),
+        accuracy=float(100 * right.mean()),
+        located=right & (np.arange(COUNT) < COUNT - wrong_classes),
+    )
+
+
+def test_losses_are_points_with_their_standard_error() -> None:
+    checks = yardstick(boxes=True).checks(measured(), measured(wrong_boxes=1, wrong_classes=2))
+    assert [(c.metric, c.loss, c.held) for c in checks] == [
+        ("MaxBoxAccV2", pytest.approx(5.0), False),
+        ("Top-1 Loc", pytest.approx(15.0), False),
+    ]
+    lost = np.zeros(COUNT)
+    lost[0] = 100
+    assert checks[0].standard_error == pytest.approx(lost.std(ddof=1) / np.sqrt(COUNT))
+    assert (checks[0].reference, checks[0].value) == (100.0, pytest.approx(95.0))
+
+
+def test_a_gain_is_held() -> None:
+    checks = yardstick(boxes=True).checks(measured(wrong_boxes=3), measured())
+    assert all(check.held for check in checks)
+    assert checks[0].loss == pytest.approx(-15.0)
+
+
+def test_more_false_positives_break_the_bound_and_fewer_do_not() -> None:
+    quiet = np.full(10, 0.4, np.float32)
+    loud = quiet.copy()
+    loud[:2] = 0.6
+    for boxes in (True, False):
+        rose = yardstick(boxes=boxes).checks(measured(background=quiet), measured(background=loud))
+        assert (rose[-1].metric, rose[-1].held) == ("false positives on background", False)
+        assert (rose[-1].reference, rose[-1].value) == (0.0, pytest.approx(20.0))
+        assert rose[-1].loss == pytest.approx(20.0)
+        fell = yardstick(boxes=boxes).checks(measured(background=loud), measured(background=quiet))
+        assert fell[-1].held
+
+
+def test_agreement_counts_boxes_and_classes() -> None:
+    checks = yardstick(boxes=False, bound=Bound(0.5, 0.9)).checks(
+        measured(), measured(wrong_boxes=1, wrong_classes=1)
+    )
+    assert [(check.metric, check.held) for check in checks] == [
+        ("box IoU with float32", True),
+        ("same class as float32", True),
+    ]
+    assert checks[0].value == pytest.approx(0.95)
+    assert checks[1].value == pytest.approx(95.0)
+    worse = yardstick(boxes=False, bound=Bound(0.5, 0.97)).checks(
+        measured(), measured(wrong_boxes=1, wrong_classes=1)
+    )
+    assert [check.held for check in worse] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [((-0.1, 0.9), "max_drop is -0.1"), ((float("nan"), 0.9), "max_drop is nan"), ((1, 97), "97")],
+)
+def test_bounds_out_of_range_are_refused(values: tuple[float, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Bound(*values)
