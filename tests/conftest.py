@@ -108,6 +108,7 @@ _beside("fakes", "fakes/__init__.py")  # so that any test may import `fakes.cuda
 _beside("map_cases")
 _beside("device_copies")
 _beside("sample_report")
+_beside("small_nets")
 
 
 @pytest.fixture(scope="session")
