@@ -20,7 +20,9 @@ from bas_edge.backends._driver import Gpu
 from bas_edge.engine import bundle
 from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.manifest import FileRecord, PlanRecord
-from bas_edge.engine.plans import rebuild_command
+from bas_edge.engine.onnx_metadata import read_manifest
+from bas_edge.engine.plan_options import plan_options
+from bas_edge.engine.plans import PlanJob, rebuild_command
 from bas_edge.errors import BackendError, EngineCorruptError, EngineError, InputError
 
 ORIN = Gpu("NVIDIA Orin", (8, 7), "540.4.0", "12.6")
@@ -64,6 +66,20 @@ def test_the_manifest_says_for_what_the_plan_was_built(script: Any, model: Path)
     assert (plan.hardware_compat, plan.build_seconds >= 0) == ("none", True)
     words = shlex.split(engine.manifest.build_command)
     assert words[-4:] == ["--max-batch", "4", "--workspace", "512MiB"]
+
+
+FLAGS = {"fp32": [], "fp16": ["FP16", "PREFER_PRECISION_CONSTRAINTS"], "int8": ["INT8"]}
+
+
+@pytest.mark.parametrize("precision", FLAGS)
+def test_tensorrt_8_6_is_told_the_precision_of_the_manifest(
+    script: Any, model: Path, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", fakes.make("8.6.1", script))
+    job = PlanJob.prepare("tensorrt", plan_options(), lambda _: None)
+    manifest = msgspec.structs.replace(read_manifest(model), precision=precision)
+    assert job.build(model, manifest).record.precision == precision
+    assert script.builder_flags == FLAGS[precision]
 
 
 def test_fp16_is_in_the_graph_of_the_bundle(script: Any, model: Path) -> None:
