@@ -54,8 +54,9 @@ class Histogram:
         self.low = low if self.total == 0 else min(self.low, low)
         self.high = high if self.total == 0 else max(self.high, high)
         self.total += values.size
-        kind = np.float32 if self._exponent in _EXACT else np.float64
-        scaled = values.ravel() * kind(1.0 / self.width)
+        exact = self._exponent in _EXACT
+        kind: type[np.floating[Any]] = np.float32 if exact else np.float64
+        scaled = values.ravel().astype(kind, copy=False) * kind(1.0 / self.width)
         at = np.floor(scaled, out=scaled).astype(np.int32) + BINS
         self._counts += np.bincount(at, minlength=2 * BINS)
 
