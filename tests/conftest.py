@@ -110,6 +110,7 @@ _beside("device_copies")
 _beside("sample_report")
 _beside("graphs")
 _beside("colour_network")
+_beside("small_nets")
 
 
 @pytest.fixture(scope="session")

@@ -181,6 +181,7 @@ def test_every_error_is_exported_and_has_the_documented_exit_code() -> None:
         "BackendError": 5,
         "KernelError": 6,
         "PartialFailureError": 7,
+        "AccuracyError": 8,
     }
 
 

@@ -2,7 +2,7 @@
 
 The module is handed in, so nothing here imports either. What differs between versions is asked
 of the module with hasattr, never of its version number. Precision is in the graph; only
-TensorRT 8.6, which has no strongly typed networks, also needs a builder flag for float16.
+TensorRT 8.6, which has no strongly typed networks, also needs builder flags for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bas_edge.backends._driver import Gpu
 from bas_edge.backends._tensorrt_log import LogLines, library, make_logger
@@ -48,7 +48,7 @@ class BuildRequest:
         model_path: The ONNX graph; its input has a dynamic first axis.
         input_name: Its one input.
         frame_shape: The input without the batch: (H, W, 3).
-        half: Whether the graph computes in float16 (TensorRT 8.6 must be told).
+        precision: Of the graph (TensorRT 8.6 must be told; hints speak of it).
         min_batch, opt_batch, max_batch: All equal makes a static batch.
         workspace_bytes: Limit of TensorRT's scratch memory; None leaves it to the library.
         capabilities: Members of `ComputeCapability` to build for; RTX only, empty elsewhere.
@@ -59,7 +59,7 @@ class BuildRequest:
     model_path: str | os.PathLike[str]
     input_name: str
     frame_shape: tuple[int, ...]
-    half: bool = False
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     min_batch: int = 1
     opt_batch: int = 1
     max_batch: int = 8
@@ -190,7 +190,13 @@ def _build(
         network = make_network(trt, builder)
         # The parser owns the weights that the network points to: it must outlive the build.
         parser = parse_graph(
-            trt, network, logger, request.model_path, input_name=request.input_name, lines=lines
+            trt,
+            network,
+            logger,
+            request.model_path,
+            input_name=request.input_name,
+            is_quantized=request.precision == "int8",
+            lines=lines,
         )
         config = _config(trt, builder, network, request)
         monitor = make_monitor(trt, progress)
@@ -242,8 +248,11 @@ def _config(trt: Any, builder: Any, network: Any, request: BuildRequest) -> Any:
         for at, capability in enumerate(request.capabilities):
             if not config.set_compute_capability(capability, at):
                 raise BackendError(f"TensorRT refuses the target {capability.name}.", hint=_HINT)
-    if request.half and _is_weakly_typed(trt):
-        _allow_half(trt, config, network)
+    if _is_weakly_typed(trt):
+        if request.precision == "fp16":
+            _allow_half(trt, config, network)
+        elif request.precision == "int8":  # no FP16: what has no pair is float32 in the graph
+            config.set_flag(trt.BuilderFlag.INT8)
     return config
 
 

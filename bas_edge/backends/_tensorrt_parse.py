@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,21 +26,42 @@ def _hint(pattern: str, text: str) -> _Hint:
     return _Hint(re.compile(pattern, re.IGNORECASE | re.DOTALL), text)
 
 
+def _quantized(pattern: str, fault: str) -> _Hint:
+    return _hint(
+        pattern,
+        f"{fault}: build again from the graph that bas-edge export wrote, with --backend {{}} "
+        "--precision int8.",
+    )
+
+
+_UINT8 = r"has type UInt8 but must have type|\bUINT8\b.*(not supported|unsupported|must be)"
+_FOR_ONNXRUNTIME = _quantized(_UINT8, "The graph was quantized for ONNX Runtime")
+
 # In this order; the first that matches counts. Texts of TensorRT 8.6 to 11.4 and RTX 1.7.
 HINTS = (
-    _hint(
-        r"has type UInt8 but must have type|UINT8.*(not supported|unsupported|must be)",
-        "A uint8 input must go into a Cast first: export the model again with bas-edge export.",
-    ),
-    _hint(
+    _quantized(
         r"has type Int32 but must have type.*Int8|DequantizeLinear.*int32",
-        "Its bias is quantized to int32, as ONNX Runtime does by default: quantize again with "
-        "QuantizeBias=False.",
+        "The graph was quantized for ONNX Runtime, whose biases are int32",
+    ),
+    _quantized(
+        r"symmetric quantization|zeroPt must be all zeros|ShiftIsAllZeros|"
+        r"non-?zero zero.?point|zero.?point.*(zero|symmetric)",
+        "The graph was quantized for ONNX Runtime, whose codes have zero points",
+    ),
+    _quantized(
+        r"\((DynamicQuantizeLinear|\w+Integer|QLinear\w+|QGemm)\)",
+        "The graph was quantized to operators that TensorRT has not",
+    ),
+    _quantized(
+        r"scale coefficients must all be positive|failed to import initializer",
+        "The graph was quantized with codes or scales that TensorRT does not take",
+    ),
+    _quantized(
+        r"input. and .kernel. must be of same type", "The graph mixes float16 and float32 scales"
     ),
     _hint(
-        r"symmetric quantization|zeroPt must be all zeros|zero.?point.*(zero|symmetric)",
-        "TensorRT takes symmetric quantization only: quantize again with ActivationSymmetric "
-        "and WeightSymmetric.",
+        _UINT8,
+        "A uint8 input must go into a Cast first: export the model again with bas-edge export.",
     ),
     _hint(
         r"K as an initializer|topk.*initializer",
@@ -89,9 +111,12 @@ def parse_graph(
     model_path: str | os.PathLike[str],
     *,
     input_name: str,
+    is_quantized: bool = False,
     lines: LogLines,
 ) -> Any:
     """Fill `network` from an ONNX file. Returns the parser, which owns the weights.
+
+    `is_quantized` says what uint8 tensors in it mean: codes, or an input that is not cast.
 
     Raises:
         BackendError: The parser refuses the graph (each refused node is named, with what to do),
@@ -100,7 +125,8 @@ def parse_graph(
     parser = trt.OnnxParser(network, logger)
     path = os.fspath(model_path)
     if not parser.parse_from_file(path):
-        raise _refusal(parser, path, library(trt), lines)
+        hints = (_FOR_ONNXRUNTIME, *HINTS) if is_quantized else HINTS
+        raise _refusal(trt, parser, path, hints, lines)
     names = [network.get_input(i).name for i in range(network.num_inputs)]
     if names != [input_name]:
         raise BackendError(
@@ -111,7 +137,10 @@ def parse_graph(
     return parser
 
 
-def _refusal(parser: Any, path: str, who: str, lines: LogLines) -> BackendError:
+def _refusal(
+    trt: Any, parser: Any, path: str, hints: Sequence[_Hint], lines: LogLines
+) -> BackendError:
+    who = library(trt)
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
     if not errors:
         return BackendError(f"{who} cannot read {path}.{lines.attached()}", hint=_GENERIC_HINT)
@@ -119,8 +148,9 @@ def _refusal(parser: Any, path: str, who: str, lines: LogLines) -> BackendError:
     if len(errors) > _SHOWN:
         said += f"\n  … and {len(errors) - _SHOWN} more"
     everything = "\n".join(f"{_sentence(error)} {error.desc()}" for error in errors)
-    hints = [hint.text for hint in HINTS if hint.pattern.search(everything)]
-    return BackendError(f"{who} refuses {path}:\n{said}", hint=(hints or [_GENERIC_HINT])[0])
+    texts = (hint.text for hint in hints if hint.pattern.search(everything))
+    hint = next(texts, _GENERIC_HINT).format(trt.__name__)
+    return BackendError(f"{who} refuses {path}:\n{said}", hint=hint)
 
 
 def _sentence(error: Any) -> str:
@@ -129,6 +159,7 @@ def _sentence(error: Any) -> str:
     operator = str(error.node_operator()) if hasattr(error, "node_operator") else ""
     place = f"node {error.node()}" + (f" '{name}'" if name else "")
     reason = next((line for line in _reasons(str(error.desc()))), "no reason given")
+    reason = "not known to it" if reason == "false" else reason  # what it says of operators
     return f"{place}{f' ({operator})' if operator else ''}: {reason}"
 
 

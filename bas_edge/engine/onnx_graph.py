@@ -16,6 +16,13 @@ from bas_edge.errors import EngineError, InputError
 
 __all__ = ["OnnxGraph", "with_outputs"]
 
+_NUMBERS = {  # attributes of Constant that are no tensors
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
+
 
 class OnnxGraph:
     """One graph, whose nodes are known by their names: each has one, and no two share it.
@@ -209,7 +216,9 @@ class OnnxGraph:
                 for dim in value.type.tensor_type.shape.dim
             )
             for value in values
+            if value.type.tensor_type.HasField("shape")
         }
+        self._shapes.update({each.name: tuple(each.dims) for each in graph.initializer})
 
     def refuse_subgraphs(self, purpose: str) -> None:
         """Raise InputError where a node holds a graph of its own."""
@@ -224,12 +233,19 @@ class OnnxGraph:
 
     def _constants_to_initializers(self) -> None:
         graph = self.model.graph
+        outputs = set(self.outputs)
         for node in [node for node in graph.node if node.op_type == "Constant"]:
-            if node.attribute[0].name == "value":
-                value = graph.initializer.add()
-                value.CopyFrom(node.attribute[0].t)
-                value.name = node.output[0]
-                graph.node.remove(node)
+            kind, given = node.attribute[0].name, node.attribute[0]
+            if node.output[0] in outputs or kind not in {"value", *_NUMBERS}:
+                continue
+            value = graph.initializer.add()
+            if kind == "value":
+                value.CopyFrom(given.t)
+            else:
+                numbers = np.array(self.onnx.helper.get_attribute_value(given), _NUMBERS[kind])
+                value.CopyFrom(self.onnx.numpy_helper.from_array(numbers))
+            value.name = node.output[0]
+            graph.node.remove(node)
 
     def _name_nodes(self) -> None:
         seen: set[str] = set()

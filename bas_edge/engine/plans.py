@@ -70,7 +70,7 @@ class PlanJob:
             model_path=model,
             input_name=INPUT_NAME,
             frame_shape=(manifest.input.height, manifest.input.width, 3),
-            half=manifest.precision == "fp16",
+            precision=manifest.precision,
             min_batch=options.min_batch,
             opt_batch=options.opt_batch,
             max_batch=options.max_batch,

@@ -15,6 +15,7 @@ from bas_edge.quantization.ranges import Range
 __all__ = ["Codes", "Flavour", "PixelChain", "WeightCodes", "pixel_chain", "weight_codes"]
 
 Flavour = Literal["onnxruntime", "tensorrt"]
+_LEAST_SCALE = np.float32(2.0**-63)  # so that the product of two is a normal float32
 _CHANNELWISE = {"Cast", "Transpose", "Slice"}
 
 
@@ -37,8 +38,8 @@ class Codes:
         if low == high:
             return cls(np.float32(1.0))
         if flavour == "tensorrt":
-            return cls(np.float32(max(-low, high) / 127.0))
-        scale = np.float32((high - low) / 255.0)
+            return cls(max(np.float32(max(-low, high) / 127.0), _LEAST_SCALE))
+        scale = max(np.float32((high - low) / 255.0), _LEAST_SCALE)
         return cls(scale, int(np.clip(np.rint(-low / scale), 0, 255)))
 
     def highest(self, flavour: Flavour) -> float:
@@ -88,7 +89,7 @@ def weight_codes(
     others = tuple(at for at in range(weights.ndim) if at != axis)
     reach = np.abs(weights).max(axis=others).astype(np.float64)
     scales = np.maximum(reach / largest_code, least_scale)
-    scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
+    scales = np.where(scales > 0, np.maximum(scales, _LEAST_SCALE), 1.0).astype(np.float32)
     shape = [1] * weights.ndim
     shape[axis] = -1
     codes = np.clip(np.rint(weights / scales.reshape(shape)), -largest_code, largest_code)

@@ -26,6 +26,7 @@ __all__ = ["equalize"]
 
 _DENSE = 0.5
 _WORTH = 2.0  # a channel that reaches less far beyond the median one is left alone
+_MOST = 2.0**16  # what a channel is scaled by at most: beyond, float32 itself may end
 _CHANNELWISE = {"AveragePool", "MaxPool", "GlobalAveragePool", "Concat", "Pad", "Relu", "Slice"}
 
 
@@ -57,9 +58,10 @@ def equalize(
             continue
         readers = _readers(graph, layer.result)
         reach = largest[layer.result]
-        if not readers or layer.result in graph.outputs or not (reach > 0).any():
+        limit = _upper_end(graph, layer)
+        if limit is None or not readers or layer.result in graph.outputs or not (reach > 0).any():
             continue
-        scales = _scales(graph, layer, readers, reach)
+        scales = _scales(graph, readers, reach, limit)
         if _spread(reach) < _WORTH or scales.max() == scales.min():
             continue
         _scale_outputs(graph, graph.node(layer.node), scales)
@@ -109,11 +111,27 @@ def _keeps_channels(graph: OnnxGraph, node: Any) -> bool:
     if node.op_type == "Concat":
         return bool(graph.attribute(node, "axis") == 1)
     if node.op_type == "Pad":
-        return len(node.input) < 3 or not np.any(graph.constant(node.input[2]))
+        return _pads_with_zeros(graph, node)
     if node.op_type == "Slice":
         axes = graph.constant(node.input[3]) if len(node.input) > 3 else None
-        return axes is not None and not np.isin(axes, (0, 1)).any()
+        shape = graph.shape(node.input[0])
+        if axes is None or shape is None:
+            return False
+        return not np.isin(axes % len(shape), (0, 1)).any()
     return True
+
+
+def _pads_with_zeros(graph: OnnxGraph, node: Any) -> bool:
+    """Whether a Pad adds zeros, or what is there already, and no channels."""
+    pads = graph.constant(node.input[1]) if len(node.input) > 1 else None
+    if pads is None or len(node.input) > 3:
+        return False
+    if pads.reshape(2, -1)[:, :2].any():
+        return False
+    if len(node.input) < 3 or not node.input[2]:
+        return True
+    value = graph.constant(node.input[2])
+    return value is not None and not value.any()
 
 
 def _offset(graph: OnnxGraph, node: Any, tensor: str) -> int | None:
@@ -135,10 +153,9 @@ def _offset(graph: OnnxGraph, node: Any, tensor: str) -> int | None:
 
 
 def _scales(
-    graph: OnnxGraph, layer: Layer, readers: Sequence[_Reader], reach: NDArray[np.float64]
+    graph: OnnxGraph, readers: Sequence[_Reader], reach: NDArray[np.float64], limit: float
 ) -> NDArray[np.float64]:
-    """[C]: what each channel is multiplied by."""
-    limit = _upper_end(graph, layer)
+    """[C]: what each channel, which ends at `limit`, is multiplied by."""
     target = min(float(reach.max()), limit)
     live = reach > 0
     scales = np.where(live, target / np.where(live, reach, 1.0), 1.0)  # all channels to one range
@@ -160,18 +177,28 @@ def _scales(
         scales = np.minimum(wanted * (target / most), scales)
     if np.isfinite(limit):  # a Clip must stay where it was, for channels that may reach it
         scales = np.maximum(scales, 1.0)
-    return scales
+    bounded: NDArray[np.float64] = np.clip(scales, 1.0 / _MOST, _MOST)
+    return bounded
 
 
-def _upper_end(graph: OnnxGraph, layer: Layer) -> float:
-    """Where the layer's activation clips; infinite where it does not."""
-    if not layer.activation:
+def _upper_end(graph: OnnxGraph, layer: Layer) -> float | None:
+    """Where the layer's activation clips from above; infinite where it does not.
+
+    None where it clips from below at anything but 0, or where its ends are not known.
+    """
+    activation = graph.node(layer.activation) if layer.activation else None
+    if activation is None or activation.op_type != "Clip":
         return float(np.inf)
-    activation = graph.node(layer.activation)
-    if activation.op_type != "Clip":
-        return float(np.inf)
-    high = graph.constant(activation.input[2]) if len(activation.input) > 2 else None
-    return float(np.inf) if high is None else float(high)
+    if activation.attribute:  # before opset 11
+        return None
+    ends = []
+    for port, absent in ((1, -np.inf), (2, np.inf)):
+        given = port < len(activation.input) and activation.input[port]
+        value = graph.constant(given) if given else np.float32(absent)
+        if value is None:
+            return None
+        ends.append(float(value))
+    return ends[1] if ends[0] in (0.0, -np.inf) else None
 
 
 def _scale_outputs(graph: OnnxGraph, node: Any, scales: NDArray[np.float64]) -> None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 __all__ = ["BINS", "Histogram", "TensorStatistics"]
 
 BINS = 2048  # on each side of zero
+_EXPONENTS = (-148, 128)  # of the power of two above any float32 but 0
+_EXACT = range(-100, 12)  # where a float32, divided by a bin's width, is a float32
 
 
 class Histogram:
@@ -52,7 +54,9 @@ class Histogram:
         self.low = low if self.total == 0 else min(self.low, low)
         self.high = high if self.total == 0 else max(self.high, high)
         self.total += values.size
-        scaled = values.ravel() * np.float32(1.0 / self.width)
+        exact = self._exponent in _EXACT
+        kind: type[np.floating[Any]] = np.float32 if exact else np.float64
+        scaled = values.ravel().astype(kind, copy=False) * kind(1.0 / self.width)
         at = np.floor(scaled, out=scaled).astype(np.int32) + BINS
         self._counts += np.bincount(at, minlength=2 * BINS)
 
@@ -74,7 +78,7 @@ class Histogram:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` takes."""
         facts = np.array([self.low, self.high, self.total, self._exponent], np.float64)
-        return {"facts": facts, "counts": self._counts}
+        return {"facts": facts, "counts": self.counts}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Histogram:
@@ -83,13 +87,22 @@ class Histogram:
         Raises:
             ValueError: These are not its arrays.
         """
-        made = cls()
         facts, counts = arrays["facts"], arrays["counts"]
-        if facts.shape != (4,) or counts.shape != (2 * BINS,) or counts.dtype != np.int64:
-            raise ValueError("not a histogram")
+        if facts.shape != (4,) or facts.dtype != np.float64 or not np.isfinite(facts).all():
+            raise ValueError("not the facts of a histogram")
+        if counts.shape != (2 * BINS,) or counts.dtype != np.int64 or (counts < 0).any():
+            raise ValueError("not the counts of a histogram")
+        made = cls()
         made.low, made.high = float(facts[0]), float(facts[1])
         made.total, made._exponent = int(facts[2]), int(facts[3])
         made._counts = counts.copy()
+        least, most = _EXPONENTS
+        reach = max(-made.low, made.high)
+        expected = math.frexp(reach)[1]  # 0 for a reach of 0
+        if made.total != counts.sum() or not least <= made._exponent <= most:
+            raise ValueError("a histogram whose counts are not its total")
+        if made.low > made.high or expected != made._exponent:
+            raise ValueError("a histogram whose bins do not end at its values")
         return made
 
     def _start(self, exponent: int) -> None:
@@ -130,6 +143,8 @@ class TensorStatistics:
         Raises:
             ValueError: A value is NaN or infinite.
         """
+        if values.size == 0:
+            return
         self.histogram.add(values)
         channels = values.shape[1]
         rows = values.reshape(values.shape[0], channels, -1)  # [N, C, P]
@@ -161,8 +176,13 @@ class TensorStatistics:
         Raises:
             ValueError, KeyError: These are not its arrays.
         """
-        largest, total = arrays["largest"], arrays["total"]
-        if largest.ndim != 1 or largest.shape != total.shape:
-            raise ValueError("not the statistics of a tensor")
+        largest, total, count = arrays["largest"], arrays["total"], arrays["count"]
+        channels = (largest.size,)
+        if any(each.shape != channels or each.dtype != np.float64 for each in (largest, total)):
+            raise ValueError("not the channels of a tensor")
+        if not (np.isfinite(total).all() and (largest >= 0).all() and np.isfinite(largest).all()):
+            raise ValueError("channels that no tensor has")
         histogram = Histogram.from_arrays(arrays)
-        return cls(histogram, largest.copy(), total.copy(), int(arrays["count"]))
+        if count.shape != () or int(count) * largest.size != histogram.total:
+            raise ValueError("channels of another histogram")
+        return cls(histogram, largest.copy(), total.copy(), int(count))

@@ -48,7 +48,7 @@ def find_layers(graph: OnnxGraph, keep: Collection[str] = ()) -> list[Layer]:
     """
     kept = float_regions(graph) | set(keep)
     return [
-        _layer(graph, node)
+        _layer(graph, node, kept)
         for node in graph.nodes
         if node.name not in kept and _can_be_quantized(graph, node)
     ]
@@ -62,26 +62,38 @@ def observed_tensors(layers: Collection[Layer]) -> list[str]:
 
 def _can_be_quantized(graph: OnnxGraph, node: Any) -> bool:
     inputs = graph.activation_inputs(node)
+    if set(node.output) & set(graph.outputs):
+        return False
     if not all(graph.is_float(name) for name in (*inputs, *node.output)):
         return False
     if node.op_type in _WITH_WEIGHTS:
         if len(inputs) != 1 or inputs[0] != node.input[0]:
             return False  # weights that are computed, or on the left
         if node.op_type == "Gemm":
-            factors = {graph.attribute(node, name, 1.0) for name in ("alpha", "beta")}
-            return factors == {1.0} and not graph.attribute(node, "transA", 0)
-        return True
+            return _is_linear(graph, node)
+        return graph.weights(node).ndim >= 2
     return node.op_type in _WITHOUT and len(inputs) == len(set(inputs)) == len(node.input)
 
 
-def _layer(graph: OnnxGraph, node: Any) -> Layer:
+def _is_linear(graph: OnnxGraph, gemm: Any) -> bool:
+    """Whether a Gemm is inputs times weights, and perhaps one bias for each output."""
+    factors = {graph.attribute(gemm, name, 1.0) for name in ("alpha", "beta")}
+    if factors != {1.0} or graph.attribute(gemm, "transA", 0):
+        return False
+    bias = graph.constant(gemm.input[2]) if len(gemm.input) > 2 and gemm.input[2] else None
+    return bias is None or bias.size == (bias.shape[-1] if bias.ndim else 1)
+
+
+def _layer(graph: OnnxGraph, node: Any, kept: Collection[str]) -> Layer:
     result, activation = node.output[0], ""
     readers = graph.consumers(result)
     if (
         node.op_type != "AveragePool"
         and len(readers) == 1
         and readers[0].op_type in _ACTIVATIONS
-        and result not in graph.outputs
+        and readers[0].input[0] == result
+        and readers[0].name not in kept
+        and readers[0].output[0] not in graph.outputs
     ):
         activation, result = readers[0].name, readers[0].output[0]
     return Layer(node.name, node.op_type, tuple(graph.activation_inputs(node)), result, activation)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.onnx_graph import OnnxGraph
 from bas_edge.quantization.codes import (
     Codes,
@@ -77,11 +78,9 @@ class _Insertion:
         self.quantized = {name for names in self.read.values() for name in names}
         if flavour == "onnxruntime":
             self.quantized |= self.computed
-        self.quantized -= {name for name in graph.outputs if graph.producer(name) is None}
 
     def run(self) -> None:
         removed = self._fold_activations()
-        outputs = set(self.graph.outputs)
         for node in self.graph.nodes:
             if node.name in removed:
                 continue
@@ -92,9 +91,6 @@ class _Insertion:
             if layer is not None and layer.weighted:
                 self._quantize_weights(node, layer)
             self.nodes.append(node)
-            for name in node.output:
-                if name in self.quantized and name in outputs:
-                    raise ValueError(f"'{name}' is an output of the graph and cannot be quantized")
         self.graph.set_nodes(self.nodes)
         del self.graph.model.graph.value_info[:]
         if self.flavour == "onnxruntime":
@@ -114,7 +110,8 @@ class _Insertion:
         """Whether a convolution in eight bits computes a tensor for its one reader, a sum."""
         node = self.graph.producer(tensor)
         own = node is not None and node.name in self.layers and self.layers[node.name].weighted
-        return own and len(self.graph.consumers(tensor)) == 1
+        alone = len(self.graph.consumers(tensor)) == 1 and tensor not in self.graph.outputs
+        return own and alone
 
     def _reads_codes(self, node: Any, layer: Layer | None, name: str) -> bool:
         if layer is not None:
@@ -185,7 +182,8 @@ class _Insertion:
         weights = graph.weights(node).astype(np.float32)
         axis = output_axis(graph, node)
         source = self.codes[layer.sources[0]]
-        bias = graph.constant(node.input[2]) if len(node.input) > 2 else None
+        has_bias = len(node.input) > 2 and bool(node.input[2])
+        bias = graph.weights(node, 2).reshape(-1) if has_bias else None  # [O], or [1] for all
         can_have_bias = node.op_type in {"Conv", "Gemm"}
         least: NDArray[np.float64] | float = 0.0
         if bias is not None and self.flavour == "onnxruntime":
@@ -200,8 +198,8 @@ class _Insertion:
             bias = (0.0 if bias is None else bias) + shift
         if bias is None:
             return
-        label = node.input[2] if len(node.input) > 2 else f"{layer.node}/bias"
-        values = np.asarray(bias, np.float32)
+        label = node.input[2] if has_bias else f"{layer.node}/bias"
+        values = np.broadcast_to(np.asarray(bias, np.float32), coded.scales.shape)
         if self.flavour == "onnxruntime":
             name = self._int32_bias(label, values, source, coded)
         else:
@@ -244,11 +242,12 @@ class _Insertion:
     def _without_floats(self, quantize: Any, chain: PixelChain) -> None:
         """Leave of a chain what moves pixels, and let its end be read as codes."""
         graph = self.graph
-        moved = "frames"
+        moved = INPUT_NAME
         kept: list[Any] = []
         for name in chain.nodes:
             node = graph.node(name)
-            if len(graph.consumers(node.output[0])) > 1:
+            tensor = node.output[0]
+            if len(graph.consumers(tensor)) > 1 or tensor in graph.outputs:
                 return  # somebody else reads these floats
             if node.op_type in {"Transpose", "Slice"}:
                 kept.append((node, moved))

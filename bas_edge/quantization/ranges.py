@@ -17,12 +17,14 @@ __all__ = ["METHODS", "Range", "tensor_range"]
 
 Range = tuple[float, float]
 _STEPS = 100  # of the search for the smallest squared error
-_NARROWEST = 0.2  # of the largest value: where that search starts
+_NARROWEST = 0.05  # of the largest value: where that search starts
 _STRIDE = 8  # bins between two candidates of the entropy method
 
 
 def tensor_range(histogram: Histogram, method: str, *, symmetric: bool) -> Range:
     """The range (low, high) to quantize a tensor with; both 0 for one that is always 0.
+
+    It contains 0, which has a code of its own, and is no wider than the values and 0 are.
 
     Args:
         histogram: Of the tensor's values.
@@ -34,7 +36,7 @@ def tensor_range(histogram: Histogram, method: str, *, symmetric: bool) -> Range
     if histogram.total == 0 or low == high:
         return 0.0, 0.0
     found = METHODS[method](histogram, symmetric)
-    return max(found[0], low), min(found[1], high)
+    return max(min(found[0], 0.0), low), min(max(found[1], 0.0), high)
 
 
 def _min_max(histogram: Histogram, _symmetric: bool) -> Range:
@@ -62,10 +64,13 @@ def _mse(histogram: Histogram, symmetric: bool) -> Range:
     centres = ((histogram.edges[:-1] + histogram.edges[1:]) / 2)[kept]
     centres[kept == BINS] = 0.0  # mostly exact zeros, which every range represents
     low, high = histogram.low, histogram.high
-    shares = np.linspace(1.0, _NARROWEST, _STEPS)
-    errors = [_squared_error(centres, counts, low * s, high * s, symmetric) for s in shares]
-    best = float(shares[int(np.argmin(errors))])
-    return low * best, high * best
+    reach = max(-low, high)
+    ends = [
+        (max(low, -each), min(high, each)) for each in np.geomspace(1, _NARROWEST, _STEPS) * reach
+    ]
+    errors = [_squared_error(centres, counts, *each, symmetric) for each in ends]
+    best = ends[int(np.argmin(errors))]
+    return float(best[0]), float(best[1])
 
 
 def _squared_error(

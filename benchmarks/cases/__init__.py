@@ -7,6 +7,7 @@ from . import (
     cuda_ops,
     frame_to_box_edge,
     frame_to_box_gpu,
+    frame_to_box_int8,
     frame_to_box_paper,
     import_time,
     maps_to_boxes,
@@ -27,7 +28,10 @@ _MODULES = (
     frame_to_box_gpu,
 )
 
-CASES: dict[str, Case] = {module.CASE.name: module.CASE for module in _MODULES}
+CASES: dict[str, Case] = {
+    case.name: case
+    for case in (*(module.CASE for module in _MODULES), *frame_to_box_int8.CASES.values())
+}
 
 
 def comparison(name: str) -> Comparison:

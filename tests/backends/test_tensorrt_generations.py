@@ -83,13 +83,20 @@ def test_a_static_batch_has_no_profile(trt: ModuleType, script: Any) -> None:
 
 
 def test_only_8_6_is_told_about_float16(trt: ModuleType, generation: str, script: Any) -> None:
-    build_plan(trt, BuildRequest("m.onnx", "frames", (8, 8, 3), half=True))
+    build_plan(trt, BuildRequest("m.onnx", "frames", (8, 8, 3), precision="fp16"))
     if generation == "8.6":
         assert script.builder_flags == ["FP16", "PREFER_PRECISION_CONSTRAINTS"]
         held = [layer._members.get("precision") for layer in script.layers]
         assert held == [None, None, "float32"]  # not the constant, not the float16 layer
     else:
         assert script.builder_flags == []
+
+
+def test_only_8_6_is_told_about_int8(trt: ModuleType, generation: str, script: Any) -> None:
+    """And of no float16: what has no pair of its own is float32 in the graph."""
+    build_plan(trt, BuildRequest("m.onnx", "frames", (8, 8, 3), precision="int8"))
+    assert script.builder_flags == (["INT8"] if generation == "8.6" else [])
+    assert all(layer._members.get("precision") is None for layer in script.layers)
 
 
 def test_progress_never_goes_back_and_ends_at_one(
@@ -230,9 +237,28 @@ ERRORS = [
     ),
     (
         "b_DequantizeLinear: input has type Int32 but must have type FP8, FP4, Int4, or Int8.",
-        "QuantizeBias=False",
+        "whose biases are int32: build again",
     ),
-    ("TRT only supports symmetric quantization - zeroPt must be all zeros", "ActivationSymmetric"),
+    (
+        "TRT only supports symmetric quantization - zeroPt must be all zeros",
+        "whose codes have zero points: build again",
+    ),
+    (
+        "Assertion failed: shiftIsAllZeros(zeroPoint): Non-zero zero point is not supported. "
+        "Please set kENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA to enable asymmetric "
+        "quantization if it is on DLA.",
+        "whose codes have zero points: build again",
+    ),
+    (
+        "Assertion failed: (scaleAllPositive || allowNegativeScale): Scale coefficients must all "
+        "be positive",
+        "codes or scales that TensorRT does not take: build again",
+    ),
+    (
+        "IConvolutionLayer `input` and `kernel` must be of same type. `input` type is Half but "
+        "`kernel` is of type Float.",
+        "float16 and float32 scales: build again",
+    ),
     ("This version of TensorRT only supports input K as an initializer.", "--maps all"),
     ("Assertion failed: inputs.at(1).is_weights()", "--maps all"),
     ('creator && "Plugin not found, are the plugin name, version correct?"', "no such operator"),
@@ -252,6 +278,30 @@ def test_a_parser_error_names_the_node_and_what_to_do(
     named = "node 7" if generation == "8.6" else "node 7 'scale it' (Mul)"
     assert f"  {named}: {text}" in str(caught.value)
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("fp32", "into a Cast"), ("int8", "build again")])
+def test_uint8_tensors_of_a_quantized_graph_are_codes(
+    trt: ModuleType, script: Any, precision: Any, hint: str
+) -> None:
+    script.parser_errors = [(0, "planes", "Transpose", ERRORS[0][0])]
+    with pytest.raises(BackendError) as caught:
+        build_plan(trt, BuildRequest("m.onnx", "frames", (8, 8, 3), precision=precision))
+    assert hint in str(caught.value.hint)
+    assert ("--backend tensorrt --precision int8" in str(caught.value.hint)) == (
+        precision == "int8"
+    )
+
+
+@pytest.mark.parametrize("generation", ["10", "11"], indirect=True)
+@pytest.mark.parametrize("operator", ["DynamicQuantizeLinear", "ConvInteger", "QLinearConv"])
+def test_operators_that_are_quantized_themselves(
+    trt: ModuleType, script: Any, operator: str
+) -> None:
+    script.parser_errors = [(3, "stem", operator, "false")]
+    with pytest.raises(BackendError, match=rf"'stem' \({operator}\): not known to it") as caught:
+        build_plan(trt, REQUEST)
+    assert "to operators that TensorRT has not: build again" in str(caught.value.hint)
 
 
 def test_every_parser_error_is_told(trt: ModuleType, script: Any) -> None:
