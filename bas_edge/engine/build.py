@@ -121,6 +121,8 @@ def build_engine(
     model, source, reduced = _in_precision(Path(model_onnx), source, name, precision, job, say)
     if precision == "fp16" and plan_job is None:
         say("ONNX Runtime gains nothing from float16 on a CPU: the engine is smaller, not faster.")
+    if precision == "int8" and name == "tensorrt_rtx":
+        say("TensorRT-RTX builds int8 plans, but their speed is unverified; fp16 is recommended.")
     manifest = msgspec.structs.replace(
         source,
         name=source.name or Path(output).stem,
@@ -137,7 +139,7 @@ def build_engine(
         output,
         manifest,
         model,
-        files={} if report is None else report.files,
+        files=lambda plans: {} if report is None else report.files(plans),
         overwrite=overwrite,
         check=lambda path: _prove(path, manifest),
         plans=lambda path: (plan_job.build(path, manifest, on_progress),) if plan_job else (),
@@ -208,6 +210,13 @@ def rebuild_plan(
         hardware_compat=hardware_compat or "none",
         timing_cache=timing_cache,
     )
+    made_for = engine.manifest.quantization
+    if made_for is not None and made_for.flavour != "tensorrt":
+        raise InputError(
+            f"{bundle} was quantized for ONNX Runtime, whose Q/DQ nodes TensorRT refuses.",
+            hint="Build an engine from the exported graph: bas-edge build-engine model.onnx "
+            f"--backend {name} --precision int8 --calib IMAGES",
+        )
     job = PlanJob.prepare(name, options, note or _silent)
     plan = job.build(engine.model_path, engine.manifest, on_progress)
 
@@ -306,11 +315,23 @@ class _Report:
             "help. --force writes it all the same.",
         )
 
-    @property
-    def files(self) -> Mapping[str, bytes]:
+    def files(self, plans: Sequence[PlanRecord]) -> Mapping[str, bytes]:
+        """report.json and report.html, with a stage for each plan."""
+        from bas_edge.engine.stages import Stage
         from bas_edge.quantization.report_file import report_files
 
-        return report_files(self._complete(True), note=_silent)
+        report = self._complete(True)
+        stages = [
+            Stage(
+                name="plan",
+                against=report.precision,
+                size_bytes=plan.file.size_bytes,
+                note=f"{plan.backend} {plan.library_version}; not run while it was built",
+            )
+            for plan in plans
+        ]
+        complete = msgspec.structs.replace(report, stages=(*report.stages, *stages))
+        return report_files(complete, note=_silent)
 
     def _complete(self, force: bool) -> PrecisionReport:
         report = self.reduced.report

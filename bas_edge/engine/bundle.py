@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from bas_edge.engine import onnx_metadata
+from bas_edge.engine.durable_files import sync_folder, sync_folders, write_and_sync
 from bas_edge.engine.file_check import check_file, stays_inside
 from bas_edge.engine.file_check import sha256 as _sha256
 from bas_edge.engine.manifest import (
@@ -47,6 +48,9 @@ MANIFEST_NAME = "manifest.json"
 MODEL_NAME = "model.onnx"
 
 _COPY_HINT = "Copy the engine again from where it came, or build it again."
+
+
+Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ def write_bundle(
     manifest: Manifest,
     model: bytes | os.PathLike[str],
     *,
-    files: Mapping[str, bytes] | None = None,
+    files: Files | Callable[[Sequence[PlanRecord]], Files] | None = None,
     overwrite: bool = False,
     check: Callable[[Path], None] | None = None,
     plans: Callable[[Path], Sequence[NewPlan]] = lambda _: (),
@@ -126,7 +130,8 @@ def write_bundle(
         output: The folder to make.
         manifest: Its `model` and `files` records are filled in here.
         model: The ONNX graph, as bytes or as the file to copy.
-        files: Further files by their path inside the bundle.
+        files: Further files by their path inside the bundle; or what gives them, called with the
+            records of the plans, last.
         overwrite: Replace a bundle that is there; it stays until the new one is complete.
         check: Called with the path of the written model before the bundle becomes visible;
             what it raises abandons the bundle.
@@ -139,19 +144,17 @@ def write_bundle(
     destination = check_destination(output, overwrite=overwrite)
     try:
         with _hidden_folder(destination) as folder:
-            records = [_write_file(folder, MODEL_NAME, model)]
-            for name, content in (files or {}).items():
-                records.append(_write_file(folder, name, content))
+            written = _write_file(folder, MODEL_NAME, model)
             if check is not None:
                 check(folder / MODEL_NAME)
+            records = tuple(_write_plan(folder, plan) for plan in plans(folder / MODEL_NAME))
+            named = files(records) if callable(files) else files or {}
+            further = [_write_file(folder, name, content) for name, content in named.items()]
             manifest = msgspec.structs.replace(
-                manifest,
-                model=records[0],
-                plans=tuple(_write_plan(folder, plan) for plan in plans(folder / MODEL_NAME)),
-                files=tuple(records[1:]),
+                manifest, model=written, plans=records, files=tuple(further)
             )
             _write_file(folder, MANIFEST_NAME, encode_manifest(manifest, indent=2))
-            _sync_folders(folder)
+            sync_folders(folder)
             _move_into_place(folder, destination, overwrite=overwrite)
     except OSError as error:
         raise EngineError(
@@ -218,7 +221,7 @@ def _add_plan(
         written = engine.path / path
         file = _write_file(engine.path, path, plan.content)
         record = msgspec.structs.replace(plan.record, file=file)
-        _sync_folder(written.parent)
+        sync_folder(written.parent)
         changed = msgspec.structs.replace(engine.manifest, plans=(*kept, record), **changes)
         added = _replace_manifest(engine, changed, encode_manifest(changed, indent=2))
     except BaseException as error:
@@ -254,9 +257,9 @@ def _one_writer(folder: Path) -> Iterator[None]:
 def _replace_manifest(engine: Engine, manifest: Manifest, encoded: bytes) -> Engine:
     temporary = engine.path / f".{MANIFEST_NAME}.{os.getpid()}"
     try:
-        _write_and_sync(temporary, encoded)
+        write_and_sync(temporary, encoded)
         temporary.replace(engine.path / MANIFEST_NAME)
-        _sync_folder(engine.path)
+        sync_folder(engine.path)
     except OSError as error:
         raise _unwritable(engine.path, error) from error
     finally:
@@ -349,7 +352,7 @@ def _write_file(folder: Path, name: str, content: bytes | os.PathLike[str]) -> F
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):
-        _write_and_sync(path, content)
+        write_and_sync(path, content)
     else:
         shutil.copyfile(content, path)
         with path.open("rb") as stream:
@@ -362,17 +365,10 @@ def _write_plan(folder: Path, plan: NewPlan) -> PlanRecord:
     return msgspec.structs.replace(plan.record, file=file)
 
 
-def _write_and_sync(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def _move_into_place(folder: Path, destination: Path, *, overwrite: bool) -> None:
     if not (overwrite and destination.exists()):
         folder.rename(destination)
-        _sync_folder(destination.parent)
+        sync_folder(destination.parent)
         return
     with _hidden_folder(destination) as shelf:
         old = shelf / "old"
@@ -382,19 +378,4 @@ def _move_into_place(folder: Path, destination: Path, *, overwrite: bool) -> Non
         except BaseException:
             old.rename(destination)
             raise
-        _sync_folder(destination.parent)
-
-
-def _sync_folders(folder: Path) -> None:
-    for place, _, _ in os.walk(folder):
-        _sync_folder(Path(place))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, where the system can (Windows cannot open a folder)."""
-    with contextlib.suppress(PermissionError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(destination.parent)

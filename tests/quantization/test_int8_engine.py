@@ -14,6 +14,7 @@ from colour_network import picture, write_network, write_pictures
 from PIL import Image
 
 import bas_edge
+from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.errors import AccuracyError, InputError
 from bas_edge.quantization.job import PrecisionJob
@@ -41,7 +42,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def build(pictures: Path, tmp_path: Path) -> Callable[..., Engine]:
     """`build(planted="", precision="int8", **job)`, held to boxes unless told otherwise."""
 
-    def make(planted: str = "", precision: str = "int8", name: str = "q", **options: Any) -> Engine:
+    def make(
+        planted: str = "",
+        precision: str = "int8",
+        name: str = "q",
+        backend: str = "onnxruntime",
+        **options: Any,
+    ) -> Engine:
         network = write_network(tmp_path / "net.onnx", planted=planted)
         defaults = {
             "calibration": pictures / "calib",
@@ -53,6 +60,7 @@ def build(pictures: Path, tmp_path: Path) -> Callable[..., Engine]:
         return bas_edge.build_engine(
             network,
             tmp_path / f"{name}.engine",
+            backend=backend,
             precision=precision,
             job=job,
             overwrite=True,
@@ -251,3 +259,28 @@ def test_pictures_of_one_colour_are_refused(build: Callable[..., Engine], tmp_pa
         Image.new("RGB", (40, 30), (n, n, n)).save(folder / f"{n}.png")
     with pytest.raises(InputError, match="one colour"):
         build(calibration=folder)
+
+
+def test_a_cpu_graph_gets_no_plan_of_tensorrt(build: Callable[..., Engine]) -> None:
+    engine = build()
+    with pytest.raises(InputError, match="quantized for ONNX Runtime") as e:
+        rebuild_plan(engine.path, backend="tensorrt_rtx")
+    assert "--backend tensorrt_rtx --precision int8" in str(e.value.hint)
+
+
+@pytest.mark.rtx
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_plan_of_fewer_bits_is_built_and_reported(
+    build: Callable[..., Engine], precision: str
+) -> None:
+    engine = build(precision=precision, backend="tensorrt_rtx")
+    (plan,) = engine.manifest.plans
+    report = report_of(engine)
+    assert (plan.precision, report.verdict) == (precision, "accepted")
+    last = report.stages[-1]
+    assert (last.name, last.against, last.size_bytes) == ("plan", precision, plan.file.size_bytes)
+    assert "not run" in last.note
+    if precision == "int8":
+        assert engine.manifest.quantization is not None
+        assert engine.manifest.quantization.flavour == "tensorrt"
+        assert "speed" in " ".join(report.notes)
