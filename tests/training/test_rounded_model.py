@@ -176,6 +176,10 @@ def test_observing_leaves_the_model_as_it_was(make_model: Make, frames: NDArray[
     assert observe_ranges(model, frames, flavour="tensorrt", method="min-max") == first
     round_as(model, first)
     assert list(model.state_dict()) == names
+    assert max(noise(torch_outputs(model, frames), before)) > 1e-3
+    assert round_as(model, first).rounded  # a rounded model can be captured
+    assert observe_ranges(model, frames, flavour="tensorrt", method="min-max") == first
+    assert noise(torch_outputs(model, frames), before) == [0, 0]
     low, high = first.ranges["trunk.stem/clip:0"]
     assert low == 0 < high <= 6
 

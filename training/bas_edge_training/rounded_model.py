@@ -6,6 +6,7 @@ graph's int8 form, and what is quantized there is rounded here.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from bas_edge_training.rounding import TensorRounding, WeightRounding
 from bas_edge_training.trainer import to_network
 from bas_edge_training.validation import evaluation_mode
 
-__all__ = ["Places", "find_places", "observe_ranges", "round_as"]
+__all__ = ["Places", "clear_rounding", "find_places", "observe_ranges", "round_as"]
 
 _BATCH = 8
 
@@ -53,7 +54,7 @@ class Places:
 
 
 def find_places(model: BasModel, flavour: Flavour) -> Places:
-    """Capture a model whose Seams are empty; it keeps its mode.
+    """Capture a copy of a model as it is without any rounding; on any device, in any mode.
 
     Raises:
         InputError: BatchNorm is not folded yet, or a tensor of the int8 graph passes no Seam.
@@ -61,9 +62,9 @@ def find_places(model: BasModel, flavour: Flavour) -> Places:
     if model.config.norm != "none":
         raise InputError("int8 rounds after BatchNorm is folded into the layers, not before.")
     passing: dict[str, str] = {}
-    training = model.training
-    captured = contract_graph(model.eval(), passing)
-    model.train(training)
+    plain = copy.deepcopy(model).cpu().eval()
+    clear_rounding(plain)
+    captured = contract_graph(plain, passing)
     graph = OnnxGraph.read(captured.SerializeToString(), purpose="Quantization-aware training")
     layers = tuple(find_layers(graph))
     seams = {tensor: module for module, tensor in passing.items()}
@@ -88,12 +89,13 @@ def observe_ranges(
     """Run the model in float and choose a range for every tensor that int8 needs one for.
 
     Args:
-        model: Its Seams are empty; on any device, in any mode.
+        model: On any device, in any mode. If it was rounded, it is no more.
         frames: uint8 [M, H, W, 3] at network size, at least one.
         flavour: Decides places and codes, see `TrainedRanges`.
         method: One of `ranges.METHODS`.
     """
     places = find_places(model, flavour)
+    clear_rounding(model)
     found = {tensor: Histogram() for tensor in places.observed}
     device = next(model.parameters()).device
     try:
@@ -103,7 +105,7 @@ def observe_ranges(
             for at in range(0, len(frames), _BATCH):
                 model(to_network(torch.from_numpy(frames[at : at + _BATCH]), device))
     finally:
-        _clear(model, places)
+        clear_rounding(model)
     ranges = {
         tensor: tensor_range(histogram, method, symmetric=flavour == "tensorrt")
         for tensor, histogram in found.items()
@@ -128,6 +130,13 @@ def round_as(model: BasModel, trained: TrainedRanges) -> Places:
         assert isinstance(layer, Conv2d)  # as every layer of the models is that int8 takes
         layer.rounding = WeightRounding()
     return places
+
+
+def clear_rounding(model: BasModel) -> None:
+    """From now on the model computes in float again."""
+    for module in model.modules():
+        if isinstance(module, (Seam, Conv2d)):
+            module.rounding = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +171,3 @@ def _seam(model: BasModel, name: str) -> Seam:
     found = model.get_submodule(name)
     assert isinstance(found, Seam)
     return found
-
-
-def _clear(model: BasModel, places: Places) -> None:
-    for name in places.observed.values():
-        _seam(model, name).rounding = None
