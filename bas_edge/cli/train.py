@@ -33,6 +33,14 @@ def command(
         str | None,
         typer.Option("--pretrained", help="Backbone weights: a path, or URL#sha256=…"),
     ] = None,
+    qat: Annotated[
+        Path | None,
+        typer.Option(
+            "--qat",
+            metavar="CHECKPOINT",
+            help="Finetune this checkpoint or run folder for int8, rounding as its engine will.",
+        ),
+    ] = None,
     validation: Annotated[
         Path | None,
         typer.Option("--validation", help="Labelled images to validate on, not a part of DATA."),
@@ -78,6 +86,7 @@ def command(
         output or Path("runs") / (data.stem or "run"),
         recipe,
         pretrained=pretrained,
+        qat=qat,
         validation=validation,
         background=background,
         overrides=[

@@ -23,7 +23,7 @@ from bas_edge.engine.manifest import (
 )
 from bas_edge.errors import EngineCorruptError, EngineError, InputError
 
-__all__ = ["read_manifest", "read_metadata", "with_manifest"]
+__all__ = ["read_manifest", "read_metadata", "with_manifest", "with_metadata"]
 
 _METADATA_FIELD = 14
 _KEY_FIELD, _VALUE_FIELD = 1, 2
@@ -86,15 +86,19 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, bytes]:
 
 
 def with_manifest(model: bytes, manifest: Manifest) -> bytes:
-    """The bytes of an ONNX file with `manifest` as its only bas-edge metadata."""
+    """The bytes of an ONNX file with `manifest` as its only bas-edge manifest."""
+    return with_metadata(model, METADATA_KEY, encode_manifest(manifest))
+
+
+def with_metadata(model: bytes, key: str, value: bytes) -> bytes:
+    """The bytes of an ONNX file with one entry of metadata set, whatever it was before."""
     stream = io.BytesIO(model)
     kept = bytearray()
     for item in _fields(stream):
-        ours = item.number == _METADATA_FIELD and item.wire_type == _BYTES
-        if not (ours and _entry(stream, item, "the model")[0] == METADATA_KEY):
+        metadata = item.number == _METADATA_FIELD and item.wire_type == _BYTES
+        if not (metadata and _entry(stream, item, "the model")[0] == key):
             kept += model[item.start : item.end]
-    entry = _bytes_field(_KEY_FIELD, METADATA_KEY.encode())
-    entry += _bytes_field(_VALUE_FIELD, encode_manifest(manifest))
+    entry = _bytes_field(_KEY_FIELD, key.encode()) + _bytes_field(_VALUE_FIELD, value)
     return bytes(kept) + _bytes_field(_METADATA_FIELD, entry)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,14 @@ from bas_edge.quantization.codes import Codes, Flavour, pixel_chain
 from bas_edge.quantization.equalize import equalize
 from bas_edge.quantization.layers import Layer, find_layers, observed_tensors
 from bas_edge.quantization.qdq import insert_qdq
-from bas_edge.quantization.ranges import Range, tensor_range
+from bas_edge.quantization.ranges import tensor_range
 from bas_edge.quantization.report import EqualizedTensor
 from bas_edge.quantization.statistics import Statistics
+from bas_edge.quantization.trained_ranges import TrainedRanges
 
-__all__ = ["Candidates", "equalized"]
+__all__ = ["TRAINED", "Candidates", "equalized"]
+
+TRAINED = "qat"  # the method whose ranges came with the graph
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,13 +41,13 @@ class Candidates:
     statistics: Statistics
     flavour: Flavour
     reduce_range: bool = False
-    trained: Mapping[str, Range] | None = None
+    trained: TrainedRanges | None = None
 
     def build(self, method: str, keep: Collection[str] = ()) -> bytes:
         """A serialized int8 graph.
 
         Args:
-            method: How ranges are chosen; see `METHODS`, or "qat".
+            method: How ranges are chosen; see `METHODS`, or TRAINED.
             keep: Layers that stay in float.
 
         Raises:
@@ -58,9 +61,11 @@ class Candidates:
 
     def _build(self, method: str, layers: list[Layer]) -> bytes:
         graph = self.graph.copy()
-        codes = {name: self._codes(graph, name, method) for name in observed_tensors(layers)}
         means: dict[str, NDArray[np.float64]] = {}
-        if method != "qat":  # whose training saw rounded weights
+        if method == TRAINED and self.trained is not None:  # which saw rounded weights
+            codes = self.trained.codes(graph, layers, self.flavour)
+        else:
+            codes = {name: self._codes(graph, name, method) for name in observed_tensors(layers)}
             means = {name: one.mean for name, one in self.statistics.items()}
         insert_qdq(graph, layers, codes, self.flavour, means=means, reduce_range=self.reduce_range)
         return graph.serialize(what="The int8 graph")
@@ -70,11 +75,8 @@ class Candidates:
         exact = chain.codes(self.flavour) if chain is not None else None
         if exact is not None:
             return exact
-        if method == "qat" and self.trained is not None and name in self.trained:
-            return Codes.covering(self.trained[name], self.flavour)
-        known = "mse" if method == "qat" else method
         symmetric = self.flavour == "tensorrt"
-        bounds = tensor_range(self.statistics[name].histogram, known, symmetric=symmetric)
+        bounds = tensor_range(self.statistics[name].histogram, method, symmetric=symmetric)
         return Codes.covering(bounds, self.flavour)
 
 

@@ -16,10 +16,10 @@ from bas_edge.engine.onnx_graph import OnnxGraph
 from bas_edge.errors import InputError
 from bas_edge.quantization.cache import CalibrationCache
 from bas_edge.quantization.cache_key import statistics_key
-from bas_edge.quantization.candidates import Candidates, equalized
+from bas_edge.quantization.candidates import TRAINED, Candidates, equalized
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.frames import CalibrationFrames
-from bas_edge.quantization.job import AUTO, TRAINED, Data, PrecisionJob
+from bas_edge.quantization.job import AUTO, Data, PrecisionJob
 from bas_edge.quantization.layers import find_layers, observed_tensors
 from bas_edge.quantization.ranges import METHODS
 from bas_edge.quantization.report import (
@@ -39,6 +39,7 @@ from bas_edge.quantization.statistics import (
     pack,
     unpack,
 )
+from bas_edge.quantization.trained_ranges import TrainedRanges, read_trained_ranges
 from bas_edge.quantization.yardstick import Measured
 
 __all__ = ["Int8Result", "quantize"]
@@ -120,6 +121,7 @@ class _Quantizer:
         self.path, self.manifest, self.flavour = path, manifest, flavour
         self.job, self.data, self.reference = job, data, reference
         self.source = source
+        self.trained = self._trained()
         self.features = tuple(cpu_features())
         narrow = job.reduce_range
         if narrow is None:
@@ -131,7 +133,12 @@ class _Quantizer:
     def run(self) -> Int8Result:
         graph, statistics, done, cache, digest = self._calibrated()
         candidates = Candidates(
-            graph, tuple(find_layers(graph)), statistics, self.flavour, self.reduce_range
+            graph,
+            tuple(find_layers(graph)),
+            statistics,
+            self.flavour,
+            self.reduce_range,
+            self.trained,
         )
         methods, model, measured = self._choose(candidates)
         chosen = next(one for one in methods if one.chosen)
@@ -191,12 +198,24 @@ class _Quantizer:
 
     # Ranges
 
+    def _trained(self) -> TrainedRanges | None:
+        found = read_trained_ranges(self.path)
+        if found is None and self.job.method == TRAINED:
+            raise InputError(
+                f"{self.path} has no trained ranges, which the method '{TRAINED}' takes.",
+                hint="Finetune with bas-edge train --qat CHECKPOINT and export that, or calibrate "
+                "with --calib-method auto.",
+            )
+        return found
+
     def _calibrated(
         self,
     ) -> tuple[OnnxGraph, Statistics, tuple[EqualizedTensor, ...], str, str]:
         """The graph to quantize, statistics of its tensors, and where both came from."""
         frames = self.data.calibration
         first, sentence, digest = self._statistics(self.source, frames, "measuring ranges")
+        if self.trained is not None:  # with these channels as they are
+            return self.source, first, (), sentence, digest
         graph, done = equalized(self.source, first)
         if not done:
             return self.source, first, (), sentence, digest

@@ -16,6 +16,7 @@ from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import InputError
 from bas_edge.images import image_files
 from bas_edge.metrics.ground_truth import GroundTruth
+from bas_edge.quantization.candidates import TRAINED
 from bas_edge.quantization.frame_source import find_frames
 from bas_edge.quantization.frame_store import store_images
 from bas_edge.quantization.frames import CalibrationFrames, calibration_frames
@@ -26,7 +27,6 @@ from bas_edge.quantization.yardstick import Bound, Yardstick
 __all__ = ["AUTO", "Data", "PrecisionJob", "prepared"]
 
 AUTO = "auto"
-TRAINED = "qat"
 _HELD_OUT = 5  # without images to measure on, every fifth calibration image is kept apart for it
 Source = str | os.PathLike[str]
 

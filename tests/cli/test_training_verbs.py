@@ -61,6 +61,7 @@ def test_train_passes_its_options(calls: list[Any], say: Say) -> None:
     assert options.pop("reporter") is not None
     assert options == {
         "pretrained": "w.safetensors",
+        "qat": None,
         "validation": Path("val.csv"),
         "background": Path("empty"),
         "overrides": [

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bas_edge.errors import InputError
+from bas_edge_training.models import Seam
 
 __all__ = ["BATCH", "IR_VERSION", "OPSET", "capture"]
 
@@ -39,6 +40,7 @@ def capture(
     module: nn.Module,
     input_name: str,
     output_names: Sequence[str],
+    seams: dict[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Write `function(example)` as an ONNX model whose first axis is dynamic.
 
@@ -48,6 +50,8 @@ def capture(
         module: In eval mode; its layers and parameters name the nodes and initializers.
         input_name: Name of the graph's only input.
         output_names: One per output.
+        seams: Receives the graph's name of what passes through each `Seam`, by the name of that
+            module.
 
     Raises:
         InputError: A torch function was used that has no rule here.
@@ -58,7 +62,7 @@ def capture(
         for name, child in module.named_modules()
         for hook in (
             child.register_forward_pre_hook(recorder.entering(name)),
-            child.register_forward_hook(recorder.leaving),
+            child.register_forward_hook(recorder.leaving(name)),
         )
     ]
     try:
@@ -67,6 +71,8 @@ def capture(
     finally:
         for hook in handles:
             hook.remove()
+    if seams is not None:
+        seams |= recorder.seams
     return recorder.model(output_names, outputs)
 
 
@@ -84,6 +90,7 @@ class _Recorder(TorchFunctionMode):
         self._parameters = {id(tensor): name for name, tensor in tensors}
         self._scopes: list[str] = []
         self._taken: set[str] = set()
+        self.seams: dict[str, str] = {}
 
     def __torch_function__(
         self,
@@ -115,8 +122,13 @@ class _Recorder(TorchFunctionMode):
 
         return hook
 
-    def leaving(self, *_: Any) -> None:
-        self._scopes.pop()
+    def leaving(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
+            self._scopes.pop()
+            if isinstance(module, Seam):
+                self.seams[name] = self._names[id(output)]
+
+        return hook
 
     def value(self, tensor: Any) -> str:
         """The graph's name of a tensor or number; what is not computed becomes a constant."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.errors import InputError
+from bas_edge.quantization.trained_ranges import TrainedRanges
 from bas_edge_training.atomic import replace_atomically
 from bas_edge_training.models import BasModel, ModelConfig, build_model
 from bas_edge_training.models.config import CHECKPOINT_KEY
@@ -75,6 +76,8 @@ class CheckpointInfo(Described, frozen=True, kw_only=True):
         metrics: Last epoch's means and validation figures, by the names of log.csv.
         threshold: How the runtime should cut this model's maps; None leaves it to export.
         min_score: Class score under which the runtime reports nothing found.
+        trained_ranges: What the model was rounded with; UNSET where it was trained in float, and
+            then not written, so that versions which do not know it read the file as well.
     """
 
     model: ModelConfig
@@ -91,6 +94,7 @@ class CheckpointInfo(Described, frozen=True, kw_only=True):
     metrics: dict[str, float]
     threshold: ThresholdPolicy | None = None
     min_score: float = 0.0
+    trained_ranges: TrainedRanges | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunState(Described, frozen=True, kw_only=True):
@@ -101,6 +105,7 @@ class RunState(Described, frozen=True, kw_only=True):
         epoch, batch: The next batch to train on, counted from 0.
         log_rows: Rows of log.csv that belong to the steps done.
         epoch_sums: Figures of the unfinished epoch, summed over its images.
+        trained_ranges: As in `CheckpointInfo`.
     """
 
     recipe: str
@@ -117,6 +122,7 @@ class RunState(Described, frozen=True, kw_only=True):
     metrics: dict[str, float]
     skipped: dict[str, str]
     converted: dict[str, str]
+    trained_ranges: TrainedRanges | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from bas_edge.engine.manifest import Manifest
+from bas_edge.quantization.trained_ranges import TrainedRanges
 from bas_edge_training.distill import Distillation
 from bas_edge_training.parity import Parity
 from bas_edge_training.simplify import Simplification
@@ -29,6 +30,7 @@ class ExportReport:
         simplification: What onnxsim did; None where it was not asked.
         parity: PyTorch against the file's graph.
         distillation: The mean map's fit; None where none was tried.
+        trained_ranges: Int8 ranges that the file carries; None where none were trained.
         next_command: What to type next.
     """
 
@@ -41,6 +43,7 @@ class ExportReport:
     simplification: Simplification | None
     parity: Parity
     distillation: Distillation | None
+    trained_ranges: TrainedRanges | None
     next_command: str
 
     def rows(self) -> list[tuple[str, str]]:
@@ -55,6 +58,8 @@ class ExportReport:
             ("onnxsim", str(self.simplification or "not run")),
             ("compared on", self.samples),
         ]
+        if trained := self.trained_ranges:
+            rows.append(("int8", f"{len(trained.ranges)} trained ranges, for {trained.flavour}"))
         for row in self.parity.rows:
             error = f"{row.max_abs_error:.1e} (at most {row.tolerance:.1e})"
             rows.append((f"PyTorch - ONNX, {row.output}", error))
@@ -91,5 +96,6 @@ class ExportReport:
                 "box_iou": distillation.box_iou,
                 "max_abs_error": distillation.max_abs_error,
             },
+            "trained_ranges": msgspec.to_builtins(self.trained_ranges),
             "next_command": self.next_command,
         }

@@ -14,8 +14,11 @@ import onnx
 
 import bas_edge
 from bas_edge.engine.manifest import InputPolicy, Manifest, MapsForm, ThresholdPolicy, Training
+from bas_edge.engine.onnx_graph import OnnxGraph
 from bas_edge.engine.onnx_metadata import with_manifest
 from bas_edge.errors import InputError
+from bas_edge.quantization.layers import find_layers
+from bas_edge.quantization.trained_ranges import with_trained_ranges
 from bas_edge_training.atomic import replace_atomically
 from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
 from bas_edge_training.distill import MIN_BOX_IOU, Distillation, distil
@@ -137,6 +140,11 @@ def export(
     )
     manifest = msgspec.structs.replace(manifest, stages=stages)
     encoded = with_manifest(encoded, manifest)
+    trained = None if info.trained_ranges is msgspec.UNSET else info.trained_ranges
+    if trained is not None:
+        final_graph = OnnxGraph.read(encoded, purpose="Export")
+        trained.codes(final_graph, find_layers(final_graph), trained.flavour)  # raises if one lacks
+        encoded = with_trained_ranges(encoded, trained)
     replace_atomically(output, lambda temporary: temporary.write_bytes(encoded))
     return ExportReport(
         path=output,
@@ -148,6 +156,7 @@ def export(
         simplification=simplification,
         parity=parity,
         distillation=distillation,
+        trained_ranges=trained,
         next_command=shlex.join(
             ["bas-edge", "build-engine", str(output), "-o", str(output.with_suffix(".engine"))]
         ),

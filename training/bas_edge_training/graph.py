@@ -29,8 +29,12 @@ __all__ = [
 ]
 
 
-def contract_graph(model: BasModel) -> onnx.ModelProto:
-    """The form `all`: frames uint8 [N, H, W, 3] -> logits [N, C], maps [N, C, h, w]."""
+def contract_graph(model: BasModel, seams: dict[str, str] | None = None) -> onnx.ModelProto:
+    """The form `all`: frames uint8 [N, H, W, 3] -> logits [N, C], maps [N, C, h, w].
+
+    `seams` receives the name of what passes through each Seam of the model, by its module's name;
+    where that was padded first, by a padding that became the convolution's, it is what was padded.
+    """
     side = model.config.input_size
 
     def forward(frames: Tensor) -> tuple[Tensor, ...]:
@@ -39,8 +43,18 @@ def contract_graph(model: BasModel) -> onnx.ModelProto:
 
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     names = ("logits", "maps")
-    graph = capture(forward, example, module=model, input_name="frames", output_names=names)
-    return _fold_pads(graph)
+    graph = capture(
+        forward, example, module=model, input_name="frames", output_names=names, seams=seams
+    )
+    padded = {node.output[0]: node.input[0] for node in graph.graph.node if node.op_type == "Pad"}
+    _fold_pads(graph)
+    if seams is not None:
+        left = {value for node in graph.graph.node for value in node.output}
+        for module, value in seams.items():
+            while value not in left:
+                value = padded[value]
+            seams[module] = value
+    return graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +188,7 @@ class _Nodes:
         return f"{self._prefix}/{label}" + (f"_{count}" if count > 1 else "")
 
 
-def _fold_pads(model: onnx.ModelProto) -> onnx.ModelProto:
+def _fold_pads(model: onnx.ModelProto) -> None:
     """Pad with zeros -> Conv becomes the convolution's own `pads`: TensorFlow's SAME."""
     constants = {i.name: i for i in model.graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -193,7 +207,6 @@ def _fold_pads(model: onnx.ModelProto) -> onnx.ModelProto:
         readers[node.input[0]] = [conv]  # a Pad before this one folds as well
         model.graph.node.remove(node)
         model.graph.initializer.remove(constants[node.input[1]])
-    return model
 
 
 def _generator_nodes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:

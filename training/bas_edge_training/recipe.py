@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bas_edge.errors import InputError
+from bas_edge.quantization.codes import Flavour
+from bas_edge.quantization.ranges import METHODS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,6 +32,7 @@ __all__ = [
     "MachineSection",
     "ModelSection",
     "OptimizerSection",
+    "QatSection",
     "Recipe",
     "ScheduleSection",
     "TrainingSection",
@@ -128,6 +131,14 @@ class TrainingSection(Section, frozen=True, kw_only=True):
     ema: Fraction = 0.0
 
 
+class QatSection(Section, frozen=True, kw_only=True):
+    """What `--qat` rounds like, and how ranges are chosen: on so many training images, once."""
+
+    flavour: Flavour = "tensorrt"
+    ranges: str = "mse"
+    images: PositiveCount = 64
+
+
 class ValidationSection(Section, frozen=True, kw_only=True):
     """The part of the labelled images held out, per class, when no other set is given."""
 
@@ -154,6 +165,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
     training: TrainingSection = TrainingSection()
+    qat: QatSection = QatSection()
     validation: ValidationSection = ValidationSection()
     machine: MachineSection = MachineSection()
 
@@ -167,17 +179,25 @@ class Recipe(Section, frozen=True, kw_only=True):
             raise ValueError(f"data.crop is {self.data.crop}, which is not a multiple of 16")
         if self.optimizer.nesterov and self.optimizer.momentum == 0:
             raise ValueError("optimizer.nesterov is true but optimizer.momentum is 0")
+        if self.qat.ranges not in METHODS:
+            known = ", ".join(METHODS)
+            raise ValueError(f"qat.ranges is '{self.qat.ranges}', not one of {known}")
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON of every section but `[machine]`."""
+        """Hash of the canonical JSON of `to_dict`."""
         content = msgspec.json.encode(self.to_dict(), order="sorted")
         return hashlib.sha256(content).hexdigest()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Every section but `[machine]`, as plain values."""
+        """Every section but `[machine]`, as plain values.
+
+        `[qat]` is left out where nothing in it was changed, as most runs have no use for it.
+        """
         sections: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
         del sections["machine"]
+        if self.qat == QatSection():
+            del sections["qat"]
         return sections
 
 
@@ -231,10 +251,11 @@ def recipe_from_mapping(content: Mapping[str, Any], name: str) -> Recipe:
 
 def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
     """The keys that differ, as `section.key (value, other value)`; `[machine]` is ignored."""
-    left, right = one.to_dict(), other.to_dict()
+    left, right = (msgspec.to_builtins(recipe) for recipe in (one, other))
     return [
         f"{section}.{key} ({left[section][key]!r}, {right[section][key]!r})"
         for section in left
+        if section != "machine"
         for key in left[section]
         if left[section][key] != right[section][key]
     ]

@@ -13,6 +13,7 @@ import msgspec
 
 from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.errors import InputError, MissingExtraError
+from bas_edge.quantization.trained_ranges import TrainedRanges
 from bas_edge_training.alignment import align
 from bas_edge_training.batches import Batch
 from bas_edge_training.checkpoint import (
@@ -27,8 +28,10 @@ from bas_edge_training.data import TrainingData
 from bas_edge_training.machine import StopRequest, resolve_device
 from bas_edge_training.models import build_model
 from bas_edge_training.progress import Reporter, RunPlan
+from bas_edge_training.qat_start import QatStart
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainingInterrupted, TrainResult
+from bas_edge_training.rounded_model import observe_ranges, round_as
 from bas_edge_training.run_folder import RunFolder, SavedRun
 from bas_edge_training.run_images import RunImages
 from bas_edge_training.run_model import doubts, new_model
@@ -55,6 +58,7 @@ class Run:
         *,
         name: str,
         pretrained: str | None,
+        start: QatStart | None,
         saved: SavedRun | None,
         reporter: Reporter,
     ) -> None:
@@ -68,7 +72,13 @@ class Run:
         self.sums: defaultdict[str, float] = defaultdict(float)
         self.metrics: dict[str, float] = {}
         self.told: set[str] = set()
-        if saved is None:
+        self.start = start
+        self.ranges: TrainedRanges | msgspec.UnsetType = msgspec.UNSET
+        if start is not None:
+            start.check_classes(data.classes, data.source)
+            self.pretrained = start.info.pretrained
+            self.trainer = Trainer(start.model, recipe, self.device)
+        elif saved is None:
             self.pretrained = pretrained or ""
             model = new_model(recipe, len(data.classes), self.pretrained, reporter)
             self.trainer = Trainer(model, recipe, self.device)
@@ -84,6 +94,8 @@ class Run:
         self.reporter.begin(RunPlan(self.total, epochs, self.number))
         try:
             self._introduce()
+            if self.start is not None:
+                self._calibrate(self.start)
             with TrainingLog(self.folder.log, keep_rows=self.log_rows) as log:
                 while self.number < self.total and not self._out_of_time():
                     self._train_epoch(log, stop, resume_with)
@@ -158,7 +170,8 @@ class Run:
     def _finish(self) -> TrainResult:
         self._draw_curves()
         unboxed = self.images.unboxed(THRESHOLD_IMAGES)
-        align(self.trainer.result, unboxed)
+        if self.ranges is msgspec.UNSET:  # else it is aligned already
+            align(self.trainer.result, unboxed)
         threshold = label_free_threshold(self.trainer.result, unboxed)
         objects, background = self.images.scored()
         min_score = choose_run_min_score(
@@ -196,11 +209,34 @@ class Run:
                 hint="Restore the data, or start a new run.",
             )
         self.trainer.restore(saved.tensors)
+        if state.trained_ranges is not msgspec.UNSET:
+            self._round(state.trained_ranges)
         self.epoch, self.batch, self.number = state.epoch, state.batch, state.step
         self.seconds_before, self.log_rows = state.seconds, state.log_rows
         self.sums.update(state.epoch_sums)
         self.metrics = state.metrics
         self.images.restore(state.skipped, state.converted)
+
+    def _calibrate(self, start: QatStart) -> None:
+        """Choose the ranges of a new quantization-aware run, and round from now on."""
+        options = self.recipe.qat
+        frames = self.images.unboxed(options.images)
+        if not len(frames):
+            raise self.images.none_readable()
+        ranges = observe_ranges(
+            self.trainer.model, frames, flavour=options.flavour, method=options.ranges
+        )
+        self._round(ranges)
+        self.reporter.note(
+            f"Quantization-aware from {start.path}: {len(ranges.ranges)} tensors rounded as for "
+            f"{options.flavour}, ranges by {options.ranges} on {len(frames)} images."
+        )
+
+    def _round(self, ranges: TrainedRanges) -> None:
+        self.ranges = ranges
+        for model in (self.trainer.model, self.trainer.averaged):
+            if model is not None:
+                round_as(model, ranges)
 
     # What is told
 
@@ -287,6 +323,7 @@ class Run:
             metrics=self.metrics,
             skipped=self.images.skipped,
             converted=self.images.converted,
+            trained_ranges=self.ranges,
         )
         save_run_state(self.folder.last, self.trainer.tensors(), state)
         self.saved_at = time.monotonic()
@@ -310,5 +347,6 @@ class Run:
             metrics=self.metrics,
             min_score=min_score,
             threshold=threshold,
+            trained_ranges=self.ranges,
         )
         save_checkpoint(self.folder.checkpoint, model.state_dict(), info)

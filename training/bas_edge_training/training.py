@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
+from bas_edge.errors import InputError
 from bas_edge_training.data import read_training_data
 from bas_edge_training.machine import StopRequest, keep_freed_memory, torch_settings
 from bas_edge_training.progress import Reporter, SilentReporter
+from bas_edge_training.qat_start import read_qat_start
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainingInterrupted, TrainResult
 from bas_edge_training.run import Run
@@ -28,6 +32,7 @@ def train(
     recipe: Recipe | str | Path | None = None,
     *,
     pretrained: str | Path | None = None,
+    qat: str | Path | None = None,
     validation: str | Path | None = None,
     background: str | Path | None = None,
     overrides: Iterable[str] = (),
@@ -40,9 +45,11 @@ def train(
     Args:
         data: A folder with one subfolder a class, or a CSV with path,label,class_name.
         output: The run folder to create.
-        recipe: A recipe, its installed name, or its file; None is "default", or on a resume
-            the recipe that the run began with.
+        recipe: A recipe, its installed name, or its file; None is "default", on a resume the
+            recipe that the run began with, and with `qat` a short form of the checkpoint's.
         pretrained: Backbone weights: a path, or a URL followed by #sha256=… Unused on a resume.
+        qat: A checkpoint or run folder to finetune while rounding as an int8 engine does; its
+            classes are those of `data`. Unused on a resume.
         validation: A labelled set to validate on, instead of a part of `data`.
         background: A folder of images without any object, beside `data`'s own `background/`.
         overrides: `section.key=value` strings applied to the recipe.
@@ -59,8 +66,22 @@ def train(
     validation = None if validation is None else Path(validation)
     background = None if background is None else Path(background)
     resume_with = resume_command(data, folder.path, validation, background)
+    if qat is not None and pretrained is not None:
+        raise InputError(
+            "A quantization-aware run begins with its checkpoint, not with pretrained weights.",
+            hint="Give either --qat or --pretrained.",
+        )
     saved = read_saved_run(folder) if resume else None
-    name, chosen = choose_recipe(recipe, overrides, saved)
+    if qat is not None and saved is not None and saved.state.trained_ranges is msgspec.UNSET:
+        raise InputError(
+            f"The run in {folder.path} began without --qat.",
+            hint="Resume it without, and start a quantization-aware one from its checkpoint.",
+        )
+    start = None if qat is None or saved is not None else read_qat_start(qat)
+    if start is None:
+        name, chosen = choose_recipe(recipe, overrides, saved)
+    else:
+        name, chosen = start.recipe(recipe, overrides)
     images = read_training_data(
         data,
         validation=validation,
@@ -76,6 +97,7 @@ def train(
             images,
             name=name,
             pretrained=None if pretrained is None else str(pretrained),
+            start=start,
             saved=saved,
             reporter=reporter or SilentReporter(),
         )

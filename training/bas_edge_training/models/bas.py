@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .config import Conventions, ModelConfig
 from .heads import ClassHead, Generator
 from .mobilenet_v1 import ConvUnit, Features, Tail, Trunk, initialise_backbone, normalise, scaled
+from .seams import Seam
 
 __all__ = ["BasModel", "build_model"]
 
@@ -19,6 +20,7 @@ class BasModel(nn.Module):
 
     Attributes:
         config: Everything needed to build this module again.
+        pixels: What the trunk gets passes here.
         trunk: Frames -> features at stride 8: F, and finer ones for the generator.
         generator: Features -> one foreground prediction map per class.
         tail, head: F (whole, or with parts erased) -> class activation maps.
@@ -28,6 +30,7 @@ class BasModel(nn.Module):
         super().__init__()
         self.config = config
         norm, conventions, width = config.norm, config.conventions, config.width
+        self.pixels = Seam()
         self.trunk = Trunk(
             width=width,
             atrous=config.atrous,
@@ -65,7 +68,7 @@ class BasModel(nn.Module):
         x = normalise(frames, self.config.conventions)
         if shift := self.config.shift_x:
             x = F.pad(x, (-shift, shift))
-        return self.trunk(x)
+        return self.trunk(self.pixels(x))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """What is exported: RGB pixels 0 to 255 [N, 3, H, W] -> logits [N, C], maps [N, C, h, w].

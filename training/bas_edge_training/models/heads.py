@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mobilenet_v1 import Features
+from .seams import Conv2d, Seam
 
 __all__ = ["ClassHead", "Generator"]
 
@@ -22,11 +23,10 @@ class ClassHead(nn.Module):
         super().__init__()
         self.kind = kind
         if kind == "paper":
-            self.conv1 = nn.Conv2d(channels, hidden, 3, padding=1)
-            self.conv2 = nn.Conv2d(hidden, hidden, 3, padding=1)
+            self.conv1, self.result1 = Conv2d(channels, hidden, 3, padding=1), Seam()
+            self.conv2, self.result2 = Conv2d(hidden, hidden, 3, padding=1), Seam()
         self.classifier = nn.Conv2d(hidden if kind == "paper" else channels, num_classes, 1)
-        for layer in self.children():
-            _initialise(layer)
+        _initialise(self)
         if (
             kind == "edge"
         ):  # straight on pretrained features, Xavier's logits would be far too large
@@ -34,7 +34,10 @@ class ClassHead(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """[N, channels, h, w] -> [N, hidden, h, w], what the 1x1 classifier sees."""
-        return F.relu(self.conv2(F.relu(self.conv1(x)))) if self.kind == "paper" else x
+        if self.kind == "paper":
+            x = self.result1(F.relu(self.conv1(x)))
+            x = self.result2(F.relu(self.conv2(x)))
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, h, w] -> class activation maps [N, C, h, w]."""
@@ -60,10 +63,10 @@ class Generator(nn.Module):
         if kind == "paper":
             self.conv = nn.Conv2d(channels, num_classes, 3, padding=1)
         else:
-            self.dw = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+            self.dw = Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+            self.dw_result = Seam()
             self.conv = nn.Conv2d(2 * channels, num_classes, 1)
-        for layer in self.children():
-            _initialise(layer)
+        _initialise(self)
         if kind == "edge":  # a start on F alone: finer features join as far as they help
             nn.init.xavier_uniform_(self.conv.weight[:, :channels])
             nn.init.zeros_(self.conv.weight[:, channels:])
@@ -71,16 +74,17 @@ class Generator(nn.Module):
     def forward(self, features: Features) -> Tensor:  # [N, channels, h, w] each -> [N, C, h, w]
         if self.kind == "paper":
             return self.conv(features.deep)
-        both = torch.cat((self.dw(features.deep), features.fine), 1)
+        both = torch.cat((self.dw_result(self.dw(features.deep)), features.fine), 1)
         return self.conv(both)
 
 
-def _initialise(layer: nn.Module) -> None:
+def _initialise(part: nn.Module) -> None:
     """Xavier weights and zero biases, as published; a depthwise filter starts as identity."""
-    assert isinstance(layer, nn.Conv2d)
-    if layer.groups == layer.in_channels > 1:
-        nn.init.dirac_(layer.weight, groups=layer.groups)
-    else:
-        nn.init.xavier_uniform_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for layer in part.children():
+        if isinstance(layer, nn.Conv2d):
+            if layer.groups == layer.in_channels > 1:
+                nn.init.dirac_(layer.weight, groups=layer.groups)
+            else:
+                nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

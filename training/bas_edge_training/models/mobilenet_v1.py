@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import Conventions
+from .seams import Conv2d, Seam
 
 __all__ = ["ConvUnit", "Features", "SeparableBlock", "Tail", "Trunk", "scaled"]
 
@@ -37,7 +38,7 @@ def scaled(channels: int, width: float) -> int:
 
 
 class ConvUnit(nn.Module):
-    """Convolution, optional BatchNorm, activation."""
+    """Convolution, optional BatchNorm, activation; `result` is what leaves it."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class ConvUnit(nn.Module):
         conventions: Conventions,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             inputs,
             outputs,
             kernel,
@@ -63,6 +64,7 @@ class ConvUnit(nn.Module):
         )
         self.bn = nn.BatchNorm2d(outputs) if norm == "batch" else None
         self.conventions = conventions
+        self.result = Seam()
         self.turned = False  # True: an even side is padded at the other end than `conventions` say
 
     def forward(self, x: Tensor, *, in_phases: bool = False) -> Tensor:
@@ -77,10 +79,10 @@ class ConvUnit(nn.Module):
             top, left = pad - short * (1 - height % 2), pad - short * (1 - width % 2)
             if (top, left) != (pad, pad):
                 x, pad = F.pad(x, (left, pad, top, pad)), 0
-        x = F.conv2d(x, conv.weight, conv.bias, stride, pad, dilation, conv.groups)
+        x = F.conv2d(x, conv.used_weight(), conv.bias, stride, pad, dilation, conv.groups)
         if self.bn is not None:
             x = self.bn(x)
-        return F.relu6(x) if self.conventions.activation == "relu6" else F.relu(x)
+        return self.result(F.relu6(x) if self.conventions.activation == "relu6" else F.relu(x))
 
 
 class SeparableBlock(nn.Module):
@@ -164,12 +166,13 @@ class Tail(nn.Module):
         super().__init__()
         table, dilations = (_ATROUS_TAIL, (1, 2)) if atrous else (_TAIL, (1, 1))
         self.pooled = atrous
+        self.halved = Seam()
         self.blocks, self.channels = _blocks(
             channels, table, dilations, width=width, norm=norm, conventions=conventions
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return _run(self.blocks, F.avg_pool2d(x, 2) if self.pooled else x)
+        return _run(self.blocks, self.halved(F.avg_pool2d(x, 2)) if self.pooled else x)
 
 
 def to_phases(x: Tensor) -> Tensor:
