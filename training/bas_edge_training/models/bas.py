@@ -19,7 +19,7 @@ class BasModel(nn.Module):
 
     Attributes:
         config: Everything needed to build this module again.
-        trunk: Frames -> features at stride 8: F, and finer ones for the generator.
+        trunk: Frames -> features at the map stride: F, and finer ones for the generator.
         generator: Features -> one foreground prediction map per class.
         tail, head: F (whole, or with parts erased) -> class activation maps.
     """
@@ -30,6 +30,7 @@ class BasModel(nn.Module):
         norm, conventions, width = config.norm, config.conventions, config.width
         self.trunk = Trunk(
             width=width,
+            map_stride=config.map_stride,
             atrous=config.atrous,
             centred=config.centred,
             norm=norm,
@@ -38,6 +39,7 @@ class BasModel(nn.Module):
         self.tail = Tail(
             self.trunk.channels,
             width=width,
+            map_stride=config.map_stride,
             atrous=config.atrous,
             norm=norm,
             conventions=conventions,
@@ -61,7 +63,7 @@ class BasModel(nn.Module):
         self.config = msgspec.structs.replace(self.config, shift_x=pixels)
 
     def features(self, frames: Tensor) -> Features:
-        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features, [N, 512 * width, H/8, W/8]."""
+        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features, each [N, 512 * width, h, w]."""
         x = normalise(frames, self.config.conventions)
         if shift := self.config.shift_x:
             x = F.pad(x, (-shift, shift))
