@@ -62,6 +62,14 @@ class BasModel(nn.Module):
         """Move frames to the left before the backbone; negative moves them to the right."""
         self.config = msgspec.structs.replace(self.config, shift_x=pixels)
 
+    def set_input_size(self, side: int) -> None:
+        """Take frames of another size: no weight depends on it, so this is only described.
+
+        Raises:
+            ValueError: `side` is no multiple of 16, or too small for the shift.
+        """
+        self.config = msgspec.structs.replace(self.config, input_size=side)
+
     def features(self, frames: Tensor) -> Features:
         """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features, each [N, 512 * width, h, w]."""
         x = normalise(frames, self.config.conventions)
