@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
+from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "AccuracyRow",
     "GpuFrameRow",
     "GpuOpRow",
+    "ParetoAccuracyRow",
+    "ParetoSpeedRow",
     "ParityRow",
     "Provenance",
     "Ratio",
@@ -133,7 +136,16 @@ class AccuracyRow(msgspec.Struct, frozen=True, kw_only=True, tag="accuracy", tag
     training: str = ""
 
 
-Row = SpeedRow | VideoRow | ParityRow | AccuracyRow | GpuOpRow | GpuFrameRow
+Row = (
+    SpeedRow
+    | VideoRow
+    | ParityRow
+    | AccuracyRow
+    | GpuOpRow
+    | GpuFrameRow
+    | ParetoAccuracyRow
+    | ParetoSpeedRow
+)
 
 
 def row_kind(row: Row) -> str:

@@ -9,6 +9,8 @@ from .rows import (
     AccuracyRow,
     GpuFrameRow,
     GpuOpRow,
+    ParetoAccuracyRow,
+    ParetoSpeedRow,
     ParityRow,
     Provenance,
     Ratio,
@@ -22,7 +24,17 @@ __all__ = ["Some", "both", "measured", "ms", "newest", "ratio_text", "table"]
 
 _BOARD = ("target", "driver", "cuda", "nvcc", "power.limit")
 
-Some = TypeVar("Some", SpeedRow, VideoRow, ParityRow, AccuracyRow, GpuOpRow, GpuFrameRow)
+Some = TypeVar(
+    "Some",
+    SpeedRow,
+    VideoRow,
+    ParityRow,
+    AccuracyRow,
+    GpuOpRow,
+    GpuFrameRow,
+    ParetoAccuracyRow,
+    ParetoSpeedRow,
+)
 
 
 def newest(rows: Iterable[Some]) -> list[Some]:

@@ -283,6 +283,9 @@ def _manifest(
         training=Training(
             architecture=info.model.architecture,
             head=info.model.head,
+            width=info.model.width,
+            map_stride=info.model.map_stride,
+            input_size=info.model.input_size,
             recipe=info.recipe,
             recipe_sha256=info.recipe_sha256,
             checkpoint_sha256=hashlib.sha256(checkpoint.path.read_bytes()).hexdigest(),

@@ -9,7 +9,7 @@ ImageNet features of cub50 a linear probe scores 71 % so, 60 % without, and 71 %
 stride.
 
 At map stride 16 block 5 halves the map as in the original, and the whole backbone is the original:
-nothing to dilate, 14x14 cells, about half the arithmetic.
+nothing to dilate, 14x14 cells, a third of the arithmetic.
 """
 
 from __future__ import annotations
