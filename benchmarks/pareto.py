@@ -3,11 +3,13 @@
     python -m benchmarks.pareto benchmarks/pareto.toml --runs runs --data data/cub50/val.csv \\
         --images data/cub50/train.csv --work engines
 
-makes the engines that are not in `--work` yet, measures the accuracy of each as it ships, and
-times each from frame to box against the eager paper head, as alternating processes. What already
-has a row for the same graph is skipped, so the same command goes on after an interruption.
-`--only accuracy` needs no quiet machine; `--only latency` needs one. Instead of a plan, a folder
-of `.engine` folders and `.onnx` files can be given.
+makes the engines that are not in `--work` yet, measures the accuracy of each as it ships, times
+each from frame to box against the eager paper head, as alternating processes, and writes the page
+and the picture anew. What already has a row for the same graph is skipped, so the same command
+goes on after an interruption. An engine of the same weights is kept: after a change in export or
+build, empty `--work`. `--only accuracy` needs no quiet machine; `--only latency` needs one.
+Instead of a plan, a folder of `.engine` folders and `.onnx` files can be given. With `--results`,
+rows go elsewhere, and the page stays.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from bas_edge.errors import BasEdgeError
 from bas_edge.images import read_image
 from bas_edge_training.checkpoint import load_checkpoint
 
+from .__main__ import main as render
 from .__main__ import provenance
 from .accuracy import data_name, shipped_accuracy
 from .cases.frame_to_box_pareto import (
@@ -78,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if plan.baseline is None:
             raise SystemExit("A folder of engines needs --baseline RUN for its latency.")
         failed += _measure_latency(engines, plan.baseline, command, options)
+    if options.results == RESULTS:
+        render(["render"])
     return int(failed > 0)
 
 
