@@ -17,7 +17,7 @@ from .cases import CASES
 from .conditions import REPOSITORY, read_commit, read_conditions
 from .harness import Settings, SkippedCaseError, WorkerError, WrongAnswerError
 from .rows import RESULTS, Provenance, append_row, missed_targets, read_rows
-from .tables import PAGE, compare_table, page_with_rows, row_line
+from .tables import PAGE, compare_table, page_with_rows, pictures, row_line
 
 __all__ = ["main", "provenance"]
 
@@ -75,15 +75,21 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _render(options: argparse.Namespace) -> int:
-    before = PAGE.read_text(encoding="utf-8")
-    after = page_with_rows(before, read_rows(options.results))
+    rows = read_rows(options.results)
+    files = {PAGE: page_with_rows(PAGE.read_text(encoding="utf-8"), rows), **pictures(rows)}
     if options.check:
-        if after != before:
-            print(f"{PAGE} is out of date: python -m benchmarks render", file=sys.stderr)
-        return int(after != before)
-    PAGE.write_text(after, encoding="utf-8")
-    print(PAGE)
+        stale = [path for path, content in files.items() if not _holds(path, content)]
+        for path in stale:
+            print(f"{path} is out of date: python -m benchmarks render", file=sys.stderr)
+        return int(bool(stale))
+    for path, content in files.items():
+        path.write_text(content, encoding="utf-8")
+        print(path)
     return 0
+
+
+def _holds(path: Path, content: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == content
 
 
 def _parser() -> argparse.ArgumentParser:

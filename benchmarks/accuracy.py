@@ -42,7 +42,15 @@ from .__main__ import provenance
 from .rows import RESULTS, AccuracyRow, Provenance, append_row
 from .tables import row_line
 
-__all__ = ["Outputs", "accuracy_rows", "main", "score_oracle", "score_shipped"]
+__all__ = [
+    "Outputs",
+    "accuracy_rows",
+    "data_name",
+    "main",
+    "score_oracle",
+    "score_shipped",
+    "shipped_accuracy",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,18 @@ class Outputs:
 
     maps: NDArray[np.float32]
     rank: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One pass of an engine over annotated images, and how it is judged."""
+
+    items: tuple[Annotation, ...]
+    outputs: Outputs
+    truth: GroundTruth
+    protocol: BoxProtocol
+    threshold: ThresholdPolicy
+    size: tuple[int, int]  # (H, W) of the network's input
 
 
 def accuracy_rows(
@@ -68,25 +88,18 @@ def accuracy_rows(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    manifest = open_engine(engine).manifest
-    annotations = read_annotations(data, classes=manifest.classes)
-    if not annotations.has_boxes or manifest.input.resize != "stretch":
-        raise SystemExit("The accuracy table needs boxes, and an engine that stretches frames.")
-    size = (manifest.input.height, manifest.input.width)
-    protocol = open_protocol("bas", size)
-    ours, frame_sizes = _engine_outputs(engine, annotations.items, threads)
-    boxes = [item.boxes for item in annotations.items if item.boxes is not None]
-    truth = GroundTruth.stretched(boxes, frame_sizes, size)
-    methods = {"bas-edge": ours}
+    measured = _measured(engine, data, threads)
+    protocol, truth = measured.protocol, measured.truth
+    methods = {"bas-edge": measured.outputs}
     if checkpoint is not None:
         model = load_checkpoint(checkpoint).model
-        methods["class activation map"] = _cam_outputs(model, annotations.items, size)
+        methods["class activation map"] = _cam_outputs(model, measured.items, measured.size)
 
     def row(method: str, threshold: str, cut: str, metrics: dict[str, float]) -> AccuracyRow:
         return AccuracyRow(
             case="accuracy",
             provenance=given,
-            data=f"{data.parent.name}/{data.name}",
+            data=data_name(data),
             images=len(truth),
             model=engine.name,
             method=method,
@@ -100,12 +113,28 @@ def accuracy_rows(
     for method, outputs in methods.items():
         cut, metrics = score_oracle(outputs, truth, protocol)
         rows.append(row(method, "oracle", cut, metrics))
-        cut, metrics = score_shipped(outputs, truth, protocol, manifest.threshold)
+        cut, metrics = score_shipped(outputs, truth, protocol, measured.threshold)
         rows.append(row(method, "shipped", cut, metrics))
     centred = centre_box(truth)
     metrics = {"GT-known": centred.by_iou["0.5"], **_by_level(centred.by_iou)}
     rows.append(row("centred box", "oracle", f"{100 * centred.side:.0f} % of each side", metrics))
     return rows
+
+
+def shipped_accuracy(
+    engine: Path, data: Path, *, threads: int | None = None
+) -> tuple[int, str, dict[str, float]]:
+    """What the engine does as it ships: how many images, its cut, and its metrics in percent."""
+    measured = _measured(engine, data, threads)
+    cut, metrics = score_shipped(
+        measured.outputs, measured.truth, measured.protocol, measured.threshold
+    )
+    return len(measured.truth), cut, {name: round(value, 2) for name, value in metrics.items()}
+
+
+def data_name(data: Path) -> str:
+    """A split as tables call it, such as "cub50/val.csv"."""
+    return f"{data.parent.name}/{data.name}"
 
 
 def score_oracle(
@@ -140,6 +169,19 @@ def _by_level(by_iou: dict[str, float]) -> dict[str, float]:
     """The IoU levels, and their mean: MaxBoxAccV2 where each level has its own best cut."""
     levels = {f"IoU {level}": by_iou[str(level)] for level in IOU_LEVELS}
     return {"MaxBoxAccV2": float(np.mean(list(levels.values()))), **levels}
+
+
+def _measured(engine: Path, data: Path, threads: int | None) -> _Measured:
+    manifest = open_engine(engine).manifest
+    annotations = read_annotations(data, classes=manifest.classes)
+    if not annotations.has_boxes or manifest.input.resize != "stretch":
+        raise SystemExit("The accuracy table needs boxes, and an engine that stretches frames.")
+    size = (manifest.input.height, manifest.input.width)
+    outputs, frame_sizes = _engine_outputs(engine, annotations.items, threads)
+    boxes = [item.boxes for item in annotations.items if item.boxes is not None]
+    truth = GroundTruth.stretched(boxes, frame_sizes, size)
+    protocol = open_protocol("bas", size)
+    return _Measured(annotations.items, outputs, truth, protocol, manifest.threshold, size)
 
 
 def _engine_outputs(

@@ -115,6 +115,7 @@ class Comparison:
         limit_ms: An absolute bound on our median.
         block_s: Seconds that a block measures, at least.
         prepare: Writes what the variants need into the work folder; runs once, in a worker.
+        untimed: Variants that only answer: what others are held to.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Comparison:
     limit_ms: float | None = None
     block_s: float = 1.0
     prepare: Callable[[Path], None] | None = None
+    untimed: frozenset[str] = frozenset()
 
     def run(self, settings: Settings) -> tuple[SpeedRow]:
         """Verify all variants, then time them in turns.
@@ -146,9 +148,10 @@ class Comparison:
             spawn(self, variant, settings, "answer")
             answers[variant] = np.load(answer_path(settings.work, self.name, variant))
         verified = self.agree(answers)
-        blocks: dict[str, list[Block]] = {variant: [] for variant in self.variants}
+        timed = [variant for variant in self.variants if variant not in self.untimed]
+        blocks: dict[str, list[Block]] = {variant: [] for variant in timed}
         for _ in range(settings.blocks):
-            for variant in self.variants:
+            for variant in timed:
                 blocks[variant].append(_block(spawn(self, variant, settings, "time")))
         timings = {variant: _timing(measured) for variant, measured in blocks.items()}
         return SpeedRow(

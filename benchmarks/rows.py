@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
+from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "GpuFrameRow",
     "GpuOpRow",
     "MemoryRow",
+    "ParetoAccuracyRow",
+    "ParetoSpeedRow",
     "ParityRow",
     "Provenance",
     "Ratio",
@@ -158,7 +161,17 @@ class MemoryRow(msgspec.Struct, frozen=True, kw_only=True, tag="memory", tag_fie
     seconds: float
 
 
-Row = SpeedRow | VideoRow | ParityRow | AccuracyRow | GpuOpRow | GpuFrameRow | MemoryRow
+Row = (
+    SpeedRow
+    | VideoRow
+    | ParityRow
+    | AccuracyRow
+    | GpuOpRow
+    | GpuFrameRow
+    | MemoryRow
+    | ParetoAccuracyRow
+    | ParetoSpeedRow
+)
 
 
 def row_kind(row: Row) -> str:

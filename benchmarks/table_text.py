@@ -10,6 +10,8 @@ from .rows import (
     GpuFrameRow,
     GpuOpRow,
     MemoryRow,
+    ParetoAccuracyRow,
+    ParetoSpeedRow,
     ParityRow,
     Provenance,
     Ratio,
@@ -23,7 +25,18 @@ __all__ = ["Some", "both", "measured", "ms", "newest", "ratio_text", "table"]
 
 _BOARD = ("target", "driver", "cuda", "nvcc", "power.limit")
 
-Some = TypeVar("Some", SpeedRow, VideoRow, ParityRow, AccuracyRow, GpuOpRow, GpuFrameRow, MemoryRow)
+Some = TypeVar(
+    "Some",
+    SpeedRow,
+    VideoRow,
+    ParityRow,
+    AccuracyRow,
+    GpuOpRow,
+    GpuFrameRow,
+    MemoryRow,
+    ParetoAccuracyRow,
+    ParetoSpeedRow,
+)
 
 
 def newest(rows: Iterable[Some]) -> list[Some]:

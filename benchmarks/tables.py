@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from .conditions import REPOSITORY
 from .gpu_tables import floors_table, frame_line, frame_tables, op_line, op_table
+from .pareto_picture import pareto_picture
+from .pareto_rows import pareto_points
+from .pareto_tables import PICTURE, accuracy_line, pareto_table, speed_line
 from .rows import (
     AccuracyRow,
     GpuFrameRow,
     GpuOpRow,
     MemoryRow,
+    ParetoAccuracyRow,
+    ParetoSpeedRow,
     ParityRow,
     Row,
     SpeedRow,
@@ -20,7 +26,7 @@ from .rows import (
 )
 from .table_text import Some, both, measured, ms, newest, ratio_text, table
 
-__all__ = ["PAGE", "compare_table", "page_with_rows", "row_line"]
+__all__ = ["PAGE", "compare_table", "page_with_rows", "pictures", "row_line"]
 
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 
@@ -33,17 +39,25 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
     Raises:
         KeyError: A marker names a table that does not exist.
     """
-    tables = {
+    tables: dict[str, Callable[[], str]] = {
         "speed": lambda: _speed_tables(_only(rows, SpeedRow)),
         "video": lambda: _video_table(_only(rows, VideoRow)),
         "parity": lambda: _parity_table(_only(rows, ParityRow)),
         "accuracy": lambda: _accuracy_table(_only(rows, AccuracyRow)),
         "memory": lambda: _memory_table(_only(rows, MemoryRow)),
+        "pareto": lambda: pareto_table(_only(rows, ParetoAccuracyRow), _only(rows, ParetoSpeedRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
     }
     return _MARKED.sub(lambda found: f"{found[1]}{tables[found[2]]()}\n{found[3]}", page)
+
+
+def pictures(rows: Sequence[Row]) -> dict[Path, str]:
+    """The files that the page shows, and their content; those without rows are not there."""
+    points = pareto_points(_only(rows, ParetoAccuracyRow), _only(rows, ParetoSpeedRow))
+    drawn = pareto_picture(points)
+    return {} if drawn is None else {PAGE.parent / PICTURE: drawn}
 
 
 def row_line(row: Row) -> str:
@@ -71,6 +85,10 @@ def row_line(row: Row) -> str:
             f"{row.images} of {row.expected_images} images of {row.frame} in {row.seconds:g} s, "
             f"at most {row.peak_rss_mib:.0f} MiB"
         )
+    if isinstance(row, ParetoAccuracyRow):
+        return accuracy_line(row)
+    if isinstance(row, ParetoSpeedRow):
+        return speed_line(row)
     metrics = ", ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())
     return f"{row.method} {row.threshold} {row.cut}: {metrics}"
 

@@ -126,6 +126,12 @@ def fakes() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def pareto_examples() -> ModuleType:
+    """`tests/pareto_examples.py`: made-up rows of the Pareto picture."""
+    return _beside("pareto_examples")
+
+
+@pytest.fixture(scope="session")
 def clips() -> ModuleType:
     """`tests/clips.py`: small videos, whole, cut short and turned."""
     return _beside("clips")

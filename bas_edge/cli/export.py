@@ -51,6 +51,13 @@ def command(
         Path | None,
         typer.Option("--images", help="Real images to check on. Default: the training data's."),
     ] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option(
+            "--input-size",
+            help="Side of the network's input, a multiple of 16. Default: that of training.",
+        ),
+    ] = None,
     simplify: Annotated[
         bool, typer.Option("--simplify/--no-simplify", help="Run onnxsim on the graph.")
     ] = True,
@@ -72,6 +79,7 @@ def command(
         k=k,
         top_k=top_k,
         images=images,
+        input_size=input_size,
         simplify=simplify,
         overwrite=overwrite,
         reporter=lambda line: print(line, file=sys.stderr),

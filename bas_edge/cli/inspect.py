@@ -10,7 +10,7 @@ from bas_edge.cli.options import Engine, Json
 from bas_edge.cli.output import print_json, print_rows, size_text
 
 if TYPE_CHECKING:
-    from bas_edge.engine.manifest import Manifest, PlanRecord
+    from bas_edge.engine.manifest import Manifest, PlanRecord, Training
     from bas_edge.engine.stages import Stage
 
 __all__ = ["command"]
@@ -64,7 +64,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("min score", f"{manifest.min_score:g}"),
         ("precision", manifest.precision),
         ("backend", manifest.backend),
-        ("trained", " ".join(filter(None, (training.architecture, training.head)))),
+        ("trained", _trained(training)),
         ("recipe", training.recipe),
         ("images", f"{training.images} in {training.epochs} epochs" if training.images else ""),
     ]
@@ -92,6 +92,17 @@ def _stage_text(stage: Stage) -> str:
             f"{stage.box_iou.mean:.4f} on {stage.images} images"
         )
     return "; ".join(filter(None, (size, compared, stage.note)))
+
+
+def _trained(training: Training) -> str:
+    """What is known of the network, in words; empty where nothing is."""
+    known = (
+        " ".join(filter(None, (training.architecture, training.head))),
+        f"width {training.width:g}" if training.width else "",
+        f"map stride {training.map_stride}" if training.map_stride else "",
+        f"at {training.input_size} pixels" if training.input_size else "",
+    )
+    return ", ".join(filter(None, known))
 
 
 def _plan_rows(plan: PlanRecord) -> list[tuple[str, str]]:

@@ -79,10 +79,20 @@ class ThresholdPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the weights came from."""
+    """Where the weights came from.
+
+    Attributes:
+        width: Channel multiplier of the backbone; 0 is unknown.
+        map_stride: Pixels of the input to one cell of the maps; 0 is unknown.
+        input_size: Side of the square frames in training; 0 is unknown. The engine's own is in
+            the input policy.
+    """
 
     architecture: str = ""
     head: str = ""
+    width: float = 0.0
+    map_stride: int = 0
+    input_size: int = 0
     recipe: str = ""
     recipe_sha256: str = ""
     checkpoint_sha256: str = ""

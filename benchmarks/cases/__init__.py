@@ -9,6 +9,7 @@ from . import (
     frame_to_box_gpu,
     frame_to_box_int8,
     frame_to_box_paper,
+    frame_to_box_pareto,
     import_time,
     maps_to_boxes,
     resize_frame,
@@ -36,6 +37,8 @@ CASES: dict[str, Case] = {
 
 def comparison(name: str) -> Comparison:
     """The case of that name, or the part of one, which must be one that compares variants."""
+    if name.startswith(frame_to_box_pareto.PREFIX):
+        return frame_to_box_pareto.comparison_of(name)
     case = frame_to_box_gpu.COMPARISONS.get(name) or CASES[name]
     if not isinstance(case, Comparison):
         raise TypeError(f"{name} runs no worker processes")

@@ -15,6 +15,11 @@ def test_the_committed_page_shows_the_committed_rows() -> None:
     assert page == tables.page_with_rows(page, read_rows()), "python -m benchmarks render"
 
 
+def test_the_committed_pictures_show_the_committed_rows() -> None:
+    for path, content in tables.pictures(read_rows()).items():
+        assert path.read_text(encoding="utf-8") == content, "python -m benchmarks render"
+
+
 def test_the_page_speaks_of_every_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(CASES)

@@ -131,7 +131,8 @@ def test_export_passes_its_options(
         )
 
     monkeypatch.setattr("bas_edge_training.export", export)
-    options = ("--maps", "selected", "--k", 8, "--top-k", 4, "--images", "photos", "--no-simplify")
+    options = ("--maps", "selected", "--k", 8, "--top-k", 4, "--images", "photos")
+    options += ("--input-size", 192, "--no-simplify")
     code, out, err = say("export", tmp_path, *options, "--overwrite")
     assert (code, err) == (0, "writing the graph\n")
     assert out == "  maps  all\n\nNext:\n  bas-edge build-engine model.onnx\n"
@@ -143,6 +144,7 @@ def test_export_passes_its_options(
                 "k": 8,
                 "top_k": 4,
                 "images": Path("photos"),
+                "input_size": 192,
                 "simplify": False,
                 "overwrite": True,
             },

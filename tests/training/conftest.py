@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, save_checkpoint
@@ -78,12 +79,24 @@ def background_folder(tmp_path: Path) -> Path:
 
 
 def lively_model(
-    head: str, *, classes: int = 6, norm: str = "none", centred: bool = False
+    head: str,
+    *,
+    classes: int = 6,
+    norm: str = "none",
+    centred: bool = False,
+    map_stride: int = 8,
+    side: int = 64,
 ) -> BasModel:
     """Width 0.125 at 64 pixels, with random weights whose logits and maps vary."""
     torch.manual_seed(1)
     config = ModelConfig(
-        num_classes=classes, head=head, width=0.125, input_size=64, norm=norm, centred=centred
+        num_classes=classes,
+        head=head,
+        width=0.125,
+        input_size=side,
+        norm=norm,
+        centred=centred,
+        map_stride=map_stride,
     )
     model = build_model(config).eval()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -96,6 +109,21 @@ def lively_model(
                 tensor, 0, 0.3
             )
     return model
+
+
+@pytest.fixture
+def image_files(tmp_path: Path) -> Callable[..., list[Path]]:
+    """Frames [M, H, W, 3] as files that stand in for a data set."""
+
+    def write(frames: NDArray[np.uint8]) -> list[Path]:
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        paths = [folder / f"{number:02}.png" for number in range(len(frames))]
+        for path, frame in zip(paths, frames, strict=True):
+            Image.fromarray(frame).save(path)
+        return paths
+
+    return write
 
 
 @pytest.fixture

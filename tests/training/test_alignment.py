@@ -29,13 +29,13 @@ SIDE = 64
 class Blobs(nn.Module):
     """A trunk whose features are brightness, seen `displaced` pixels too far to the left."""
 
-    def __init__(self, displaced: int) -> None:
+    def __init__(self, displaced: int, map_stride: int) -> None:
         super().__init__()
-        self.displaced = displaced
+        self.displaced, self.map_stride = displaced, map_stride
 
     def forward(self, x: Tensor) -> Features:
         moved = torch.roll(x, self.displaced, dims=3).mean(1, keepdim=True)
-        cells = nn.functional.avg_pool2d(moved, 8)
+        cells = nn.functional.avg_pool2d(moved, self.map_stride)
         return Features(cells, cells)
 
 
@@ -46,9 +46,10 @@ class OneLayer(nn.Conv2d):
         return super().forward(features.deep)
 
 
-def displaced_model(displaced: int) -> BasModel:
-    model = build_model(ModelConfig(width=0.125, num_classes=2, input_size=SIDE))
-    model.trunk = Blobs(displaced)  # a stand-in
+def displaced_model(displaced: int, map_stride: int = 8, side: int = SIDE) -> BasModel:
+    config = ModelConfig(width=0.125, num_classes=2, input_size=side, map_stride=map_stride)
+    model = build_model(config)
+    model.trunk = Blobs(displaced, map_stride)  # a stand-in
     model.generator = OneLayer(1, 2, 1)  # a stand-in
     nn.init.ones_(model.generator.weight)
     return model.eval()
@@ -66,6 +67,15 @@ def bright_squares() -> np.ndarray:
 def test_displacement_is_found_and_undone(displaced: int) -> None:
     model, frames = displaced_model(displaced), bright_squares()
     assert horizontal_displacement(model, frames) == displaced
+    assert align(model, frames) == displaced
+    assert horizontal_displacement(model, frames) == 0
+
+
+@pytest.mark.parametrize("displaced", [-16, 9])
+def test_at_map_stride_16_up_to_16_pixels_are_found(displaced: int) -> None:
+    """A cell of twice the size may lie twice as far from its object."""
+    frames = np.kron(bright_squares(), np.ones((1, 2, 2, 1), np.uint8))  # [24, 128, 128, 3]
+    model = displaced_model(displaced, 16, 2 * SIDE)
     assert align(model, frames) == displaced
     assert horizontal_displacement(model, frames) == 0
 

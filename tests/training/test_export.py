@@ -90,9 +90,11 @@ def test_file_carries_its_manifest(
     assert (manifest.maps, manifest.k, manifest.top_k) == ("all", 6, 6)
     assert manifest.threshold == threshold
     assert manifest.min_score == 0.25
-    assert (manifest.training.head, manifest.training.epochs) == ("edge", 4)
-    assert manifest.training.recipe_sha256 == "5" * 64
-    assert len(manifest.training.checkpoint_sha256) == 64
+    training = manifest.training
+    assert (training.head, training.epochs) == ("edge", 4)
+    assert (training.width, training.map_stride, training.input_size) == (0.125, 8, 64)
+    assert training.recipe_sha256 == "5" * 64
+    assert len(training.checkpoint_sha256) == 64
     assert report.size_bytes == (tmp_path / "model.onnx").stat().st_size
 
 

@@ -21,7 +21,6 @@ from bas_edge_training.validation import evaluation_mode
 __all__ = ["align", "horizontal_displacement"]
 
 _BATCH = 16
-_FARTHEST = 8  # pixels: one cell at stride 8; less on very small frames
 
 
 def align(model: BasModel, frames: NDArray[np.uint8]) -> int:
@@ -37,13 +36,16 @@ def align(model: BasModel, frames: NDArray[np.uint8]) -> int:
 
 
 def horizontal_displacement(model: BasModel, frames: NDArray[np.uint8]) -> int:
-    """How many pixels maps lie to the right of what they show; -8 to 8, 0 without frames."""
+    """How many pixels maps lie to the right of what they show; 0 without frames.
+
+    At most one cell of the maps to either side, and an eighth of very small frames.
+    """
     if not len(frames):
         return 0
     as_seen = _mean_maps(model, frames)  # [M, H, W]
     mirrored = _mean_maps(model, np.ascontiguousarray(frames[:, :, ::-1]))[:, :, ::-1]
     width = frames.shape[2]
-    farthest = min(_FARTHEST, width // 8)
+    farthest = min(model.config.map_stride, width // 8)
     margin = 2 * farthest
     centre = as_seen[:, :, margin : width - margin]
     moves = range(-farthest, farthest + 1)

@@ -31,6 +31,7 @@ class ExportReport:
         parity: PyTorch against the file's graph.
         distillation: The mean map's fit; None where none was tried.
         trained_ranges: Int8 ranges that the file carries; None where none were trained.
+        trained_at: Side of the network's input in training; the manifest has that of the graph.
         next_command: What to type next.
     """
 
@@ -44,6 +45,7 @@ class ExportReport:
     parity: Parity
     distillation: Distillation | None
     trained_ranges: TrainedRanges | None
+    trained_at: int
     next_command: str
 
     def rows(self) -> list[tuple[str, str]]:
@@ -51,6 +53,7 @@ class ExportReport:
         manifest, threshold = self.manifest, self.manifest.threshold
         rows = [
             ("file", f"{self.path} ({self.size_bytes / 1e6:.1f} MB, {self.nodes} nodes)"),
+            ("input", self._input()),
             ("classes", str(len(manifest.classes))),
             ("maps", f"{manifest.maps}, {manifest.k} computed, {manifest.top_k} averaged"),
             ("because", self.reason),
@@ -66,12 +69,19 @@ class ExportReport:
         rows.append(("PyTorch - ONNX, boxes", f"mean IoU {self.parity.box_iou:.4f}"))
         return rows
 
+    def _input(self) -> str:
+        side = self.manifest.input.height
+        trained = "" if side == self.trained_at else f", trained at {self.trained_at}"
+        return f"{side} × {side} pixels{trained}"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         distillation = self.distillation
         return {
             "path": str(self.path),
             "size_bytes": self.size_bytes,
+            "input_size": self.manifest.input.height,
+            "trained_at": self.trained_at,
             "maps": self.manifest.maps,
             "k": self.manifest.k,
             "top_k": self.manifest.top_k,

@@ -66,6 +66,7 @@ def export(
     k: int | None = None,
     top_k: int | None = None,
     images: Images | None = None,
+    input_size: int | None = None,
     simplify: bool = True,
     overwrite: bool = False,
     reporter: Callable[[str], None] | None = None,
@@ -86,6 +87,8 @@ def export(
         images: Real images to check, distil and choose the threshold on: folder, glob,
             labels CSV or list of files. Default: those of the checkpoint's own data, where they
             still exist.
+        input_size: Side of the graph's square input, a multiple of 16. Default: that of training.
+            At another, the threshold is measured anew; min_score stays.
         simplify: Run onnxsim, in a child process.
         overwrite: Replace a file that is there; it stays until the new one is complete.
         reporter: Called with one line per step.
@@ -100,6 +103,7 @@ def export(
     say = reporter or (lambda _line: None)
     loaded = load_checkpoint(checkpoint)
     model, info = loaded.model, loaded.info
+    _resize_input(loaded, input_size, say)
     choice = _choose(len(info.classes), maps, k, top_k)
     samples = _samples(loaded, images)
     threshold = _threshold(loaded, samples, choice, images_given=images is not None)
@@ -157,6 +161,7 @@ def export(
         parity=parity,
         distillation=distillation,
         trained_ranges=trained,
+        trained_at=info.model.input_size,
         next_command=shlex.join(
             ["bas-edge", "build-engine", str(output), "-o", str(output.with_suffix(".engine"))]
         ),
@@ -194,6 +199,29 @@ def _choose(classes: int, maps: Form, k: int | None, top_k: int | None) -> _Choi
     return _Choice("all", classes, averaged, reason, asked)
 
 
+def _resize_input(
+    checkpoint: Checkpoint, input_size: int | None, say: Callable[[str], None]
+) -> None:
+    """Make the loaded model one for frames of another size, where that is asked."""
+    if input_size is None:
+        return
+    try:
+        checkpoint.model.set_input_size(input_size)
+    except ValueError as error:
+        raise InputError(
+            f"The graph cannot have that input: {error}.", hint="For example: --input-size 192"
+        ) from None
+    if _resized(checkpoint) and checkpoint.info.min_score:
+        say(
+            f"min_score was chosen at {checkpoint.info.model.input_size} pixels and stays: "
+            "bas-edge evaluate --update chooses it for this size"
+        )
+
+
+def _resized(checkpoint: Checkpoint) -> bool:
+    return checkpoint.model.config.input_size != checkpoint.info.model.input_size
+
+
 def _samples(checkpoint: Checkpoint, images: Images | None) -> Samples:
     """Real images where there are any: those given, else those of the checkpoint's own data."""
     side = checkpoint.model.config.input_size
@@ -211,8 +239,9 @@ def _threshold(
     """For the maps that this graph averages, from real images; else the checkpoint's own."""
     classes, own = len(checkpoint.info.classes), checkpoint.info.threshold
     averaged = classes if choice.form == "mean" else choice.top_k
-    if own and averaged == min(classes, DEFAULT_TOP_K) and not images_given:
-        return own  # training chose it for the same maps
+    same_maps = averaged == min(classes, DEFAULT_TOP_K) and not _resized(checkpoint)
+    if own and same_maps and not images_given:
+        return own
     chosen = None
     if samples.real and len(samples.frames) >= _ENOUGH_IMAGES:
         chosen = label_free_threshold(checkpoint.model, samples.frames, top_k=averaged)
@@ -275,6 +304,9 @@ def _manifest(
         training=Training(
             architecture=info.model.architecture,
             head=info.model.head,
+            width=info.model.width,
+            map_stride=info.model.map_stride,
+            input_size=info.model.input_size,
             recipe=info.recipe,
             recipe_sha256=info.recipe_sha256,
             checkpoint_sha256=hashlib.sha256(checkpoint.path.read_bytes()).hexdigest(),

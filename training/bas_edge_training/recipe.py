@@ -51,6 +51,8 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 PositiveCount = Annotated[int, msgspec.Meta(ge=1)]
 Side = Annotated[int, msgspec.Meta(ge=32, le=1024)]
 
+_LATER_KEYS = {("model", "map_stride"): 8}  # and the value that stands for their absence
+
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One table of a recipe."""
@@ -66,6 +68,7 @@ class ModelSection(Section, frozen=True, kw_only=True):
     architecture: Literal["mobilenet_v1"] = "mobilenet_v1"
     width: Annotated[float, msgspec.Meta(gt=0, le=2)] = 1.0
     head: Literal["edge", "paper"] = "edge"
+    map_stride: Literal[8, 16] = 8
     atrous: bool = True
     centred: bool = True
     norm: Literal["auto", "none", "batch"] = "auto"
@@ -185,8 +188,16 @@ class Recipe(Section, frozen=True, kw_only=True):
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON of `to_dict`."""
-        content = msgspec.json.encode(self.to_dict(), order="sorted")
+        """Hash of the canonical JSON of every section but `[machine]`.
+
+        A key that recipes had not from the start counts only where it is not at its default, so
+        that what was hashed before it existed keeps its hash.
+        """
+        sections = self.to_dict()
+        for (section, key), default in _LATER_KEYS.items():
+            if sections[section][key] == default:
+                del sections[section][key]
+        content = msgspec.json.encode(sections, order="sorted")
         return hashlib.sha256(content).hexdigest()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

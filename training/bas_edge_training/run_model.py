@@ -23,6 +23,7 @@ def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter)
             architecture=options.architecture,
             width=options.width,
             head=options.head,
+            map_stride=options.map_stride,
             atrous=options.atrous,
             centred=options.centred,
             num_classes=classes,

@@ -21,7 +21,7 @@ class BasModel(nn.Module):
     Attributes:
         config: Everything needed to build this module again.
         pixels: What the trunk gets passes here.
-        trunk: Frames -> features at stride 8: F, and finer ones for the generator.
+        trunk: Frames -> features at the map stride: F, and finer ones for the generator.
         generator: Features -> one foreground prediction map per class.
         tail, head: F (whole, or with parts erased) -> class activation maps.
     """
@@ -33,6 +33,7 @@ class BasModel(nn.Module):
         self.pixels = Seam()
         self.trunk = Trunk(
             width=width,
+            map_stride=config.map_stride,
             atrous=config.atrous,
             centred=config.centred,
             norm=norm,
@@ -41,6 +42,7 @@ class BasModel(nn.Module):
         self.tail = Tail(
             self.trunk.channels,
             width=width,
+            map_stride=config.map_stride,
             atrous=config.atrous,
             norm=norm,
             conventions=conventions,
@@ -63,8 +65,16 @@ class BasModel(nn.Module):
         """Move frames to the left before the backbone; negative moves them to the right."""
         self.config = msgspec.structs.replace(self.config, shift_x=pixels)
 
+    def set_input_size(self, side: int) -> None:
+        """Take frames of another size: no weight depends on it, so this is only described.
+
+        Raises:
+            ValueError: `side` is no multiple of 16, or too small for the shift.
+        """
+        self.config = msgspec.structs.replace(self.config, input_size=side)
+
     def features(self, frames: Tensor) -> Features:
-        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features, [N, 512 * width, H/8, W/8]."""
+        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features, each [N, 512 * width, h, w]."""
         x = normalise(frames, self.config.conventions)
         if shift := self.config.shift_x:
             x = F.pad(x, (-shift, shift))

@@ -51,8 +51,11 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             and generator (3x3). "edge": one depthwise-separable convolution each, a tenth
             of the arithmetic.
         num_classes: C.
+        map_stride: Pixels of the input to one cell of the maps. 8 is the published form, and
+            that of checkpoints which do not say; 16 has a quarter of the cells.
         atrous: Dilate the depthwise filters behind the removed stride, so that pretrained ones
-            read what they were trained on. False is the published form.
+            read what they were trained on. False is the published form. At map stride 16 no
+            stride is removed, and both are the same network.
         centred: Pad so that maps are displaced by half a pixel, not by 3.5 as in the published
             form, which is also that of checkpoints which do not say.
         norm: "batch" keeps BatchNorm in the backbone (training from scratch); "none" is for
@@ -67,6 +70,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     width: float = 1.0
     head: Literal["paper", "edge"] = "edge"
     num_classes: int
+    map_stride: Literal[8, 16] = 8
     atrous: bool = True
     centred: bool = False
     norm: Literal["none", "batch"] = "none"
@@ -74,11 +78,18 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     conventions: Conventions = TENSORFLOW
     shift_x: int = 0
 
+    @property
+    def reads_as_trained(self) -> bool:
+        """Whether filters of the original backbone read the cells that they were trained on."""
+        return self.atrous or self.map_stride == 16
+
     def __post_init__(self) -> None:
         if not 0 < self.width <= 2:
             raise ValueError(f"width must be above 0 and at most 2, got {self.width}")
         if self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+        if self.map_stride not in (8, 16):
+            raise ValueError(f"map_stride must be 8 or 16, got {self.map_stride}")
         if self.input_size < 16 or self.input_size % 16:
             raise ValueError(f"input_size must be a multiple of 16, got {self.input_size}")
         if abs(self.shift_x) > self.input_size // 4:

@@ -50,7 +50,7 @@ class ClassHead(nn.Module):
 
 
 class Generator(nn.Module):
-    """Features at stride 8 -> one foreground prediction map per class, before the sigmoid.
+    """Features at the map stride -> one foreground prediction map per class, before the sigmoid.
 
     "paper": one 3x3 convolution of F. "edge": depthwise 3x3 of F, beside it the trunk's finer
     features, then 1x1: F sees far around each cell, the finer features little. What they bring

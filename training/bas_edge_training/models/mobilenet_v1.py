@@ -7,6 +7,9 @@ Where block 5 no longer halves the map, every later depthwise filter can be dila
 (`atrous`): it then reads exactly the inputs it was trained on, at no extra arithmetic. On frozen
 ImageNet features of cub50 a linear probe scores 71 % so, 60 % without, and 71 % at the original
 stride.
+
+At map stride 16 block 5 halves the map as in the original, and the whole backbone is the original:
+nothing to dilate, 14x14 cells, a third of the arithmetic.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ from .seams import Conv2d, Seam
 
 __all__ = ["ConvUnit", "Features", "SeparableBlock", "Tail", "Trunk", "scaled"]
 
-# (output channels at width 1, stride) of blocks 0 to 12. Blocks 5 and 11 of the original have
-# stride 2; here block 5 has 1, which keeps blocks 5 to 10 at stride 8.
-_TRUNK = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 1), *[(512, 1)] * 5)
+# (output channels at width 1, stride) of blocks 0 to 12. Block 5 of the original has stride 2; at
+# map stride 8 it has 1, which keeps blocks 5 to 10 at stride 8.
+_TRUNK = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5)
 _TAIL = ((1024, 2), (1024, 1))
 _ATROUS_TAIL = ((1024, 1), (1024, 1))  # behind a 2x2 mean: every cell counts, none is skipped
-_KEPT = 5  # the block whose stride was removed; dilation starts after it
-_LAST_HALVING = 3  # the trunk's last block of stride 2
+_KEPT = 5  # the block whose stride map stride 8 removes; dilation starts after it
+_LAST_HALVING = {8: 3, 16: _KEPT}  # by map stride: the trunk's last block of stride 2
 
 
 def scaled(channels: int, width: float) -> int:
@@ -116,12 +119,13 @@ class SeparableBlock(nn.Module):
 
 
 class Features(NamedTuple):
-    """What leaves the trunk, both [N, 512 * width, H / 8, W / 8].
+    """What leaves the trunk, both [N, 512 * width, H / s, W / s] at map stride s, 8 or 16.
 
     Attributes:
         deep: F of the paper, after block 10: knows classes, sees far. Tail and erase branch
             read it.
-        fine: After block 5, the first at this stride: sees 59 pixels.
+        fine: After block 5, the first at this stride, whether it halves the map or not: sees 59
+            pixels.
     """
 
     deep: Tensor
@@ -135,20 +139,31 @@ class Trunk(nn.Module):
     cell: to the lower right where the padding is TensorFlow's, to the upper left where it is
     symmetric. In input pixels that is 0.5 + 1 + 2 = 3.5, by which every map would lie on the
     other side of its object. `centred` turns the last one around: 0.5 + 1 - 2 = -0.5. Its
-    filters see the same neighbourhoods, of cells half a cell away.
+    filters see the same neighbourhoods, of cells half a cell away. At map stride 16 a fourth
+    layer halves the map: 7.5 pixels, and with that one turned 0.5 + 1 + 2 - 4 = -0.5 again.
     """
 
     def __init__(
-        self, *, width: float, atrous: bool, centred: bool, norm: str, conventions: Conventions
+        self,
+        *,
+        width: float,
+        map_stride: int,
+        atrous: bool,
+        centred: bool,
+        norm: str,
+        conventions: Conventions,
     ) -> None:
         super().__init__()
         channels = scaled(32, width)
         self.stem = ConvUnit(3, channels, kernel=3, stride=2, norm=norm, conventions=conventions)
-        dilations = [2 if atrous and index > _KEPT else 1 for index in range(len(_TRUNK))]
+        table, dilations = list(_TRUNK), [1] * len(_TRUNK)
+        if map_stride == 8:
+            table[_KEPT] = (table[_KEPT][0], 1)
+            dilations = [2 if atrous and index > _KEPT else 1 for index in range(len(_TRUNK))]
         self.blocks, self.channels = _blocks(
-            channels, _TRUNK, dilations, width=width, norm=norm, conventions=conventions
+            channels, table, dilations, width=width, norm=norm, conventions=conventions
         )
-        last_halving = self.blocks[_LAST_HALVING]
+        last_halving = self.blocks[_LAST_HALVING[map_stride]]
         assert isinstance(last_halving, SeparableBlock)
         last_halving.dw.turned = centred
 
@@ -158,14 +173,28 @@ class Trunk(nn.Module):
 
 
 class Tail(nn.Module):
-    """Blocks 11 and 12: [N, 512 * width, h, w] -> [N, 1024 * width, h / 2, w / 2]."""
+    """Blocks 11 and 12: [N, 512 * width, h, w] -> [N, 1024 * width, h / 2, w / 2].
+
+    At map stride 16 these are the original's own strides: block 11 reads every cell of the map
+    (3x3 filters two cells apart), and both blocks read what they were trained on, at a quarter of
+    the arithmetic of staying at stride 16. At map stride 8 a stride-2 filter dilated by two would
+    skip every other cell, so a 2x2 mean halves the map, and block 12 is dilated instead. An odd
+    side rounds up at map stride 16; at 8 there is none, since inputs are multiples of 16.
+    """
 
     def __init__(
-        self, channels: int, *, width: float, atrous: bool, norm: str, conventions: Conventions
+        self,
+        channels: int,
+        *,
+        width: float,
+        map_stride: int,
+        atrous: bool,
+        norm: str,
+        conventions: Conventions,
     ) -> None:
         super().__init__()
-        table, dilations = (_ATROUS_TAIL, (1, 2)) if atrous else (_TAIL, (1, 1))
-        self.pooled = atrous
+        self.pooled = atrous and map_stride == 8
+        table, dilations = (_ATROUS_TAIL, (1, 2)) if self.pooled else (_TAIL, (1, 1))
         self.halved = Seam()
         self.blocks, self.channels = _blocks(
             channels, table, dilations, width=width, norm=norm, conventions=conventions

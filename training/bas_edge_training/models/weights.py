@@ -60,12 +60,7 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     units = _backbone_units(model)
     if CHECKPOINT_KEY in metadata:
         described = _described(metadata[CHECKPOINT_KEY], path)
-        if described.atrous != model.config.atrous:
-            raise InputError(
-                f"{path} was trained with atrous = {described.atrous}, this model has "
-                f"{model.config.atrous}: its filters would read other cells.",
-                hint=f"--set model.atrous={str(described.atrous).lower()}",
-            )
+        _require_same_reading(described, model, path)
         conventions = described.conventions
         source, ignored = _by_module(tensors, model, units, path)
     elif "stem.weight" in tensors:
@@ -89,6 +84,7 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
 class _Model(msgspec.Struct):
     conventions: Conventions
     atrous: bool
+    map_stride: int = 8
 
 
 class _Description(msgspec.Struct):
@@ -148,6 +144,23 @@ def _described(description: str, path: Path) -> _Model:
         raise InputError(
             f"{path} was written by a bas-edge whose description this version cannot read: {error}."
         ) from error
+
+
+def _require_same_reading(described: _Model, model: BasModel, path: Path) -> None:
+    """Weights fit where their filters read the same cells: dilated, or at the original stride."""
+    config = model.config
+    if (described.atrous or described.map_stride == 16) == config.reads_as_trained:
+        return
+    has = "map stride 16" if config.map_stride == 16 else str(config.atrous)
+    hint = "--set model.atrous=true"
+    if config.reads_as_trained:
+        stride = "--set model.map_stride=8 " if config.map_stride == 16 else ""
+        hint = f"{stride}--set model.atrous=false"
+    raise InputError(
+        f"{path} was trained with atrous = {described.atrous}, this model has {has}: its filters "
+        "would read other cells.",
+        hint=hint,
+    )
 
 
 def _triple(text: str | None, default: tuple[float, float, float]) -> tuple[float, float, float]:
