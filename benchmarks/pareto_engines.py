@@ -11,6 +11,7 @@ from typing import Any
 from bas_edge import build_engine, open_engine
 from bas_edge.engine.manifest import Precision
 from bas_edge.errors import EngineError, InputError
+from bas_edge.quantization.job import PrecisionJob
 from bas_edge_training import export
 from bas_edge_training.checkpoint import load_checkpoint
 
@@ -18,6 +19,8 @@ from .pareto_plan import PlannedEngine
 from .pareto_rows import Candidate
 
 __all__ = ["Sources", "make_engine", "read_candidate"]
+
+CALIBRATION = 200  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,21 @@ def _none(_: Sources) -> dict[str, Any]:
     return {}
 
 
-# The one place that knows what `build_engine` needs for a precision besides the graph: for int8
-# it will be where the ranges come from, `lambda sources: {…: sources.calibration}`.
-_KEYWORDS: dict[Precision, Callable[[Sources], dict[str, Any]]] = {}
+def _int8(sources: Sources) -> dict[str, Any]:
+    """Nothing is held to a bound: the picture shows what each engine loses."""
+    return {
+        "job": PrecisionJob(
+            calibration=sources.calibration,
+            method="min-max",
+            limit=CALIBRATION,
+            search_budget_s=0,
+            force=True,
+        )
+    }
+
+
+# What `build_engine` needs for a precision besides the graph.
+_KEYWORDS: dict[Precision, Callable[[Sources], dict[str, Any]]] = {"int8": _int8}
 
 
 def make_engine(planned: PlannedEngine, work: Path, sources: Sources) -> Path:

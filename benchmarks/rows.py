@@ -8,6 +8,7 @@ import msgspec
 
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
+from .precision_rows import PrecisionRow
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ParetoAccuracyRow",
     "ParetoSpeedRow",
     "ParityRow",
+    "PrecisionRow",
     "Provenance",
     "Ratio",
     "Row",
@@ -169,6 +171,7 @@ Row = (
     | GpuOpRow
     | GpuFrameRow
     | MemoryRow
+    | PrecisionRow
     | ParetoAccuracyRow
     | ParetoSpeedRow
 )

@@ -13,6 +13,7 @@ from .rows import (
     ParetoAccuracyRow,
     ParetoSpeedRow,
     ParityRow,
+    PrecisionRow,
     Provenance,
     Ratio,
     Row,
@@ -34,6 +35,7 @@ Some = TypeVar(
     GpuOpRow,
     GpuFrameRow,
     MemoryRow,
+    PrecisionRow,
     ParetoAccuracyRow,
     ParetoSpeedRow,
 )
@@ -52,6 +54,8 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.data, row.model)
         elif isinstance(row, MemoryRow):
             key = (row.case, row.what, row.images, row.frame)
+        elif isinstance(row, PrecisionRow):
+            key = (row.data, row.model, row.precision, row.flavour)
         elif isinstance(row, GpuOpRow):
             key = (row.device, row.op, row.shape, row.cache)
         elif isinstance(row, GpuFrameRow):

@@ -11,6 +11,7 @@ from .gpu_tables import floors_table, frame_line, frame_tables, op_line, op_tabl
 from .pareto_picture import pareto_picture
 from .pareto_rows import pareto_points
 from .pareto_tables import PICTURE, accuracy_line, pareto_table, speed_line
+from .precision_tables import precision_line, precision_tables
 from .rows import (
     AccuracyRow,
     GpuFrameRow,
@@ -19,6 +20,7 @@ from .rows import (
     ParetoAccuracyRow,
     ParetoSpeedRow,
     ParityRow,
+    PrecisionRow,
     Row,
     SpeedRow,
     Timing,
@@ -44,6 +46,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "video": lambda: _video_table(_only(rows, VideoRow)),
         "parity": lambda: _parity_table(_only(rows, ParityRow)),
         "accuracy": lambda: _accuracy_table(_only(rows, AccuracyRow)),
+        "precision": lambda: precision_tables(_only(rows, PrecisionRow)),
         "memory": lambda: _memory_table(_only(rows, MemoryRow)),
         "pareto": lambda: pareto_table(_only(rows, ParetoAccuracyRow), _only(rows, ParetoSpeedRow)),
         "floors": floors_table,
@@ -80,6 +83,8 @@ def row_line(row: Row) -> str:
         return op_line(row)
     if isinstance(row, GpuFrameRow):
         return frame_line(row)
+    if isinstance(row, PrecisionRow):
+        return precision_line(row)
     if isinstance(row, MemoryRow):
         return (
             f"{row.images} of {row.expected_images} images of {row.frame} in {row.seconds:g} s, "
