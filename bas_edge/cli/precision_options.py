@@ -21,19 +21,19 @@ _NAMES = {"eval_data": "--eval"}
 
 @dataclass(frozen=True, slots=True)
 class PrecisionOptions:
-    """As they were typed; None or False is what was left out."""
+    """As they were typed; defaults stand for what was left out."""
 
-    calib: str | None
-    calib_method: str | None
-    calib_limit: int | None
-    eval_data: str | None
-    background: Path | None
-    max_drop: float | None
-    min_agreement: float | None
-    search_budget: str | None
-    reduce_range: bool | None
-    force: bool
-    threads: int | None
+    calib: str | None = None
+    calib_method: str | None = None
+    calib_limit: int | None = None
+    eval_data: str | None = None
+    background: Path | None = None
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    search_budget: str | None = None
+    reduce_range: bool | None = None
+    force: bool = False
+    threads: int | None = None
 
 
 def precision_job(
@@ -44,7 +44,12 @@ def precision_job(
     Raises:
         InputError: Options without the images that they are about, or out of range.
     """
-    given = [field.name for field in fields(options) if getattr(options, field.name)]
+    left_out = PrecisionOptions()
+    given = [
+        field.name
+        for field in fields(options)
+        if getattr(options, field.name) != getattr(left_out, field.name)
+    ]
     if not given:
         return None
     named = ", ".join(_NAMES.get(name, f"--{name.replace('_', '-')}") for name in given)

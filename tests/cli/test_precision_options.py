@@ -1,0 +1,129 @@
+"""`build-engine`'s options about fewer bits: what they become, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from colour_network import write_network, write_pictures
+
+from bas_edge.cli import main
+from bas_edge.cli.precision_options import PrecisionOptions, precision_job, seconds
+from bas_edge.errors import InputError
+
+NOTHING = PrecisionOptions()
+
+
+def job_of(**given: object) -> object:
+    return precision_job(replace(NOTHING, **given), lambda *_: None, rebuild=False)
+
+
+def test_without_options_there_is_no_job() -> None:
+    assert job_of() is None
+
+
+def test_options_become_a_job() -> None:
+    job = precision_job(
+        replace(NOTHING, calib="images", max_drop=0.3, search_budget="10m", reduce_range=False),
+        lambda *_: None,
+        rebuild=False,
+    )
+    assert job is not None
+    assert (job.calibration, job.method, job.limit) == ("images", "auto", 500)
+    assert (job.bound.max_drop, job.bound.min_agreement) == (0.3, 0.97)
+    assert (job.search_budget_s, job.reduce_range, job.force) == (600.0, False, False)
+
+
+@pytest.mark.parametrize(
+    "zero", [{"max_drop": 0.0}, {"min_agreement": 0.0}, {"reduce_range": False}]
+)
+def test_zeros_count_as_given(zero: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="needs calibration images"):
+        job_of(**zero)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("1.5h", 5400), (" 10 m ", 600), ("0", 0)]
+)
+def test_times(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "ten", "-5s", "5d", "1e9", "nan"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="no time"):
+        seconds(text)
+
+
+def test_rebuild_takes_none_of_them() -> None:
+    with pytest.raises(InputError, match="--rebuild builds a plan of the graph that is there"):
+        precision_job(replace(NOTHING, calib="images"), lambda *_: None, rebuild=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BAS_EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write_network(tmp_path / "net.onnx")
+    write_network(tmp_path / "hard.onnx", planted="fixed")
+    write_pictures(tmp_path / "calib", 110, seed=1)
+    write_pictures(tmp_path / "val", 24, seed=2)
+    return tmp_path
+
+
+BUILD = ["build-engine", "--precision", "int8", "--calib", "calib", "--calib-method", "min-max"]
+
+
+def test_a_build_prints_its_verdict_and_figures(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BUILD, "net.onnx", "--eval", "val/index.csv"]) == 0
+    text = capsys.readouterr().out
+    for expected in ("int8: Accepted", "MaxBoxAccV2", "Top-1 Loc", "min-max", "kept"):
+        assert expected in text
+    assert main(["inspect", "net.engine", "--report", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "accepted"
+
+
+def test_a_refused_build_ends_with_8_and_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*BUILD, "hard.onnx", "--eval", "val/index.csv", "--search-budget", "0"]
+    assert main(command) == 8
+    error = capsys.readouterr().err
+    assert "hard.engine was not written" in error
+    assert "hard.refused" in error
+    assert "Traceback" not in error
+    assert not (folder / "hard.engine").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--calib-method", "best"], "Unknown calibration method 'best'"),
+        (["--max-drop", "-1"], "max_drop is -1"),
+        (["--min-agreement", "97"], "min_agreement is 97"),
+        (["--calib", "nowhere"], "nowhere"),
+        (["--calib-limit", "50"], "different images for calibration"),
+        (["--eval", "calib/index.csv"], "are also calibration images"),
+        (["--calib-method", "qat"], "no trained ranges"),
+    ],
+)
+def test_bad_options_are_one_sentence_and_leave_nothing(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    assert main([*BUILD, "net.onnx", "--eval", "val/index.csv", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (folder / "net.engine").exists()
+
+
+def test_fp32_takes_no_calibration(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build-engine", "net.onnx", "--calib", "calib"]) == 2
+    assert "fp32 has no calibration" in capsys.readouterr().err
