@@ -18,6 +18,7 @@ from bas_edge.quantization.cache import CalibrationCache
 from bas_edge.quantization.cache_key import statistics_key
 from bas_edge.quantization.candidates import TRAINED, Candidates, equalized
 from bas_edge.quantization.codes import Flavour
+from bas_edge.quantization.cpu_form import cpu_form
 from bas_edge.quantization.frames import CalibrationFrames
 from bas_edge.quantization.job import AUTO, Data, PrecisionJob
 from bas_edge.quantization.layers import find_layers, observed_tensors
@@ -120,7 +121,7 @@ class _Quantizer:
     ) -> None:
         self.path, self.manifest, self.flavour = path, manifest, flavour
         self.job, self.data, self.reference = job, data, reference
-        self.source = source
+        self.source = cpu_form(source) if flavour == "onnxruntime" else source
         self.trained = self._trained()
         self.features = tuple(cpu_features())
         narrow = job.reduce_range

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from colour_network import write_network
 from PIL import Image
 
 from benchmarks.calibration_memory import memory_row, write_images
@@ -21,15 +22,18 @@ def test_images_are_different_and_of_the_size_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_row_of_a_child_process(provenance: Provenance, tmp_path: Path) -> None:
-    row = memory_row(5, provenance, (54, 96))
-    assert (row.images, row.frame, row.what) == (5, "96 × 54", "input_ranges")
+    model = write_network(tmp_path / "net.onnx")
+    row = memory_row(5, provenance, (54, 96), model)
+    assert (row.images, row.frame) == (5, "96 × 54")
+    assert row.what == "int8 build, net"
     assert 10 < row.peak_rss_mib < row.limit_mib
     assert missed_targets(row) == []
-    append_row(row, tmp_path)
-    assert read_rows(tmp_path) == [row]
+    rows = tmp_path / "rows"
+    append_row(row, rows)
+    assert read_rows(rows) == [row]
     assert "5 of 5 images of 96 × 54" in row_line(row)
-    page = page_with_rows("<!-- rows: memory -->\n<!-- end of rows -->", read_rows(tmp_path))
-    assert "| input_ranges | 5 | 96 × 54 | 224 × 224 |" in page
+    page = page_with_rows("<!-- rows: memory -->\n<!-- end of rows -->", read_rows(rows))
+    assert "| int8 build, net | 5 | 96 × 54 | 32 × 32 |" in page
     worse = msgspec.structs.replace(row, images=4, peak_rss_mib=1600.0)
     assert missed_targets(worse) == [
         "calibration_memory: 4 of 5 images",
