@@ -96,8 +96,8 @@ class BoundCheck(Record, frozen=True, kw_only=True):
 
     @property
     def held(self) -> bool:
-        """Whether the loss is within the limit."""
-        return self.loss <= self.limit
+        """Whether the loss is within the limit, which sums of floats may miss by a hair."""
+        return self.loss <= self.limit + 1e-9
 
 
 class MethodResult(Record, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from bas_edge.runner import softmax
 __all__ = ["Bound", "Measured", "Yardstick"]
 
 _BATCH = 8
+_MISSED = 4.0  # times max_drop: scores near min_score flip at the least change, both ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Bound:
 
     Attributes:
         max_drop: In points of MaxBoxAccV2, of Top-1 Loc at the shipped threshold, and of the
-            false-positive rate on background images. For images with boxes.
+            false-positive rate on background images; four times as much of the objects that pass
+            `min_score`. For images with boxes.
         min_agreement: Mean IoU of the boxes with those of float32, and share of images with the
             same best class, 0 to 1. For images without boxes.
     """
@@ -57,15 +59,13 @@ class Measured:
         objects: About the images with an object; scores are logits.
         background: [B] probability of the best class on background images.
         correct: [M, L] bool, per image whether its box is right at each IoU level of MaxBoxAccV2,
-            at that level's best cut. Without boxes, [M, 0].
-        accuracy: MaxBoxAccV2 in percent; NaN without boxes.
+            at that level's best cut, so that its mean is MaxBoxAccV2. Without boxes, [M, 0].
         located: [M] bool, whether class and box are right at the shipped threshold.
     """
 
     objects: Run
     background: NDArray[np.float32]
     correct: NDArray[np.bool_]
-    accuracy: float
     located: NDArray[np.bool_]
 
 
@@ -109,23 +109,25 @@ class Yardstick:
         with opened(model, threads=self.threads, literal=literal) as backend:
 
             def run(frames: Frames) -> Run:
-                batches = [backend.run({INPUT_NAME: b}) for b in frames.batches(_BATCH)]
-                outputs = {
-                    name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]
-                }
-                return Run.of_outputs(outputs, self.manifest)
+                runs = [
+                    Run.of_outputs(backend.run({INPUT_NAME: batch}), self.manifest)
+                    for batch in frames.batches(_BATCH)
+                ]
+                return Run(
+                    np.concatenate([one.maps for one in runs]),
+                    np.concatenate([one.scores for one in runs]),
+                )
 
             objects = run(self.frames)
             background = None if self.background is None else run(self.background)
         best = np.zeros(0, np.float32)
         if background is not None:
             best = softmax(background.scores).max(axis=1)
-        correct, accuracy = np.zeros((len(objects), 0), np.bool_), math.nan
+        correct = np.zeros((len(objects), 0), np.bool_)
         located = np.zeros(len(objects), np.bool_)
         if self.truth is not None and self.labels is not None:
             sweep = self._judge.sweep(objects.maps, self.truth, THRESHOLDS)
             score = max_box_acc_v2(sweep, THRESHOLDS, self._judge)
-            accuracy = score.mean
             levels = []
             for level in IOU_LEVELS:
                 at = int(np.flatnonzero(score.by_iou[str(level)].threshold == THRESHOLDS)[0])
@@ -135,7 +137,7 @@ class Yardstick:
             ious = self._judge.ious(objects.maps, self.truth, cut.value, cut.rule).largest
             first = label_rank(objects.scores, self.labels) < 1
             located = self._judge.correct(ious, 0.5) & first
-        return Measured(objects, best, correct, accuracy, located)
+        return Measured(objects, best, correct, located)
 
     def compare(self, reference: Measured, candidate: Measured) -> Comparison:
         """Maps, boxes and classes of both."""
@@ -154,11 +156,17 @@ class Yardstick:
                 _drop("Top-1 Loc", reference.located, candidate.located, self.bound.max_drop),
             ]
             rise = self.bound.max_drop
+            missed = _MISSED * rise
         else:
             found = self._agreement(reference, candidate)
-            rise = 100 * (1 - self.bound.min_agreement)
-        if len(reference.background):
-            least = self.manifest.min_score
+            rise = missed = 100 * (1 - self.bound.min_agreement)
+        least = self.manifest.min_score
+        if least > 0:
+            before, after = (
+                softmax(one.objects.scores).max(axis=1) >= least for one in (reference, candidate)
+            )
+            found.append(_drop("objects found at min_score", before, after, missed))
+        if least > 0 and len(reference.background):
             found.append(
                 _drop(
                     "false positives on background",

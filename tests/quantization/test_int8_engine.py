@@ -100,6 +100,7 @@ def test_the_manifest_and_the_report_say_how_it_was_made(build: Callable[..., En
     assert [check.metric for check in report.checks] == [
         "MaxBoxAccV2",
         "Top-1 Loc",
+        "objects found at min_score",
         "false positives on background",
     ]
     assert [stage.name for stage in report.stages] == ["fp32", "int8"]
@@ -206,8 +207,9 @@ def test_bare_images_are_held_to_agreement(build: Callable[..., Engine], picture
     assert [check.metric for check in report.checks] == [
         "box IoU with float32",
         "same class as float32",
+        "objects found at min_score",
     ]
-    assert [check.unit for check in report.checks] == ["IoU", "percent"]
+    assert [check.unit for check in report.checks] == ["IoU", "percent", "percent"]
     assert report.checks[0].limit == pytest.approx(0.1)
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
 import numpy as np
 import pytest
+from colour_network import colour_manifest, write_network, write_pictures
 from graphs import tiny_manifest
 from numpy.typing import NDArray
 
+import bas_edge
+from bas_edge.annotations import read_annotations
 from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import InputError
+from bas_edge.images import image_files
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.quantization.comparison import Run
-from bas_edge.quantization.frame_store import FrameStore
+from bas_edge.quantization.frame_store import FrameStore, store_images
+from bas_edge.quantization.report import BoundCheck
 from bas_edge.quantization.yardstick import Bound, Measured, Yardstick
 
 COUNT = 20
@@ -64,7 +73,6 @@ def measured(
         objects=Run(maps, scores),
         background=np.zeros(0, np.float32) if background is None else background,
         correct=np.repeat(right[:, None], 3, axis=1),
-        accuracy=float(100 * right.mean()),
         located=right & (np.arange(COUNT) < COUNT - wrong_classes),
     )
 
@@ -74,11 +82,80 @@ def test_losses_are_points_with_their_standard_error() -> None:
     assert [(c.metric, c.loss, c.held) for c in checks] == [
         ("MaxBoxAccV2", pytest.approx(5.0), False),
         ("Top-1 Loc", pytest.approx(15.0), False),
+        ("objects found at min_score", 0.0, True),
     ]
     lost = np.zeros(COUNT)
     lost[0] = 100
     assert checks[0].standard_error == pytest.approx(lost.std(ddof=1) / np.sqrt(COUNT))
     assert (checks[0].reference, checks[0].value) == (100.0, pytest.approx(95.0))
+
+
+def test_a_loss_equal_to_the_limit_is_held() -> None:
+    for least in (0.8, 0.9, 0.92):
+        wrong = round((1 - least) * 50)
+        check = BoundCheck(
+            metric="m", reference=None, value=0, loss=100 - 100 * (50 - wrong) / 50,
+            limit=100 * (1 - least),
+        )  # fmt: skip
+        assert check.held, least
+
+
+def test_objects_that_int8_no_longer_finds_count() -> None:
+    doubtful = measured()
+    doubtful.objects.scores[:2] = [0.1, 0.0, 0.05]  # still class 0, at a third
+    for boxes, limit in ((True, 2.0), (False, 3.0)):
+        checks = yardstick(boxes=boxes).checks(measured(), doubtful)
+        found = next(check for check in checks if check.metric == "objects found at min_score")
+        assert (found.loss, found.limit, found.held) == (
+            pytest.approx(10.0),
+            pytest.approx(limit),
+            False,
+        )
+
+
+def test_without_a_min_score_nothing_is_said_about_it() -> None:
+    loud = measured(background=np.ones(3, np.float32))
+    without = msgspec.structs.replace(manifest(), min_score=0.0)
+    checks = replace(yardstick(boxes=True), manifest=without).checks(loud, loud)
+    assert [check.metric for check in checks] == ["MaxBoxAccV2", "Top-1 Loc"]
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_measuring_a_graph_agrees_with_evaluate(tmp_path: Path, boxes: bool) -> None:
+    """The same figures by another way: `bas_edge.evaluate` on the same pictures."""
+    pictures = write_pictures(tmp_path / "val", 30, seed=8, background=5)
+    network = write_network(tmp_path / "net.onnx")
+    truth = bas_edge.evaluate(network, pictures / "index.csv", background=pictures / "background")
+    data = read_annotations(pictures / "index.csv")
+    policy = colour_manifest().input
+    stored = store_images([item.path for item in data.items], policy)
+    empty = store_images(image_files(pictures / "background"), policy)
+    with stored.frames, empty.frames:
+        own = Yardstick(
+            manifest=colour_manifest(),
+            frames=stored.frames,
+            frame_sizes=tuple(stored.frames.frame_sizes),
+            names=[str(item.path) for item in data.items],
+            bound=Bound(),
+            truth=GroundTruth.of(
+                [item.boxes for item in data.items], tuple(stored.frames.frame_sizes), policy
+            )
+            if boxes
+            else None,
+            labels=np.array([item.label for item in data.items]) if boxes else None,
+            background=empty.frames,
+        )
+        found = own.measure(network.read_bytes(), literal=False)
+    assert truth.localization is not None
+    rates = truth.rejection.stored
+    assert 100 * (found.background >= 0.6).mean() == pytest.approx(rates.false_positive_rate)
+    if boxes:
+        expected = truth.localization
+        assert 100 * found.correct.mean() == pytest.approx(expected.max_box_acc_v2.mean)
+        stored_loc = expected.stored.localization
+        assert 100 * found.located.mean() == pytest.approx(stored_loc.top1_loc)
+    else:
+        assert found.correct.shape == (30, 0)
 
 
 def test_a_gain_is_held() -> None:
@@ -107,13 +184,14 @@ def test_agreement_counts_boxes_and_classes() -> None:
     assert [(check.metric, check.held) for check in checks] == [
         ("box IoU with float32", True),
         ("same class as float32", True),
+        ("objects found at min_score", True),
     ]
     assert checks[0].value == pytest.approx(0.95)
     assert checks[1].value == pytest.approx(95.0)
     worse = yardstick(boxes=False, bound=Bound(0.5, 0.97)).checks(
         measured(), measured(wrong_boxes=1, wrong_classes=1)
     )
-    assert [check.held for check in worse] == [False, False]
+    assert [check.held for check in worse] == [False, False, True]
 
 
 @pytest.mark.parametrize(
