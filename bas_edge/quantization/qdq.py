@@ -27,7 +27,7 @@ from bas_edge.quantization.codes import (
 )
 from bas_edge.quantization.layers import Layer
 
-__all__ = ["insert_qdq"]
+__all__ = ["insert_qdq", "mean_shift", "output_axis"]
 
 _INT32_ROOM = 2.0**30  # magnitudes of int32 biases stay below this
 _SLACK = 1 + 1e-6  # of float32 scales
@@ -192,7 +192,7 @@ class _Insertion:
         label = node.input[1]
         node.input[1] = self._dequantized(label, coded.values, coded.scales, axis)
         if can_have_bias and layer.sources[0] in self.means:
-            shift = _mean_shift(
+            shift = mean_shift(
                 graph, node, weights - coded.dequantized, self.means[layer.sources[0]], axis
             )
             bias = (0.0 if bias is None else bias) + shift
@@ -280,7 +280,7 @@ def output_axis(graph: OnnxGraph, node: Any) -> int:
     return int(graph.weights(node).ndim) - 1
 
 
-def _mean_shift(
+def mean_shift(
     graph: OnnxGraph,
     node: Any,
     lost: NDArray[np.float32],

@@ -111,6 +111,7 @@ class QatStart:
         model = ModelSection(
             architecture=config.architecture,
             width=config.width,
+            map_stride=config.map_stride,
             head=config.head,
             atrous=config.atrous,
             centred=config.centred,

@@ -7,7 +7,7 @@ graph's int8 form, and what is quantized there is rounded here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,14 @@ from bas_edge_training.rounding import TensorRounding, WeightRounding
 from bas_edge_training.trainer import to_network
 from bas_edge_training.validation import evaluation_mode
 
-__all__ = ["Places", "clear_rounding", "find_places", "observe_ranges", "round_as"]
+__all__ = [
+    "Places",
+    "clear_rounding",
+    "find_places",
+    "observe",
+    "observe_ranges",
+    "round_as",
+]
 
 _BATCH = 8
 
@@ -95,22 +102,39 @@ def observe_ranges(
         method: One of `ranges.METHODS`.
     """
     places = find_places(model, flavour)
-    clear_rounding(model)
     found = {tensor: Histogram() for tensor in places.observed}
-    device = next(model.parameters()).device
-    try:
-        for tensor, histogram in found.items():
-            _seam(model, places.observed[tensor]).rounding = _Observer(histogram)
-        with evaluation_mode(model):
-            for at in range(0, len(frames), _BATCH):
-                model(to_network(torch.from_numpy(frames[at : at + _BATCH]), device))
-    finally:
-        clear_rounding(model)
+    observe(model, places, frames, {tensor: one.add for tensor, one in found.items()})
     ranges = {
         tensor: tensor_range(histogram, method, symmetric=flavour == "tensorrt")
         for tensor, histogram in found.items()
     }
     return TrainedRanges(flavour=flavour, method=method, images=len(frames), ranges=ranges)
+
+
+def observe(
+    model: BasModel,
+    places: Places,
+    frames: NDArray[np.uint8],
+    observers: Mapping[str, Callable[[NDArray[np.float32]], None]],
+) -> None:
+    """Run the model in float and show tensors of its graph, batch by batch, to who asks for them.
+
+    Args:
+        model: On any device, in any mode. If it was rounded, it is no more.
+        places: Of this model.
+        frames: uint8 [M, H, W, 3] at network size, at least one.
+        observers: By the name of a tensor of `places.observed`; called with its values.
+    """
+    clear_rounding(model)
+    device = next(model.parameters()).device
+    try:
+        for tensor, observer in observers.items():
+            _seam(model, places.observed[tensor]).rounding = _Observer(observer)
+        with evaluation_mode(model):
+            for at in range(0, len(frames), _BATCH):
+                model(to_network(torch.from_numpy(frames[at : at + _BATCH]), device))
+    finally:
+        clear_rounding(model)
 
 
 def round_as(model: BasModel, trained: TrainedRanges) -> Places:
@@ -141,12 +165,12 @@ def clear_rounding(model: BasModel) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Observer:
-    """Counts what passes."""
+    """Shows what passes."""
 
-    histogram: Histogram
+    show: Callable[[NDArray[np.float32]], None]
 
     def __call__(self, x: Tensor) -> Tensor:
-        self.histogram.add(x.float().cpu().numpy())
+        self.show(x.detach().float().cpu().numpy())
         return x
 
 

@@ -16,6 +16,7 @@ from bas_edge.errors import InputError, MissingExtraError
 from bas_edge.quantization.trained_ranges import TrainedRanges
 from bas_edge_training.alignment import align
 from bas_edge_training.batches import Batch
+from bas_edge_training.bias_correction import correct_biases
 from bas_edge_training.checkpoint import (
     CheckpointInfo,
     RunState,
@@ -226,10 +227,14 @@ class Run:
         ranges = observe_ranges(
             self.trainer.model, frames, flavour=options.flavour, method=options.ranges
         )
+        corrected = correct_biases(self.trainer.model, frames)
+        if self.trainer.averaged is not None:
+            self.trainer.averaged.load_state_dict(self.trainer.model.state_dict())
         self._round(ranges)
         self.reporter.note(
             f"Quantization-aware from {start.path}: {len(ranges.ranges)} tensors rounded as for "
-            f"{options.flavour}, ranges by {options.ranges} on {len(frames)} images."
+            f"{options.flavour}, ranges by {options.ranges} on {len(frames)} images; "
+            f"{corrected} biases corrected."
         )
 
     def _round(self, ranges: TrainedRanges) -> None:
