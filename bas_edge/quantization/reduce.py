@@ -17,6 +17,7 @@ from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.float16_range import half_that_fits
 from bas_edge.engine.half_twin import half_twin
 from bas_edge.engine.manifest import Accuracy, Manifest
+from bas_edge.engine.opened import opened
 from bas_edge.engine.stages import Stage
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.int8 import quantize
@@ -28,7 +29,7 @@ from bas_edge.quantization.report import (
     PrecisionReport,
     Verdict,
 )
-from bas_edge.quantization.statistics import Frames, opened
+from bas_edge.quantization.statistics import Frames
 from bas_edge.quantization.yardstick import Measured
 
 __all__ = ["Reduced", "reduce_precision"]

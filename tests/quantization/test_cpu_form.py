@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bas_edge.engine.onnx_graph import OnnxGraph
+from bas_edge.engine.opened import opened
 from bas_edge.quantization.cpu_form import cpu_form
-from bas_edge.quantization.statistics import opened
 
 SIDE = 12
 RNG = np.random.default_rng(5)
