@@ -47,8 +47,8 @@ def inexact(path: Path) -> Path:
 
 
 def constant_beyond_float16(path: Path) -> Path:
-    """The stem stays in float32 for a weight of 1e6 / 9, and computes up to 2e5 for layers that
-    do not: there is no Relu between."""
+    """The stem stays in float32 for a weight of 1e6 / 9, and computes values beyond 65504 for
+    layers that do not: there is no Relu between."""
     write_network(path)
     model = onnx.load(path)
     relu = next(node for node in model.graph.node if node.name == "stem/activation")
