@@ -19,6 +19,7 @@ from bas_edge.quantization.cache_key import statistics_key
 from bas_edge.quantization.candidates import TRAINED, Candidates, equalized
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.cpu_form import cpu_form
+from bas_edge.quantization.frame_source import spread
 from bas_edge.quantization.frames import CalibrationFrames
 from bas_edge.quantization.job import AUTO, Data, PrecisionJob
 from bas_edge.quantization.layers import find_layers, observed_tensors
@@ -143,7 +144,9 @@ class _Quantizer:
         )
         methods, model, measured = self._choose(candidates)
         chosen = next(one for one in methods if one.chosen)
-        frames = self.data.calibration.read(0, _LAYER_FRAMES)
+        calibration = self.data.calibration
+        few = calibration.part(spread(len(calibration), _LAYER_FRAMES))
+        frames = few.read(0, len(few))
         layers = layer_errors(
             candidates,
             chosen.method,

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from colour_network import picture, write_network, write_pictures
+from colour_network import colour_manifest, picture, write_network, write_pictures
 from PIL import Image
 
 import bas_edge
 from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.errors import AccuracyError, InputError
+from bas_edge.quantization import int8
+from bas_edge.quantization.frame_source import spread
+from bas_edge.quantization.frames import calibration_frames
 from bas_edge.quantization.job import PrecisionJob
 from bas_edge.quantization.report import PrecisionReport
 from bas_edge.quantization.report_file import decode_report, read_report
+from bas_edge.quantization.sensitivity import layer_errors
 from bas_edge.quantization.yardstick import Bound
 
 
@@ -197,6 +201,22 @@ def test_a_second_build_reuses_the_statistics_and_gives_the_same_graph(
     assert sentences[0].startswith("Not reused")
     assert sentences[1].startswith("Reused")
     shutil.rmtree(own_cache)
+
+
+def test_layers_are_told_apart_on_images_from_all_over_the_folder(
+    build: Callable[..., Engine], pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def errors(candidates: Any, method: str, frames: np.ndarray, *given: Any, **named: Any) -> Any:
+        seen.append(frames)
+        return layer_errors(candidates, method, frames, *given, **named)
+
+    monkeypatch.setattr(int8, "layer_errors", errors)
+    build()
+    with calibration_frames(pictures / "calib", colour_manifest().input) as frames:
+        expected = frames.part(spread(120, 32)).read(0, 32)
+    np.testing.assert_array_equal(seen[0], expected)
 
 
 def test_bare_images_are_held_to_agreement(build: Callable[..., Engine], pictures: Path) -> None:
