@@ -273,7 +273,7 @@ class _Quantizer:
             threads=self.job.threads,
             progress=self.job.phase(phase),
         )
-        if problem := cache.store(key, pack(measured), {}):
+        if problem := cache.store(key, pack(measured)):
             self.job.note(problem)
         return measured, sentence, key.digest
 

@@ -83,7 +83,7 @@ def test_an_entry_that_lacks_a_tensor_is_measured_again(
     assert arrays is not None
     less = {name: array for name, array in arrays.items() if "depthwise" not in name}
     assert 0 < len(less) < len(arrays)
-    cache.store(key, less, {})
+    cache.store(key, less)
     (sentence,) = said()
     assert sentence == ("Not reused: the entry is damaged (it has nothing of 'depthwise/active').")
     assert said()[0].startswith("Reused")
