@@ -40,7 +40,7 @@ class Layer:
 
 
 def find_layers(graph: OnnxGraph) -> list[Layer]:
-    """The layers of an exported float32 graph outside the regions that stay in float, in its order."""
+    """The layers of an exported float32 graph outside the regions that stay in float, in order."""
     kept = float_regions(graph)
     return [
         _layer(graph, node, kept)
