@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bas_edge.engine.onnx_graph import OnnxGraph, with_outputs
 from bas_edge.quantization.codes import Codes, Flavour, pixel_chain
 from bas_edge.quantization.histograms import TensorStatistics
-from bas_edge.quantization.layers import find_layers, observed_tensors
+from bas_edge.quantization.layers import Layer, find_layers, observed_tensors
 from bas_edge.quantization.qdq import insert_qdq
 from bas_edge.quantization.ranges import tensor_range
 
@@ -140,11 +140,15 @@ def run(
     return dict(zip(names, session.run(names, {"frames": frames}), strict=True))
 
 
+def layers_of(graph: OnnxGraph, keep: Sequence[str] = ()) -> list[Layer]:
+    return [layer for layer in find_layers(graph) if layer.node not in keep]
+
+
 def statistics(
     model: bytes, frames: NDArray[np.uint8], keep: Sequence[str] = ()
 ) -> dict[str, TensorStatistics]:
     """Of every tensor that the layers of a float graph read or compute."""
-    names = observed_tensors(find_layers(OnnxGraph.read(model), keep))
+    names = observed_tensors(layers_of(OnnxGraph.read(model), keep))
     values = run(with_outputs(model, names), frames)
     found = {name: TensorStatistics() for name in names}
     for name, each in found.items():
@@ -181,7 +185,7 @@ def quantize(
     observed = statistics(model, frames, keep)
     means = {name: each.mean for name, each in observed.items()} if correct else None
     codes = codes_of(graph, observed, flavour)
-    insert_qdq(graph, find_layers(graph, keep), codes, flavour, means=means, **options)
+    insert_qdq(graph, layers_of(graph, keep), codes, flavour, means=means, **options)
     return graph.serialize()
 
 

@@ -119,7 +119,7 @@ def build_engine(
     source = read_manifest(model_onnx)
     check_destination(output, overwrite=overwrite)
     model, source, reduced = _in_precision(Path(model_onnx), source, name, precision, job, say)
-    if precision == "fp16" and plan_job is None:
+    if precision == "fp16" and plan_job is None and reduced is None:  # else it was timed
         say("ONNX Runtime gains nothing from float16 on a CPU: the engine is smaller, not faster.")
     if precision == "int8" and name == "tensorrt_rtx":
         say("TensorRT-RTX builds int8 plans, but their speed is unverified; fp16 is recommended.")

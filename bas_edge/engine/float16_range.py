@@ -8,17 +8,16 @@ its own values are looked at.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.backends import open_backend
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import InputPolicy
 from bas_edge.engine.onnx_graph import OnnxGraph, with_outputs
+from bas_edge.engine.opened import opened
 from bas_edge.engine.precision import LARGEST, HalfGraph, to_half
 from bas_edge.errors import EngineError
 
@@ -39,7 +38,8 @@ def half_that_fits(path: Path, batches: Iterable[NDArray[np.uint8]]) -> HalfGrap
     """The float16 twin of a float32 graph in which nothing that was seen overflows.
 
     A layer stays in float32 if what it computes or reads comes within a factor of two of the
-    largest float16; each is named in the result's notes.
+    largest float16, also where it reads what float32 layers compute; each is named in the
+    result's notes.
 
     Args:
         path: The float32 graph.
@@ -51,21 +51,26 @@ def half_that_fits(path: Path, batches: Iterable[NDArray[np.uint8]]) -> HalfGrap
         BackendError: ONNX Runtime refuses the graph.
     """
     half = to_half(path)
-    reached = _reached(path, list(half.tensors), batches)
-    beyond = {name: value for name, value in reached.items() if value * _MARGIN > LARGEST}
-    if not beyond:
-        return half
     graph = OnnxGraph.read(path)
+    # Fewer float16 layers read and compute no other tensors than these.
+    reached = _reached(path, [name for name in _in_half(half) if graph.producer(name)], batches)
     keep: dict[str, str] = {}
-    for name, value in beyond.items():
-        for node in (graph.producer(name), *graph.consumers(name)):
-            if node is not None:
-                keep.setdefault(node.name, f"'{name}' reaches {value:g}")
-    notes = [
-        f"'{node}' stays in float32: {reason}, and float16 ends at {LARGEST:g}."
-        for node, reason in keep.items()
-    ]
-    return to_half(path, keep=keep, notes=notes)
+    while beyond := [n for n in _in_half(half) if reached.get(n, 0.0) * _MARGIN > LARGEST]:
+        for name in beyond:
+            computes = [half.tensors[name]] if name in half.tensors else []
+            for node in (*computes, *half.readers.get(name, ())):
+                keep.setdefault(node, f"'{name}' reaches {reached[name]:g}")
+        notes = [
+            f"'{node}' stays in float32: {reason}, and float16 ends at {LARGEST:g}."
+            for node, reason in keep.items()
+        ]
+        half = to_half(path, keep=keep, notes=notes)
+    return half
+
+
+def _in_half(half: HalfGraph) -> list[str]:
+    """What is computed or read as float16, constants too."""
+    return list(dict.fromkeys((*half.tensors, *half.readers)))
 
 
 def _reached(
@@ -73,22 +78,15 @@ def _reached(
 ) -> dict[str, float]:
     """The largest magnitude of each tensor."""
     largest = dict.fromkeys(names, 0.0)
-    with tempfile.TemporaryDirectory() as folder:
-        observed = Path(folder) / "observed.onnx"
-        observed.write_bytes(with_outputs(path, names))
-        backend = open_backend("onnxruntime", observed)
-        try:
-            for frames in batches:
-                outputs = backend.run({INPUT_NAME: frames})
-                for name in names:
-                    found = float(np.abs(outputs[name]).max(initial=0))
-                    if not math.isfinite(found):
-                        raise EngineError(
-                            f"The tensor '{name}' holds NaN or infinite values, in float32 "
-                            "already.",
-                            hint="Look at the training log, and train again.",
-                        )
-                    largest[name] = max(largest[name], found)
-        finally:
-            backend.close()
+    with opened(with_outputs(path, names)) as backend:
+        for frames in batches:
+            outputs = backend.run({INPUT_NAME: frames})
+            for name in names:
+                found = float(np.abs(outputs[name]).max(initial=0))
+                if not math.isfinite(found):
+                    raise EngineError(
+                        f"The tensor '{name}' holds NaN or infinite values, in float32 already.",
+                        hint="Look at the training log, and train again.",
+                    )
+                largest[name] = max(largest[name], found)
     return largest

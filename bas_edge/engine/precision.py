@@ -37,6 +37,8 @@ class HalfGraph:
         kept: How many compute in float32.
         tensors: What holds float16 now, by the names of the float32 graph, and the node that
             computes it.
+        readers: What is read as float16, by the same names, and the nodes that read it so. What
+            is here and not in `tensors` is cast for them, or is a constant.
         notes: A sentence for each layer that was kept because of its constants or values.
         in_float: Nodes that were kept because of their values.
     """
@@ -45,6 +47,7 @@ class HalfGraph:
     half: int
     kept: int
     tensors: dict[str, str]
+    readers: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     in_float: tuple[str, ...] = ()
 
@@ -78,6 +81,7 @@ def to_half(
         half=half,
         kept=surgery.count - half,
         tensors={name: surgery.producers[name] for name in sorted(surgery.halves)},
+        readers={name: tuple(surgery.readers[name]) for name in sorted(surgery.readers)},
         notes=(*notes, *surgery.notes),
         in_float=tuple(keep),
     )
@@ -92,6 +96,7 @@ class _Surgery:
         names = {name for node in source.nodes for name in (*node.input, *node.output)}
         self.suffixes = {half: _unused(text, names) for half, text in _SUFFIXES.items()}
         self.halves: set[str] = set()  # tensors that are float16 now
+        self.readers: dict[str, list[str]] = {}  # by tensor: the nodes that read it as float16
         self.opsets = {each.domain: each.version for each in source.model.opset_import}
         self.nodes = source.nodes
         self.count = len(self.nodes)
@@ -121,6 +126,8 @@ class _Surgery:
             for port, name in enumerate(node.input):
                 if not is_float(name):
                     continue
+                if port in half_inputs:
+                    self.readers.setdefault(name, []).append(node.name)
                 if name in self.initializers:
                     if port in half_inputs:
                         node.input[port] = self._half_initializer(name)

@@ -13,7 +13,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     format: int
     key: CacheKey
     names: tuple[str, ...]
-    meta: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +53,10 @@ class CachedStatistics:
 
     Attributes:
         arrays: By name; None if there is nothing to reuse.
-        meta: The JSON that was stored with them.
         reason: One sentence: reused, or why not.
     """
 
     arrays: dict[str, NDArray[Any]] | None
-    meta: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -106,17 +103,14 @@ class CalibrationCache:
         with contextlib.suppress(OSError):
             os.utime(path)  # so that it goes last
         reason = f"Reused: the same graph, {len(key.images)} images, input and versions."
-        return CachedStatistics(arrays, entry.meta, reason)
+        return CachedStatistics(arrays, reason)
 
-    def store(
-        self, key: CacheKey, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
-    ) -> str:
+    def store(self, key: CacheKey, arrays: Mapping[str, NDArray[Any]]) -> str:
         """Keep statistics for `load`; "" or, where that fails, why in one sentence.
 
         Args:
             key: What decides them.
             arrays: Any names and shapes; no objects.
-            meta: Whatever JSON can hold.
         """
         if self.folder is None:
             return "The statistics were not kept: there is no home folder to keep any."
@@ -129,7 +123,7 @@ class CalibrationCache:
         path = self._path(self.folder, key)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(path, key, arrays, meta)
+            _write(path, key, arrays)
         except OSError as error:
             where = error.filename or self.folder
             return f"The statistics were not kept: cannot write {where}: {error.strerror}."
@@ -154,10 +148,8 @@ class CalibrationCache:
         return f"Not reused: none yet for {key.model}."
 
 
-def _write(
-    path: Path, key: CacheKey, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
-) -> None:
-    entry = _Entry(format=_FORMAT, key=key, names=tuple(arrays), meta=dict(meta))
+def _write(path: Path, key: CacheKey, arrays: Mapping[str, NDArray[Any]]) -> None:
+    entry = _Entry(format=_FORMAT, key=key, names=tuple(arrays))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     temporary = Path(name)
     try:

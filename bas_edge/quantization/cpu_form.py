@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bas_edge.engine.float_regions import float_regions
 from bas_edge.engine.onnx_graph import OnnxGraph
 
 __all__ = ["cpu_form"]
@@ -19,21 +20,26 @@ __all__ = ["cpu_form"]
 def cpu_form(graph: OnnxGraph) -> OnnxGraph:
     """A copy of a float32 graph, without AveragePool and Concat where they can be avoided.
 
-    Nodes and tensors keep their names; what is added is named after the node it came from.
+    Pooling is rewritten where it may compute in eight bits, and a joined 1x1 convolution where it
+    stays in float: in eight bits its parts would each be rounded. So the same layers can be
+    quantized as before. Nodes and tensors keep their names; what is added is named after the
+    node it came from.
     """
     copy = graph.copy()
+    kept = float_regions(copy)
     nodes: list[Any] = []
     unread: set[str] = set()
     for node in copy.nodes:
-        if node.op_type == "AveragePool" and _plain(copy, node):
+        in_float = node.name in kept
+        if not in_float and node.op_type == "AveragePool" and _plain(copy, node):
             nodes.append(_as_convolution(copy, node))
-        elif node.op_type == "Conv" and (joined := _joined(copy, node)) is not None:
+        elif in_float and node.op_type == "Conv" and (joined := _joined(copy, node)) is not None:
             nodes += _split(copy, node, joined)
             unread.add(joined.name)
         else:
             nodes.append(node)
     copy.set_nodes(node for node in nodes if node.name not in unread)
-    return copy
+    return OnnxGraph.read(copy.model.SerializeToString())  # with the types of what is new
 
 
 def _plain(graph: OnnxGraph, node: Any) -> bool:
@@ -76,7 +82,7 @@ def _joined(graph: OnnxGraph, node: Any) -> Any | None:
     channels = [(graph.shape(name) or (None, None))[1] for name in source.input]
     alone = len(graph.consumers(node.input[0])) == 1 and node.input[0] not in graph.outputs
     pointwise = weights.shape[2:] == (1, 1) and graph.attribute(node, "group", 1) == 1
-    fits = None not in channels and graph.attribute(source, "axis") == 1
+    fits = len(channels) > 1 and None not in channels and graph.attribute(source, "axis") == 1
     return source if alone and pointwise and fits else None
 
 

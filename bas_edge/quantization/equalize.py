@@ -3,10 +3,12 @@
 A channel that reaches 0.1 beside one that reaches 6 has four codes of 255. Scaling a channel by s
 in the layer that computes it and by 1 / s in the layers that read it changes nothing in float, as
 long as nothing but activations that commute with it lie between: Relu always, Clip where the
-channel never comes near its upper end. A depthwise reader has a scale per channel anyway, so its
-side costs nothing; a dense one shares its codes between channels, so there the exponent `_DENSE`
-decides who pays (M. Nagel et al., "Data-free quantization through weight equalization and bias
-correction", 2019; G. Xiao et al., "SmoothQuant", 2023).
+channel stays below its upper end. So a channel before a Clip is only ever scaled up, to half of
+that end on the calibration frames: up to twice what was seen there, nothing changes; beyond, it is
+cut where it was not before. One that reached half of the end is not scaled. A depthwise reader has
+a scale per channel anyway, so its side costs nothing; a dense one shares its codes between
+channels, so there the exponent `_DENSE` decides who pays (M. Nagel et al., "Data-free quantization
+through weight equalization and bias correction", 2019; G. Xiao et al., "SmoothQuant", 2023).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ __all__ = ["equalize"]
 
 _DENSE = 0.5
 _WORTH = 2.0  # a channel that reaches less far beyond the median one is left alone
+_HEADROOM = 2.0  # how far beyond calibration a scaled channel stays below the end of a Clip
 _MOST = 2.0**16  # what a channel is scaled by at most: beyond, float32 itself may end
 _CHANNELWISE = {"AveragePool", "MaxPool", "GlobalAveragePool", "Concat", "Pad", "Relu", "Slice"}
 
@@ -83,7 +86,11 @@ def _readers(graph: OnnxGraph, tensor: str, start: int = 0) -> list[_Reader] | N
     """The layers whose weights can take the scales of a tensor; None where something cannot."""
     found: list[_Reader] = []
     for node in graph.consumers(tensor):
-        if node.op_type == "Conv" and node.input[0] == tensor and len(_dynamic(graph, node)) == 1:
+        if (
+            node.op_type == "Conv"
+            and node.input[0] == tensor
+            and len(graph.activation_inputs(node)) == 1
+        ):
             groups = int(graph.attribute(node, "group", 1))
             outputs, per_group = graph.weights(node).shape[:2]
             if groups != 1 and not (per_group == 1 and groups == outputs):
@@ -100,10 +107,6 @@ def _readers(graph: OnnxGraph, tensor: str, start: int = 0) -> list[_Reader] | N
         else:
             return None
     return found
-
-
-def _dynamic(graph: OnnxGraph, node: Any) -> list[str]:
-    return graph.activation_inputs(node)
 
 
 def _keeps_channels(graph: OnnxGraph, node: Any) -> bool:
@@ -156,7 +159,7 @@ def _scales(
     graph: OnnxGraph, readers: Sequence[_Reader], reach: NDArray[np.float64], limit: float
 ) -> NDArray[np.float64]:
     """[C]: what each channel, which ends at `limit`, is multiplied by."""
-    target = min(float(reach.max()), limit)
+    target = min(float(reach.max()), limit / _HEADROOM)
     live = reach > 0
     scales = np.where(live, target / np.where(live, reach, 1.0), 1.0)  # all channels to one range
     dense = [reader for reader in readers if not reader.depthwise]
@@ -175,7 +178,7 @@ def _scales(
         wanted = np.where(usable, wanted / middle, 1.0)
         most = float((reach * wanted).max())
         scales = np.minimum(wanted * (target / most), scales)
-    if np.isfinite(limit):  # a Clip must stay where it was, for channels that may reach it
+    if np.isfinite(limit):  # a Clip must stay where it was, for channels that come near it
         scales = np.maximum(scales, 1.0)
     bounded: NDArray[np.float64] = np.clip(scales, 1.0 / _MOST, _MOST)
     return bounded

@@ -19,6 +19,7 @@ from bas_edge.quantization.cache_key import statistics_key
 from bas_edge.quantization.candidates import TRAINED, Candidates, equalized
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.cpu_form import cpu_form
+from bas_edge.quantization.frame_source import spread
 from bas_edge.quantization.frames import CalibrationFrames
 from bas_edge.quantization.job import AUTO, Data, PrecisionJob
 from bas_edge.quantization.layers import find_layers, observed_tensors
@@ -47,6 +48,7 @@ __all__ = ["Int8Result", "quantize"]
 
 _LAYER_FRAMES = 32  # that tell which layers are sensitive
 _LIBRARIES = ("onnxruntime", "numpy", "pillow")
+_DECODES_VIDEO = ("av",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +145,9 @@ class _Quantizer:
         )
         methods, model, measured = self._choose(candidates)
         chosen = next(one for one in methods if one.chosen)
-        frames = self.data.calibration.read(0, _LAYER_FRAMES)
+        calibration = self.data.calibration
+        few = calibration.part(spread(len(calibration), _LAYER_FRAMES))
+        frames = few.read(0, len(few))
         layers = layer_errors(
             candidates,
             chosen.method,
@@ -214,7 +218,8 @@ class _Quantizer:
     ) -> tuple[OnnxGraph, Statistics, tuple[EqualizedTensor, ...], str, str]:
         """The graph to quantize, statistics of its tensors, and where both came from."""
         frames = self.data.calibration
-        first, sentence, digest = self._statistics(self.source, frames, "measuring ranges")
+        name = self.manifest.name or self.path.stem
+        first, sentence, digest = self._statistics(name, self.source, frames, "measuring ranges")
         if self.trained is not None:  # with these channels as they are
             return self.source, first, (), sentence, digest
         graph, done = equalized(self.source, first)
@@ -225,32 +230,42 @@ class _Quantizer:
             f"{len(first)} tensors; the widest: '{done[0].name}' of '{done[0].producer}', "
             f"{done[0].spread_before:.0f} times its median."
         )
-        second, again, digest = self._statistics(graph, frames, "measuring equalized ranges")
+        second, again, digest = self._statistics(
+            f"{name}, equalized", graph, frames, "measuring equalized ranges"
+        )
         return graph, second, done, f"{sentence} Equalized: {again}", digest
 
     def _statistics(
-        self, graph: OnnxGraph, frames: CalibrationFrames, phase: str
+        self, name: str, graph: OnnxGraph, frames: CalibrationFrames, phase: str
     ) -> tuple[Statistics, str, str]:
-        """Measured, or from the cache; a sentence that says which; and the key."""
+        """Measured, or from the cache; a sentence that says which; and the key.
+
+        `name` is that of the graph: where nothing can be reused, the reason compares it with
+        earlier ones of the same name.
+        """
         structure, weights = graph.fingerprint()
-        versions = {name: installed_version(name) or "absent" for name in _LIBRARIES}
+        from_video = any(item.frame is not None for item in frames.items)
+        libraries = (*_LIBRARIES, *(_DECODES_VIDEO if from_video else ()))
         key = statistics_key(
-            model=self.manifest.name or self.path.stem,
+            model=name,
             structure=structure,
             weights=weights,
             frames=frames,
             statistics=STATISTICS_VERSION,
-            versions=versions,
+            versions={each: installed_version(each) or "absent" for each in libraries},
         )
+        tensors = observed_tensors(find_layers(graph))
         cache = CalibrationCache()
         found = cache.load(key)
         sentence = found.reason
         if found.arrays is not None:
             try:
-                return unpack(found.arrays), sentence, key.digest
+                kept = unpack(found.arrays)
+                if absent := [each for each in tensors if each not in kept]:
+                    raise ValueError(f"it has nothing of '{absent[0]}'")
+                return kept, sentence, key.digest
             except (KeyError, ValueError) as error:
                 sentence = f"Not reused: the entry is damaged ({error})."
-        tensors = observed_tensors(find_layers(graph))
         measured = measure(
             graph.serialize(),
             tensors,
@@ -258,7 +273,7 @@ class _Quantizer:
             threads=self.job.threads,
             progress=self.job.phase(phase),
         )
-        if problem := cache.store(key, pack(measured), {}):
+        if problem := cache.store(key, pack(measured)):
             self.job.note(problem)
         return measured, sentence, key.digest
 

@@ -39,14 +39,9 @@ class Layer:
         return self.operator in _WITH_WEIGHTS
 
 
-def find_layers(graph: OnnxGraph, keep: Collection[str] = ()) -> list[Layer]:
-    """The layers outside the regions that stay in float, in the order of the graph.
-
-    Args:
-        graph: An exported float32 graph.
-        keep: Nodes that stay in float besides.
-    """
-    kept = float_regions(graph) | set(keep)
+def find_layers(graph: OnnxGraph) -> list[Layer]:
+    """The layers of an exported float32 graph outside the regions that stay in float, in order."""
+    kept = float_regions(graph)
     return [
         _layer(graph, node, kept)
         for node in graph.nodes

@@ -17,6 +17,7 @@ from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.float16_range import half_that_fits
 from bas_edge.engine.half_twin import half_twin
 from bas_edge.engine.manifest import Accuracy, Manifest
+from bas_edge.engine.opened import opened
 from bas_edge.engine.stages import Stage
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.int8 import quantize
@@ -28,12 +29,13 @@ from bas_edge.quantization.report import (
     PrecisionReport,
     Verdict,
 )
-from bas_edge.quantization.statistics import Frames, opened
+from bas_edge.quantization.statistics import Frames
 from bas_edge.quantization.yardstick import Measured
 
 __all__ = ["Reduced", "reduce_precision"]
 
 _WARM_UP, _RUNS = 3, 15
+_FASTER = 0.95  # of the float32 graph's time: within the rest, both are the same
 _BATCH = 8
 _LIBRARIES = ("onnxruntime", "onnx", "numpy")
 
@@ -62,7 +64,7 @@ def reduce_precision(
         path: The ONNX file.
         manifest: What its metadata say.
         precision: "fp16" or "int8".
-        flavour: int8: for which library.
+        flavour: For which library.
         job: The images, the bound and the rest.
 
     Raises:
@@ -73,14 +75,15 @@ def reduce_precision(
         original = path.read_bytes()
         reference = data.yardstick.measure(original, literal=False)
         if precision == "fp16":
-            return _Writer(path, manifest, job, data, reference).half()
-        return _Writer(path, manifest, job, data, reference).int8(flavour)
+            return _Writer(path, manifest, flavour, job, data, reference).half()
+        return _Writer(path, manifest, flavour, job, data, reference).int8()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Writer:
     path: Path
     manifest: Manifest
+    flavour: Flavour
     job: PrecisionJob
     data: Data
     reference: Measured
@@ -114,8 +117,10 @@ class _Writer:
         )
         return Reduced(half.model, changed, report)
 
-    def int8(self, flavour: Flavour) -> Reduced:
-        found = quantize(self.path, self.manifest, flavour, self.job, self.data, self.reference)
+    def int8(self) -> Reduced:
+        found = quantize(
+            self.path, self.manifest, self.flavour, self.job, self.data, self.reference
+        )
         checks = self.data.yardstick.checks(self.reference, found.measured)
         verdict: Verdict = "accepted after search" if found.kept else "accepted"
         report = self._report(
@@ -124,7 +129,7 @@ class _Writer:
             checks,
             found.measured,
             found.model,
-            flavour=flavour,
+            flavour=self.flavour,
             calibration=found.calibration,
             methods=found.methods,
             layers=found.layers,
@@ -154,22 +159,21 @@ class _Writer:
         same = self.data.yardstick.compare(self.reference, self.reference)
         for_tensorrt = flavour == "tensorrt"
         size = self.path.stat().st_size
+        before_ms = self._latency(self.path.read_bytes())
+        latency_ms = None if for_tensorrt else self._latency(model)
         stages = (
-            same.stage(
-                "fp32",
-                "",
-                size_bytes=size,
-                latency_ms=self._latency(self.path.read_bytes()),
-            ),
+            same.stage("fp32", "", size_bytes=size, latency_ms=before_ms),
             both.stage(
                 precision,
                 "fp32",
                 size_bytes=len(model),
-                latency_ms=None if for_tensorrt else self._latency(model),
+                latency_ms=latency_ms,
                 note="Q/DQ nodes placed for TensorRT: not timed on a CPU" if for_tensorrt else "",
             ),
         )
         self._say_if_not_smaller(len(model), size, precision)
+        if latency_ms is not None and self.flavour == "onnxruntime":
+            self._say_if_not_faster(latency_ms, before_ms, precision)
         return PrecisionReport(
             engine=self.manifest.name or self.path.stem,
             precision=precision,
@@ -191,6 +195,13 @@ class _Writer:
             self.job.note(
                 f"The {precision} graph has {size / 1e6:.1f} MB, the float32 one "
                 f"{before / 1e6:.1f} MB: it is hardly smaller."
+            )
+
+    def _say_if_not_faster(self, latency_ms: float, before_ms: float, precision: str) -> None:
+        if latency_ms > _FASTER * before_ms:
+            self.job.note(
+                f"The {precision} graph takes {latency_ms:.2f} ms a frame, the float32 one "
+                f"{before_ms:.2f} ms: it is not faster on this machine."
             )
 
     def _latency(self, model: bytes) -> float:

@@ -14,10 +14,10 @@ from bas_edge.backends import Backend
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.onnx_graph import with_outputs
+from bas_edge.engine.opened import opened
 from bas_edge.quantization.candidates import Candidates
 from bas_edge.quantization.comparison import Run
 from bas_edge.quantization.report import BoundCheck, LayerError, SearchStep
-from bas_edge.quantization.statistics import opened
 
 __all__ = ["layer_errors", "search"]
 

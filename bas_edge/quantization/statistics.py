@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.backends import Backend, open_backend
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.onnx_graph import with_outputs
+from bas_edge.engine.opened import opened
 from bas_edge.errors import EngineError
 from bas_edge.quantization.histograms import TensorStatistics
 
-__all__ = ["STATISTICS_VERSION", "Frames", "Statistics", "measure", "opened", "pack", "unpack"]
+__all__ = ["STATISTICS_VERSION", "Frames", "Statistics", "measure", "pack", "unpack"]
 
 STATISTICS_VERSION = 1  # of what is measured and how it is stored
 _BATCH = 4
@@ -37,19 +34,6 @@ class Frames(Protocol):
     def batches(self, size: int, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
         """uint8 [n, h, w, 3]."""
         ...
-
-
-@contextmanager
-def opened(model: bytes, *, threads: int | None = None, literal: bool = False) -> Iterator[Backend]:
-    """A serialized graph in ONNX Runtime, until the block ends; see `open_backend`."""
-    with tempfile.TemporaryDirectory(prefix="bas-edge-") as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model)
-        backend = open_backend("onnxruntime", path, threads=threads, literal=literal)
-        try:
-            yield backend
-        finally:
-            backend.close()
 
 
 def measure(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
+from bas_edge.engine.opened import opened
 from bas_edge.errors import InputError
 from bas_edge.metrics.bas_protocol import BasProtocol
 from bas_edge.metrics.ground_truth import GroundTruth
@@ -20,7 +21,7 @@ from bas_edge.metrics.max_box_acc import max_box_acc_v2
 from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS
 from bas_edge.quantization.comparison import Comparison, Run, compare
 from bas_edge.quantization.report import BoundCheck
-from bas_edge.quantization.statistics import Frames, opened
+from bas_edge.quantization.statistics import Frames
 from bas_edge.runner import softmax
 
 __all__ = ["Bound", "Measured", "Yardstick"]

@@ -51,17 +51,16 @@ def entries(cache: CalibrationCache) -> list[Path]:
 def aged(cache: CalibrationCache, key: CacheKey, seconds: int) -> Path:
     """Store an entry that was last used so many seconds after 1970."""
     assert cache.folder is not None
-    assert cache.store(key, ARRAYS, {}) == ""
+    assert cache.store(key, ARRAYS) == ""
     path = cache.folder / f"{key.digest}.npz"
     os.utime(path, (seconds, seconds))
     return path
 
 
 def test_what_was_stored_comes_back(cache: CalibrationCache) -> None:
-    assert cache.store(KEY, ARRAYS, {"bins": 2048}) == ""
+    assert cache.store(KEY, ARRAYS) == ""
     found = cache.load(KEY)
     assert found.reason == "Reused: the same graph, 4 images, input and versions."
-    assert found.meta == {"bins": 2048}
     assert found.arrays is not None
     assert list(found.arrays) == list(ARRAYS)
     for name, array in ARRAYS.items():
@@ -70,7 +69,7 @@ def test_what_was_stored_comes_back(cache: CalibrationCache) -> None:
 
 
 def test_names_of_files_decide_nothing(cache: CalibrationCache) -> None:
-    cache.store(KEY, ARRAYS, {})
+    cache.store(KEY, ARRAYS)
     assert cache.load(changed(model="moved.onnx", source="elsewhere/")).arrays is not None
 
 
@@ -99,7 +98,7 @@ def test_names_of_files_decide_nothing(cache: CalibrationCache) -> None:
     ],
 )
 def test_what_differs_is_named(cache: CalibrationCache, key: CacheKey, reason: str) -> None:
-    cache.store(KEY, ARRAYS, {})
+    cache.store(KEY, ARRAYS)
     found = cache.load(key)
     assert found.arrays is None
     assert found.reason == f"Not reused: {reason}."
@@ -107,7 +106,7 @@ def test_what_differs_is_named(cache: CalibrationCache, key: CacheKey, reason: s
 
 def test_an_empty_cache_has_none_yet(cache: CalibrationCache) -> None:
     assert cache.load(KEY).reason == "Not reused: none yet for birds.onnx."
-    cache.store(changed(model="cars.onnx", weights="v"), ARRAYS, {})
+    cache.store(changed(model="cars.onnx", weights="v"), ARRAYS)
     assert cache.load(KEY).reason == "Not reused: none yet for birds.onnx."
 
 
@@ -138,7 +137,7 @@ def test_the_order_of_versions_decides_nothing() -> None:
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     cache = CalibrationCache(tmp_path_factory.mktemp("damaged"))
-    cache.store(KEY, ARRAYS, {"bins": 2048})
+    cache.store(KEY, ARRAYS)
     (path,) = entries(cache)
     return path, path.read_bytes()
 
@@ -165,7 +164,7 @@ def test_a_damaged_entry_is_said_and_rewritten(
         for name, array in ARRAYS.items():
             np.testing.assert_array_equal(found.arrays[name], array)
     cache.load(changed(weights="v"))  # neither does it stop the search for a reason
-    assert cache.store(KEY, ARRAYS, {"bins": 2048}) == ""
+    assert cache.store(KEY, ARRAYS) == ""
     assert cache.load(KEY).arrays is not None
 
 
@@ -191,7 +190,7 @@ def test_a_small_file_that_unpacks_to_much_is_not_unpacked(
 
 def test_arrays_of_objects_are_neither_written_nor_read(cache: CalibrationCache) -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
-        cache.store(KEY, {"x": np.array([{}])}, {})
+        cache.store(KEY, {"x": np.array([{}])})
     assert entries(cache) == []  # not even a temporary file
 
 
@@ -200,7 +199,7 @@ def test_at_most_eight_entries_and_the_one_used_last_stays(cache: CalibrationCac
     for n, key in enumerate(keys):
         aged(cache, key, 100 + n)
     assert cache.load(keys[0]).arrays is not None  # used now, so it is not the oldest
-    cache.store(KEY, ARRAYS, {})
+    cache.store(KEY, ARRAYS)
     kept = [key for key in keys if cache.load(key).arrays is not None]
     assert kept == [keys[0], *keys[2:]]
     assert len(entries(cache)) == 8
@@ -211,11 +210,11 @@ def test_the_cache_stays_within_its_bytes(
 ) -> None:
     sizes = [aged(cache, changed(weights=str(n)), 100 + n).stat().st_size for n in range(3)]
     monkeypatch.setattr(cache_module, "MOST_BYTES", int(2.5 * sizes[0]))
-    assert cache.store(KEY, ARRAYS, {}) == ""
+    assert cache.store(KEY, ARRAYS) == ""
     assert cache.load(KEY).arrays is not None
     assert len(entries(cache)) == 2
     monkeypatch.setattr(cache_module, "MOST_BYTES", 8)
-    assert "they take 0 MiB, and the cache holds 0 MiB" in cache.store(KEY, ARRAYS, {})
+    assert "they take 0 MiB, and the cache holds 0 MiB" in cache.store(KEY, ARRAYS)
 
 
 def test_what_a_killed_build_left_goes_after_an_hour(cache: CalibrationCache) -> None:
@@ -225,7 +224,7 @@ def test_what_a_killed_build_left_goes_after_an_hour(cache: CalibrationCache) ->
     old.touch()
     fresh.touch()
     os.utime(old, (100, 100))
-    cache.store(changed(weights="v"), ARRAYS, {})
+    cache.store(changed(weights="v"), ARRAYS)
     assert (old.exists(), fresh.exists()) == (False, True)
 
 
@@ -233,7 +232,7 @@ def test_without_write_permission_it_works_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     cache = CalibrationCache(tmp_path / "file" / "cache")
     assert cache.load(KEY).arrays is None
-    said = cache.store(KEY, ARRAYS, {})
+    said = cache.store(KEY, ARRAYS)
     assert said.startswith("The statistics were not kept: cannot write")
     assert "Not a directory" in said
 
@@ -247,19 +246,19 @@ def test_a_read_only_cache_is_still_read(
     aged(cache, KEY, 100)
     monkeypatch.setattr(cache_module.tempfile, "mkstemp", refuse)
     monkeypatch.setattr(cache_module.os, "utime", refuse)
-    said = cache.store(changed(weights="v"), ARRAYS, {})
+    said = cache.store(changed(weights="v"), ARRAYS)
     assert said == "The statistics were not kept: cannot write cache: Permission denied."
     assert cache.load(KEY).arrays is not None
 
 
 def test_builds_side_by_side_see_whole_entries(cache: CalibrationCache) -> None:
-    cache.store(KEY, ARRAYS, {})
+    cache.store(KEY, ARRAYS)
     said: list[str] = []
 
     def build(n: int) -> None:
         for turn in range(10):
-            said.append(cache.store(KEY, ARRAYS, {}))
-            said.append(cache.store(changed(weights=f"{n} {turn}"), ARRAYS, {}))
+            said.append(cache.store(KEY, ARRAYS))
+            said.append(cache.store(changed(weights=f"{n} {turn}"), ARRAYS))
             if cache.load(KEY).arrays is None:
                 said.append("lost")
 
@@ -292,4 +291,4 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Path, "home", no_home)
     cache = CalibrationCache()
     assert "no home folder" in cache.load(KEY).reason
-    assert "no home folder" in cache.store(KEY, ARRAYS, {})
+    assert "no home folder" in cache.store(KEY, ARRAYS)

@@ -134,7 +134,32 @@ def test_channels_that_reach_a_clip_are_not_touched(depthwise: bool) -> None:
     assert (reach >= 6).tolist() == [True, False, False, False, True, False]
     np.testing.assert_allclose(ratio[reach >= 6], 1, rtol=1e-6)
     assert (ratio[reach < 0.5] > 2).all()
-    assert (ratio * reach <= 6 * (1 + 1e-6)).all()
+    scaled = ratio > 1 + 1e-6
+    assert (ratio[scaled] * reach[scaled] <= 3 * (1 + 1e-6)).all()  # half of the Clip's end
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_values_up_to_twice_those_of_calibration_come_through_a_clip(depthwise: bool) -> None:
+    """Calibrated on frames half as bright, without a bias: all values of the first layer double."""
+    scales = np.float32([20, 0.05, 0.05, 1, 30, 0.01])
+    net = chain(scales, relu6, depthwise=depthwise)
+    net.constants["first.b"] *= 0
+    model = net.model(out=4)
+    dim = (FRAMES // 2).astype(np.uint8)
+    bright = dim * 2
+    after, found = equalized(model, dim)
+    assert found["act"].spread_after < found["act"].spread_before
+    assert_same_function(model, after, bright)
+
+
+def test_channels_that_reached_half_of_a_clip_are_not_touched() -> None:
+    model = chain(np.ones(CHANNELS, np.float32), relu6).model(out=4)
+    graph = OnnxGraph.read(model)
+    before = graph.weights(graph.node("first"))
+    equalize(graph, find_layers(graph), {"act": np.array([6, 5, 3, 2.9, 0.1, 0.1])})
+    ratio = (graph.weights(graph.node("first")) / before).reshape(CHANNELS, -1).mean(axis=1)
+    np.testing.assert_array_equal(ratio[:3], 1)
+    assert (ratio[4:] > 2).all()
 
 
 @pytest.mark.parametrize("ends", [(-1.0, 6.0), (0.5, 6.0)], ids=["below 0 too", "above 0"])

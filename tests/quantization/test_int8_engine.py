@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from colour_network import picture, write_network, write_pictures
+from colour_network import colour_manifest, picture, write_network, write_pictures
 from PIL import Image
 
 import bas_edge
 from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.errors import AccuracyError, InputError
+from bas_edge.quantization import int8, reduce
+from bas_edge.quantization.frame_source import spread
+from bas_edge.quantization.frames import calibration_frames
 from bas_edge.quantization.job import PrecisionJob
 from bas_edge.quantization.report import PrecisionReport
 from bas_edge.quantization.report_file import decode_report, read_report
+from bas_edge.quantization.sensitivity import layer_errors
 from bas_edge.quantization.yardstick import Bound
 
 
@@ -200,6 +204,22 @@ def test_a_second_build_reuses_the_statistics_and_gives_the_same_graph(
     shutil.rmtree(own_cache)
 
 
+def test_layers_are_told_apart_on_images_from_all_over_the_folder(
+    build: Callable[..., Engine], pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def errors(candidates: Any, method: str, frames: np.ndarray, *given: Any, **named: Any) -> Any:
+        seen.append(frames)
+        return layer_errors(candidates, method, frames, *given, **named)
+
+    monkeypatch.setattr(int8, "layer_errors", errors)
+    build()
+    with calibration_frames(pictures / "calib", colour_manifest().input) as frames:
+        expected = frames.part(spread(120, 32)).read(0, 32)
+    np.testing.assert_array_equal(seen[0], expected)
+
+
 def test_bare_images_are_held_to_agreement(build: Callable[..., Engine], pictures: Path) -> None:
     report = report_of(
         build(evaluation=str(pictures / "val" / "*.png"), background=None, bound=Bound(0.5, 0.9))
@@ -233,6 +253,48 @@ def test_fp16_is_held_to_the_same_bound(build: Callable[..., Engine]) -> None:
     assert report.stages[-1].name == "fp16"
     assert 0 < report.stages[-1].max_abs_error < 0.01
     assert engine.manifest.quantization is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "times", "said"),
+    [
+        ("int8", [2.0, 1.8], False),
+        ("int8", [2.0, 1.91], True),
+        ("fp16", [2.0, 5.0], True),
+        ("fp16", [2.0, 1.0], False),
+    ],
+)
+def test_it_is_said_where_fewer_bits_are_not_faster(
+    build: Callable[..., Engine],
+    precision: str,
+    times: list[float],
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = iter(times)
+    monkeypatch.setattr(reduce._Writer, "_latency", lambda *_: next(measured))
+    notes = [note for note in report_of(build(precision=precision)).notes if "faster" in note]
+    sentence = (
+        f"The {precision} graph takes {times[1]:.2f} ms a frame, the float32 one 2.00 ms: it is "
+        "not faster on this machine."
+    )
+    assert notes == ([sentence] if said else [])
+
+
+@pytest.mark.parametrize(("precision", "count"), [("int8", 1), ("fp16", 2)])
+def test_a_graph_for_another_machine_is_not_compared(
+    precision: str, count: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan is built of it; and Q/DQ nodes for TensorRT are slow on a CPU, so never timed."""
+    times = [2.0, 5.0]
+    monkeypatch.setattr(reduce._Writer, "_latency", lambda *_: times.pop(0))
+    notes: list[str] = []
+    job = PrecisionJob(pictures / "calib", method="min-max", force=True, note=notes.append)
+    path = write_network(tmp_path / "net.onnx")
+    report = reduce.reduce_precision(path, colour_manifest(), precision, "tensorrt", job).report
+    assert report.stages[-1].latency_ms == (5.0 if count == 2 else None)
+    assert len(times) == 2 - count
+    assert not any("faster" in note for note in notes)
 
 
 def test_int8_without_images_is_refused(tmp_path: Path) -> None:

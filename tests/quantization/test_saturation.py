@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,27 @@ def made(flavour: str = "onnxruntime", **changes: object) -> Quantization:
 @pytest.mark.parametrize(("features", "saturates"), [(VNNI, False), (OLD, True), (ARM, False)])
 def test_only_x86_without_vnni_saturates(features: tuple[str, ...], saturates: bool) -> None:
     assert may_saturate(features) is saturates
+
+
+@pytest.mark.parametrize(
+    ("machine", "saturates"),
+    [("x86_64", True), ("AMD64", True), ("i386", True), ("arm64", False), ("aarch64", False)],
+)
+def test_where_the_features_are_not_known_an_x86_may_saturate(
+    machine: str, saturates: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert may_saturate(()) is saturates
+    warn_of_saturation(Path("x.engine"), made(), ())
+    assert ("avx512_vnni" in caplog.text) is saturates
+
+
+def test_an_engine_measured_on_an_unknown_cpu_may_saturate_here(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    unknown = Quantization(flavour="onnxruntime", method="mse")
+    warn_of_saturation(Path("x.engine"), unknown, OLD)
+    assert "was measured on a CPU with exact sums, which this one lacks" in caplog.text
 
 
 @pytest.mark.parametrize(
