@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +285,40 @@ def test_a_plan_of_fewer_bits_is_built_and_reported(
         assert engine.manifest.quantization is not None
         assert engine.manifest.quantization.flavour == "tensorrt"
         assert "speed" in " ".join(report.notes)
+
+
+def test_both_notes_and_both_progress_callbacks_are_called(
+    build: Callable[..., Engine], pictures: Path, tmp_path: Path
+) -> None:
+    mine: list[str] = []
+    phases: list[str] = []
+    outer_notes: list[str] = []
+    outer_phases: list[str] = []
+    job = PrecisionJob(
+        calibration=pictures / "calib",
+        method="min-max",
+        evaluation=pictures / "val" / "index.csv",
+        note=mine.append,
+        on_progress=lambda phase, _share: phases.append(phase),
+    )
+    bas_edge.build_engine(
+        write_network(tmp_path / "net.onnx", planted="equalizable"),
+        tmp_path / "q.engine",
+        precision="int8",
+        job=job,
+        note=outer_notes.append,
+        on_progress=lambda phase, _share: outer_phases.append(phase),
+    )
+    assert mine
+    assert mine == outer_notes
+    assert "reading calibration images" in phases
+    assert phases == outer_phases
+    same: list[str] = []
+    bas_edge.build_engine(
+        tmp_path / "net.onnx",
+        tmp_path / "r.engine",
+        precision="int8",
+        job=replace(job, note=same.append),
+        note=same.append,
+    )
+    assert len(same) == len(set(same))
