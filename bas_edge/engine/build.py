@@ -14,6 +14,7 @@ import numpy as np
 
 import bas_edge
 from bas_edge.backends import PLAN_BACKENDS, check_name, open_backend
+from bas_edge.engine.build_command import build_command
 from bas_edge.engine.bundle import (
     Engine,
     add_plan,
@@ -125,23 +126,31 @@ def build_engine(
         timing_cache=timing_cache,
     )
     name = check_name(backend)
+    if name in PLAN_BACKENDS and job is not None and job.reduce_range:
+        raise InputError(
+            f"--reduce-range is for x86 CPUs; the backend '{name}' adds without overflow.",
+            hint="Leave it out.",
+        )
+    source = read_manifest(model_onnx)
+    _check_flavour(Path(model_onnx), source, name, say)
     plan_job = PlanJob.prepare(name, options, say) if name in PLAN_BACKENDS else None
     if plan_job is None:
         _refuse_plan_options(name, options)
-    source = read_manifest(model_onnx)
     check_destination(output, overwrite=overwrite)
     model, source, reduced = _in_precision(Path(model_onnx), source, name, precision, job, say)
     if precision == "fp16" and plan_job is None:
         say("ONNX Runtime gains nothing from float16 on a CPU: the engine is smaller, not faster.")
     if precision == "int8" and name == "tensorrt_rtx":
         say("TensorRT-RTX builds int8 plans, but their speed is unverified; fp16 is recommended.")
+    boxes = reduced is not None and reduced.report.checks[0].metric == "MaxBoxAccV2"
     manifest = msgspec.structs.replace(
         source,
         name=source.name or Path(output).stem,
         created_by=f"bas-edge {bas_edge.__version__}",
         backend=name,
         precision=precision,
-        build_command=command or _command(model_onnx, output, name, precision, options),
+        build_command=command
+        or build_command(model_onnx, output, name, precision, options, job, boxes=boxes),
     )
     report = None
     if reduced is not None:
@@ -230,13 +239,7 @@ def rebuild_plan(
         hardware_compat=hardware_compat or "none",
         timing_cache=timing_cache,
     )
-    made_for = engine.manifest.quantization
-    if made_for is not None and made_for.flavour != "tensorrt":
-        raise InputError(
-            f"{bundle} was quantized for ONNX Runtime, whose Q/DQ nodes TensorRT refuses.",
-            hint="Build an engine from the exported graph: bas-edge build-engine model.onnx "
-            f"--backend {name} --precision int8 --calib IMAGES",
-        )
+    _check_flavour(Path(bundle), engine.manifest, name, note or _silent)
     job = PlanJob.prepare(name, options, note or _silent)
     plan = job.build(engine.model_path, engine.manifest, on_progress)
 
@@ -300,7 +303,30 @@ def _in_precision(
     return with_manifest(graph.model, changed), changed, None
 
 
+def _check_flavour(model: Path, manifest: Manifest, backend: str, note: Note) -> None:
+    """Refuse an int8 graph whose Q/DQ nodes the backend cannot take; say where they are slow."""
+    made_for = manifest.quantization
+    if made_for is None:
+        return
+    if backend in PLAN_BACKENDS and made_for.flavour != "tensorrt":
+        raise InputError(
+            f"{model} was quantized for ONNX Runtime, whose Q/DQ nodes TensorRT refuses.",
+            hint="Build an engine from the exported graph: bas-edge build-engine model.onnx "
+            f"--backend {backend} --precision int8 --calib IMAGES",
+        )
+    if backend not in PLAN_BACKENDS and made_for.flavour == "tensorrt":
+        note(
+            f"{model} was quantized for TensorRT: ONNX Runtime keeps its rounding, which is slow. "
+            "For a fast engine, quantize the exported graph for this backend."
+        )
+
+
 def _wrong_source(model: Path, manifest: Manifest, precision: str) -> InputError:
+    if manifest.precision == precision:
+        return InputError(
+            f"{model} is a graph in {precision} already; calibration needs one in fp32.",
+            hint="Leave --calib out, or give the graph that bas-edge export wrote.",
+        )
     return InputError(
         f"{model} is a graph in {manifest.precision}; precision {precision} needs one in fp32.",
         hint=f"Build with --precision {manifest.precision}, or give the graph that "
@@ -326,18 +352,6 @@ def _refuse_plan_options(backend: str, options: PlanOptions) -> None:
             f"{', '.join(given)} is about plans, and the backend '{backend}' has none.",
             hint="Add --backend tensorrt or --backend tensorrt_rtx.",
         )
-
-
-def _command(
-    model_onnx: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    backend: str,
-    precision: str,
-    options: PlanOptions,
-) -> str:
-    parts = ["bas-edge", "build-engine", os.fspath(model_onnx), "-o", os.fspath(output)]
-    parts += ["--backend", backend, "--precision", precision]
-    return shlex.join([*parts, *(word for pair in options.as_given().items() for word in pair)])
 
 
 def _different(*given: _Callback | None) -> list[_Callback]:

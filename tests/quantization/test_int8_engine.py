@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -17,6 +18,8 @@ from PIL import Image
 import bas_edge
 from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.bundle import Engine, open_engine
+from bas_edge.engine.manifest import Quantization
+from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
 from bas_edge.errors import AccuracyError, InputError
 from bas_edge.quantization.job import PrecisionJob
 from bas_edge.quantization.report import PrecisionReport
@@ -267,6 +270,13 @@ def test_a_cpu_graph_gets_no_plan_of_tensorrt(build: Callable[..., Engine]) -> N
     with pytest.raises(InputError, match="quantized for ONNX Runtime") as e:
         rebuild_plan(engine.path, backend="tensorrt_rtx")
     assert "--backend tensorrt_rtx --precision int8" in str(e.value.hint)
+    with pytest.raises(InputError, match="quantized for ONNX Runtime"):
+        bas_edge.build_engine(
+            engine.model_path,
+            engine.path.with_name("p.engine"),
+            backend="tensorrt_rtx",
+            precision="int8",
+        )
 
 
 @pytest.mark.rtx
@@ -322,3 +332,14 @@ def test_both_notes_and_both_progress_callbacks_are_called(
         note=same.append,
     )
     assert len(same) == len(set(same))
+
+
+def test_a_tensorrt_graph_on_a_cpu_is_said_to_be_slow(tmp_path: Path) -> None:
+    network = write_network(tmp_path / "net.onnx")
+    made = Quantization(flavour="tensorrt", method="mse")
+    marked = msgspec.structs.replace(read_manifest(network), precision="int8", quantization=made)
+    network.write_bytes(with_manifest(network.read_bytes(), marked))
+    notes: list[str] = []
+    bas_edge.build_engine(network, tmp_path / "q.engine", precision="int8", note=notes.append)
+    assert "quantized for TensorRT" in notes[0]
+    assert "slow" in notes[0]
