@@ -93,6 +93,39 @@ def test_a_build_prints_its_verdict_and_figures(
     assert json.loads(capsys.readouterr().out)["verdict"] == "accepted"
 
 
+def test_inspect_shows_how_fewer_bits_came_about(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forced = ["--force", "--search-budget", "0", "--full-range"]
+    assert main([*BUILD, "hard.onnx", "--eval", "val/index.csv", *forced]) == 0
+    assert main([*BUILD, "hard.onnx", "-o", "b.engine", "--eval", "val/index.csv"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "hard.engine"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for expected in (
+        "quantized for ONNX Runtime",
+        "calibration min-max on 110 images",
+        "weights 8 bits",
+        "bound refused, but written all the same (--force): at most 0.5 points",
+    ):
+        assert expected in text
+    assert main(["inspect", "b.engine"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "in float dense" in text
+    assert "bound accepted: at most 0.5 points" in text
+
+
+def test_a_build_says_whether_the_cache_was_reused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for output, expected in (("a.engine", "Not reused: none yet"), ("b.engine", "Reused: the")):
+        assert main([*BUILD, "net.onnx", "-o", output, "--eval", "val/index.csv", "--json"]) == 0
+        printed = capsys.readouterr()
+        notes = [note for note in json.loads(printed.out)["notes"] if "cache" in note]
+        assert [expected in note for note in notes] == [True]
+        assert f"note: {notes[0]}" in printed.err
+
+
 def test_a_refused_build_ends_with_8_and_one_sentence(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,9 +22,9 @@ from bas_edge.engine.manifest import Quantization
 from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
 from bas_edge.errors import AccuracyError, InputError
 from bas_edge.quantization.job import PrecisionJob
-from bas_edge.quantization.report import PrecisionReport
+from bas_edge.quantization.report import BoundCheck, PrecisionReport
 from bas_edge.quantization.report_file import decode_report, read_report
-from bas_edge.quantization.yardstick import Bound
+from bas_edge.quantization.yardstick import Bound, Yardstick
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +168,39 @@ def test_a_refused_engine_is_not_written_but_its_report_is(
     assert (written.verdict, written.forced) == ("refused", False)
 
 
-def test_force_writes_it_and_marks_it(build: Callable[..., Engine]) -> None:
+def test_force_writes_it_and_marks_it(
+    build: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    bas_edge.Localizer(build(name="good").path).close()
+    assert not caplog.records
     engine = build("fixed", search_budget_s=0, force=True)
     report = report_of(engine)
     assert (report.verdict, report.forced) == ("refused", True)
     assert engine.manifest.quantization is not None
     assert not engine.manifest.quantization.accepted
+    assert engine.manifest.bound is not None
+    assert not engine.manifest.bound.accepted
+    bas_edge.Localizer(engine.path).close()
+    (warning,) = [one.getMessage() for one in caplog.records]
+    assert "refused by its bound and written with --force: at most 0.5 points" in warning
+
+
+def test_a_forced_fp16_engine_is_marked_too(
+    build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = BoundCheck(metric="MaxBoxAccV2", reference=90.0, value=88.0, loss=2.0, limit=0.5)
+    monkeypatch.setattr(Yardstick, "checks", lambda *_: (lost,))
+    with pytest.raises(AccuracyError, match=r"loses 2\.00") as e:
+        build(precision="fp16")
+    assert "--precision fp32" in str(e.value.hint)
+    assert "--search-budget" not in str(e.value.hint)
+    engine = build(precision="fp16", force=True)
+    report = report_of(engine)
+    assert (report.verdict, report.forced) == ("refused", True)
+    verdict = open_engine(engine.path).manifest.verdict
+    assert verdict is not None
+    assert not verdict.accepted
+    assert "at most 0.5 points" in verdict.description
 
 
 def test_auto_keeps_a_method_that_holds(build: Callable[..., Engine]) -> None:
@@ -213,6 +240,18 @@ def test_bare_images_are_held_to_agreement(build: Callable[..., Engine], picture
     ]
     assert [check.unit for check in report.checks] == ["IoU", "percent"]
     assert report.checks[0].limit == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_agreement_and_false_positives_are_no_accuracy(
+    build: Callable[..., Engine], pictures: Path, precision: str
+) -> None:
+    engine = build(precision=precision)
+    assert report_of(engine).checks[2].metric == "false positives on background"
+    (accuracy,) = engine.manifest.accuracy
+    assert set(accuracy.metrics) == {"MaxBoxAccV2", "Top-1 Loc"}
+    bare = build(precision=precision, evaluation=str(pictures / "val" / "*.png"), force=True)
+    assert bare.manifest.accuracy == ()
 
 
 def test_without_images_to_measure_on_a_fifth_is_kept_apart(build: Callable[..., Engine]) -> None:
