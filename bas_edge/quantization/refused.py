@@ -63,8 +63,8 @@ def remove_refused(output: Path) -> str:
     if not _is_report(folder):
         return ""
     try:
-        for one in folder.iterdir():
-            one.unlink()
+        for name in (PAGE_NAME, REPORT_NAME):  # what makes it a report goes last
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()
     except OSError as error:
         return f"The report of an earlier refusal stays: cannot remove {folder}: {error.strerror}."

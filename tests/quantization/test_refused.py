@@ -88,6 +88,22 @@ def test_an_older_report_is_replaced_and_goes_when_the_engine_is_accepted(
     assert made(tmp_path) == ["q.engine"]
 
 
+def test_a_report_that_cannot_be_removed_is_a_note(
+    build: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AccuracyError):
+        build("q.engine")
+
+    def stuck(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "rmdir", stuck)
+    notes: list[str] = []
+    build("q.engine", planted="", note=notes.append)
+    assert notes[-1].endswith("q.refused: Permission denied.")
+    assert (tmp_path / "q.engine").is_dir()
+
+
 @pytest.mark.parametrize("content", ["file", "own report.html", "further file", "link", "empty"])
 def test_what_is_somebody_elses_stays(
     build: Callable[..., Any], tmp_path: Path, content: str
