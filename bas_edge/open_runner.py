@@ -60,6 +60,12 @@ def open_runner(
     if not isinstance(device, int) or device < 0:
         raise InputError(f"device is {device!r}, but CUDA counts GPUs from 0.")
     name = _chosen(backend, engine)
+    verdict = engine.manifest.verdict
+    if verdict is not None and not verdict.accepted:
+        _log.warning(
+            f"{engine.path} was refused by its bound and written with --force: "
+            f"{verdict.description}."
+        )
     if name not in PLAN_BACKENDS:
         if backend != "auto" and (rebuild or device):
             raise InputError(

@@ -82,7 +82,7 @@ def command(
         ),
     ] = None,
     background: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Images without any object.", rich_help_panel=_BITS),
     ] = None,
     max_drop: Annotated[
@@ -199,7 +199,7 @@ def command(
                 force=force,
                 threads=threads,
             ),
-            on_progress,
+            precision=precision,
             rebuild=rebuild,
         )
         if rebuild:

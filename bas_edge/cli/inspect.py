@@ -63,6 +63,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("threshold", f"{cut.value:g} {kind}" + (f" ({cut.chosen_by})" if cut.chosen_by else "")),
         ("min score", f"{manifest.min_score:g}"),
         ("precision", manifest.precision),
+        *_precision_rows(manifest),
         ("backend", manifest.backend),
         ("trained", _trained(training)),
         ("recipe", training.recipe),
@@ -81,6 +82,24 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         rows += [(f"  {name}", f"{value:.1f}") for name, value in accuracy.metrics.items()]
     rows += [("created by", manifest.created_by), ("built with", manifest.build_command)]
     return [(name, value) for name, value in rows if value]
+
+
+def _precision_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    """How fewer bits came about, and what they were held to."""
+    rows: list[tuple[str, str]] = []
+    if (made := manifest.quantization) is not None:
+        images = f" on {made.calibration_images} images" if made.calibration_images else ""
+        library = "TensorRT" if made.flavour == "tensorrt" else "ONNX Runtime"
+        rows = [
+            ("  quantized for", library),
+            ("  calibration", f"{made.method}{images}"),
+            ("  weights", "7 bits" if made.reduce_range else "8 bits"),
+            ("  in float", ", ".join(made.in_float)),
+        ]
+    if (verdict := manifest.verdict) is not None:
+        word = "accepted" if verdict.accepted else "refused, but written all the same (--force)"
+        rows.append(("  bound", f"{word}: {verdict.description}" if verdict.description else word))
+    return rows
 
 
 def _stage_text(stage: Stage) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bas_edge.errors import InputError
@@ -17,6 +16,7 @@ __all__ = ["PrecisionOptions", "precision_job", "seconds"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NAMES = {"eval_data": "--eval"}
+_ABOUT_CODES = ("calib_method", "search_budget", "reduce_range")  # void without int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class PrecisionOptions:
     calib_method: str | None = None
     calib_limit: int | None = None
     eval_data: str | None = None
-    background: Path | None = None
+    background: str | None = None
     max_drop: float | None = None
     min_agreement: float | None = None
     search_budget: str | None = None
@@ -37,9 +37,9 @@ class PrecisionOptions:
 
 
 def precision_job(
-    options: PrecisionOptions, on_progress: Callable[[str, float], None], *, rebuild: bool
+    options: PrecisionOptions, *, precision: str | None, rebuild: bool
 ) -> PrecisionJob | None:
-    """The job that the options describe; None where nothing asks for one.
+    """The job that the options describe for a precision; None where nothing asks for one.
 
     Raises:
         InputError: Options without the images that they are about, or out of range.
@@ -52,12 +52,20 @@ def precision_job(
     ]
     if not given:
         return None
-    named = ", ".join(_NAMES.get(name, f"--{name.replace('_', '-')}") for name in given)
+    named = _named(given)
     if rebuild:
         raise InputError(
             f"--rebuild builds a plan of the graph that is there, so it takes no {named}.",
             hint="Leave them out, or build a new engine from the exported graph.",
         )
+    if precision == "fp16" and (void := [name for name in given if name in _ABOUT_CODES]):
+        raise InputError(
+            f"{_named(void)} is about int8, and float16 has no codes and no ranges.",
+            hint="Leave it out, or build with --precision int8.",
+        )
+    for name in ("calib", "eval_data", "background"):  # a shell variable that is not set
+        if name in given and not str(getattr(options, name)).strip():
+            raise InputError(f"{_named([name])} is empty.", hint="Name images, or leave it out.")
     if options.calib is None:
         raise InputError(
             f"{named} needs calibration images.", hint="Add --calib IMAGES, real ones."
@@ -68,7 +76,7 @@ def precision_job(
     defaults = Bound()
     return PrecisionJob(
         calibration=options.calib,
-        method=options.calib_method or "auto",
+        method="auto" if options.calib_method is None else options.calib_method,
         limit=500 if options.calib_limit is None else options.calib_limit,
         evaluation=options.eval_data,
         background=options.background,
@@ -76,12 +84,16 @@ def precision_job(
             defaults.max_drop if options.max_drop is None else options.max_drop,
             defaults.min_agreement if options.min_agreement is None else options.min_agreement,
         ),
-        search_budget_s=seconds(options.search_budget or "30m"),
+        search_budget_s=seconds("30m" if options.search_budget is None else options.search_budget),
         reduce_range=options.reduce_range,
         force=options.force,
         threads=options.threads,
-        on_progress=on_progress,
+        must_apply=tuple(name for name in ("max_drop", "min_agreement") if name in given),
     )
+
+
+def _named(given: Iterable[str]) -> str:
+    return ", ".join(_NAMES.get(name, f"--{name.replace('_', '-')}") for name in given)
 
 
 def seconds(text: str) -> float:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
 
 import bas_edge
 from bas_edge.backends import PLAN_BACKENDS, check_name, open_backend
+from bas_edge.engine.build_command import build_command
 from bas_edge.engine.bundle import (
     Engine,
     add_plan,
@@ -26,18 +27,18 @@ from bas_edge.engine.manifest import Manifest, PlanRecord, Precision
 from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
 from bas_edge.engine.plan_options import PlanOptions, plan_options
 from bas_edge.engine.plans import PlanJob, rebuild_command, same_place
-from bas_edge.errors import AccuracyError, InputError
+from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
     from bas_edge.quantization.codes import Flavour
     from bas_edge.quantization.job import PrecisionJob
     from bas_edge.quantization.reduce import Reduced
-    from bas_edge.quantization.report import PrecisionReport
 
 __all__ = ["build_engine", "rebuild_plan"]
 
 Progress = Callable[[str, float], None]
 Note = Callable[[str], None]
+_Callback = TypeVar("_Callback")
 
 
 def build_engine(
@@ -83,8 +84,10 @@ def build_engine(
         timing_cache: tensorrt: a file of measured kernel times, read and written back.
         overwrite: Replace an engine that is there, once the new one is complete.
         command: What the user typed, for the manifest; by default the equivalent command line.
-        on_progress: Called with TensorRT's phase and the share done, 0 to 1, from a thread.
-        note: Called with a sentence about anything that went another way than asked.
+        on_progress: Called with a phase and the share done, 0 to 1: while `job` is measured, and
+            from a thread while TensorRT builds. So is the one of `job`.
+        note: Called with a sentence about anything that went another way than asked. So is the
+            one of `job`.
 
     Raises:
         InputError: No such file, an unknown backend, an option that does not fit it, or `output`
@@ -94,15 +97,25 @@ def build_engine(
             is full. Nothing is left behind.
         BackendError: The backend refuses the graph, or needs a GPU that is not there.
         AccuracyError: The bound refuses the engine, which is not written; the report is, to
-            NAME.refused beside it. `force` in `job` writes the engine, marked.
+            NAME.refused beside it. `force` in `job` writes the engine, marked. What
+            `NAME.refused` held of an earlier refusal goes when the engine is written.
         KeyboardInterrupt: Ctrl-C; TensorRT stops at its next step. Nothing is left behind.
     """
     notes: list[str] = []
+    listeners = _different(note, None if job is None else job.note)
+    watchers = _different(on_progress, None if job is None else job.on_progress)
 
     def say(sentence: str) -> None:
         notes.append(sentence)
-        (note or _silent)(sentence)
+        for listener in listeners:
+            listener(sentence)
 
+    def show(phase: str, share: float) -> None:
+        for watcher in watchers:
+            watcher(phase, share)
+
+    if job is not None:
+        job = dataclasses.replace(job, note=say, on_progress=show)
     options = plan_options(
         min_batch=min_batch,
         opt_batch=opt_batch,
@@ -113,37 +126,53 @@ def build_engine(
         timing_cache=timing_cache,
     )
     name = check_name(backend)
+    if name in PLAN_BACKENDS and job is not None and job.reduce_range:
+        raise InputError(
+            f"--reduce-range is for x86 CPUs; the backend '{name}' adds without overflow.",
+            hint="Leave it out.",
+        )
+    source = read_manifest(model_onnx)
+    _check_flavour(Path(model_onnx), source, name, say)
     plan_job = PlanJob.prepare(name, options, say) if name in PLAN_BACKENDS else None
     if plan_job is None:
         _refuse_plan_options(name, options)
-    source = read_manifest(model_onnx)
     check_destination(output, overwrite=overwrite)
     model, source, reduced = _in_precision(Path(model_onnx), source, name, precision, job, say)
     if precision == "fp16" and plan_job is None and reduced is None:  # else it was timed
         say("ONNX Runtime gains nothing from float16 on a CPU: the engine is smaller, not faster.")
     if precision == "int8" and name == "tensorrt_rtx":
         say("TensorRT-RTX builds int8 plans, but their speed is unverified; fp16 is recommended.")
+    boxes = reduced is not None and reduced.report.checks[0].metric == "MaxBoxAccV2"
     manifest = msgspec.structs.replace(
         source,
         name=source.name or Path(output).stem,
         created_by=f"bas-edge {bas_edge.__version__}",
         backend=name,
         precision=precision,
-        build_command=command or _command(model_onnx, output, name, precision, options),
+        build_command=command
+        or build_command(model_onnx, output, name, precision, options, job, boxes=boxes),
     )
     report = None
     if reduced is not None:
-        report = _Report(reduced, manifest, tuple(notes))
-        report.refuse_or_force(Path(output), job is not None and job.force)
-    return write_bundle(
+        from bas_edge.quantization.build_report import BuildReport
+
+        assert job is not None  # what is measured was asked for
+        report = BuildReport(reduced, manifest, job, Path(output), notes, say)
+        report.refuse_or_force()
+    engine = write_bundle(
         output,
         manifest,
         model,
         files=lambda plans: {} if report is None else report.files(plans),
         overwrite=overwrite,
         check=lambda path: _prove(path, manifest),
-        plans=lambda path: (plan_job.build(path, manifest, on_progress),) if plan_job else (),
+        plans=lambda path: (
+            (plan_job.build(path, manifest, show if watchers else None),) if plan_job else ()
+        ),
     )
+    if report is not None:
+        report.written()
+    return engine
 
 
 def rebuild_plan(
@@ -210,13 +239,7 @@ def rebuild_plan(
         hardware_compat=hardware_compat or "none",
         timing_cache=timing_cache,
     )
-    made_for = engine.manifest.quantization
-    if made_for is not None and made_for.flavour != "tensorrt":
-        raise InputError(
-            f"{bundle} was quantized for ONNX Runtime, whose Q/DQ nodes TensorRT refuses.",
-            hint="Build an engine from the exported graph: bas-edge build-engine model.onnx "
-            f"--backend {name} --precision int8 --calib IMAGES",
-        )
+    _check_flavour(Path(bundle), engine.manifest, name, note or _silent)
     job = PlanJob.prepare(name, options, note or _silent)
     plan = job.build(engine.model_path, engine.manifest, on_progress)
 
@@ -264,7 +287,6 @@ def _in_precision(
         from bas_edge.quantization.reduce import reduce_precision
 
         flavour: Flavour = "tensorrt" if backend in PLAN_BACKENDS else "onnxruntime"
-        job = dataclasses.replace(job, note=note)
         reduced = reduce_precision(model, manifest, precision, flavour, job)
         return with_manifest(reduced.model, reduced.manifest), reduced.manifest, reduced
     if precision == "int8":
@@ -281,67 +303,35 @@ def _in_precision(
     return with_manifest(graph.model, changed), changed, None
 
 
+def _check_flavour(model: Path, manifest: Manifest, backend: str, note: Note) -> None:
+    """Refuse an int8 graph whose Q/DQ nodes the backend cannot take; say where they are slow."""
+    made_for = manifest.quantization
+    if made_for is None:
+        return
+    if backend in PLAN_BACKENDS and made_for.flavour != "tensorrt":
+        raise InputError(
+            f"{model} was quantized for ONNX Runtime, whose Q/DQ nodes TensorRT refuses.",
+            hint="Build an engine from the exported graph: bas-edge build-engine model.onnx "
+            f"--backend {backend} --precision int8 --calib IMAGES",
+        )
+    if backend not in PLAN_BACKENDS and made_for.flavour == "tensorrt":
+        note(
+            f"{model} was quantized for TensorRT: ONNX Runtime keeps its rounding, which is slow. "
+            "For a fast engine, quantize the exported graph for this backend."
+        )
+
+
 def _wrong_source(model: Path, manifest: Manifest, precision: str) -> InputError:
+    if manifest.precision == precision:
+        return InputError(
+            f"{model} is a graph in {precision} already; calibration needs one in fp32.",
+            hint="Leave --calib out, or give the graph that bas-edge export wrote.",
+        )
     return InputError(
         f"{model} is a graph in {manifest.precision}; precision {precision} needs one in fp32.",
         hint=f"Build with --precision {manifest.precision}, or give the graph that "
         "bas-edge export wrote.",
     )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Report:
-    """The report of a reduced graph, on its way into the bundle."""
-
-    reduced: Reduced
-    manifest: Manifest
-    notes: tuple[str, ...]
-
-    def refuse_or_force(self, output: Path, force: bool) -> None:
-        """Raise AccuracyError where the bound refuses the graph, and nobody forces it."""
-        from bas_edge.quantization.report_file import report_files
-
-        report = self.reduced.report
-        if report.verdict != "refused" or force:
-            return
-        folder = output.with_suffix(".refused")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in report_files(self._complete(False), note=_silent).items():
-            (folder / name).write_bytes(content)
-        raise AccuracyError(
-            f"{output} was not written: {report.reason}",
-            hint=f"Look at {folder / 'report.html'}: more or other calibration images, a longer "
-            "--search-budget, --precision fp16 or a finetune with `bas-edge train --qat` may "
-            "help. --force writes it all the same.",
-        )
-
-    def files(self, plans: Sequence[PlanRecord]) -> Mapping[str, bytes]:
-        """report.json and report.html, with a stage for each plan."""
-        from bas_edge.engine.stages import Stage
-        from bas_edge.quantization.report_file import report_files
-
-        report = self._complete(True)
-        stages = [
-            Stage(
-                name="plan",
-                against=report.precision,
-                size_bytes=plan.file.size_bytes,
-                note=f"{plan.backend} {plan.library_version}; not run while it was built",
-            )
-            for plan in plans
-        ]
-        complete = msgspec.structs.replace(report, stages=(*report.stages, *stages))
-        return report_files(complete, note=_silent)
-
-    def _complete(self, force: bool) -> PrecisionReport:
-        report = self.reduced.report
-        return msgspec.structs.replace(
-            report,
-            engine=self.manifest.name,
-            command=self.manifest.build_command,
-            forced=force and report.verdict == "refused",
-            notes=self.notes,
-        )
 
 
 def _prove(model: Path, manifest: Manifest) -> None:
@@ -364,16 +354,13 @@ def _refuse_plan_options(backend: str, options: PlanOptions) -> None:
         )
 
 
-def _command(
-    model_onnx: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    backend: str,
-    precision: str,
-    options: PlanOptions,
-) -> str:
-    parts = ["bas-edge", "build-engine", os.fspath(model_onnx), "-o", os.fspath(output)]
-    parts += ["--backend", backend, "--precision", precision]
-    return shlex.join([*parts, *(word for pair in options.as_given().items() for word in pair)])
+def _different(*given: _Callback | None) -> list[_Callback]:
+    """Without those that are missing, and each once: the command line gives one twice."""
+    found: list[_Callback] = []
+    for one in given:
+        if one is not None and one not in found:
+            found.append(one)
+    return found
 
 
 def _silent(_: str) -> None:

@@ -39,6 +39,7 @@ __all__ = [
     "NewPlan",
     "add_plan",
     "check_destination",
+    "hidden_folder",
     "open_engine",
     "update_manifest",
     "write_bundle",
@@ -143,7 +144,7 @@ def write_bundle(
     """
     destination = check_destination(output, overwrite=overwrite)
     try:
-        with _hidden_folder(destination) as folder:
+        with hidden_folder(destination) as folder:
             written = _write_file(folder, MODEL_NAME, model)
             if check is not None:
                 check(folder / MODEL_NAME)
@@ -336,7 +337,7 @@ def check_destination(output: str | os.PathLike[str], *, overwrite: bool) -> Pat
 
 
 @contextlib.contextmanager
-def _hidden_folder(destination: Path) -> Iterator[Path]:
+def hidden_folder(destination: Path) -> Iterator[Path]:
     """A new folder beside `destination`, gone at the end whatever happens (Ctrl-C too)."""
     folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
@@ -370,7 +371,7 @@ def _move_into_place(folder: Path, destination: Path, *, overwrite: bool) -> Non
         folder.rename(destination)
         sync_folder(destination.parent)
         return
-    with _hidden_folder(destination) as shelf:
+    with hidden_folder(destination) as shelf:
         old = shelf / "old"
         destination.rename(old)
         try:

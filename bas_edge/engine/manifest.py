@@ -20,6 +20,7 @@ __all__ = [
     "METADATA_KEY",
     "SCHEMA_VERSION",
     "Accuracy",
+    "BoundVerdict",
     "FileRecord",
     "InputPolicy",
     "Manifest",
@@ -118,8 +119,7 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         calibration_sha256: Of everything that decided them.
         calibration_images: How many frames.
         in_float: Layers that the accuracy bound sent back to float.
-        accepted: Whether the bound holds; False only for an engine that was forced.
-        bound: The bound in words.
+        accepted, bound: As in BoundVerdict; `Manifest.verdict` reads both.
         reduce_range: Weights have seven bits, so that no x86 CPU saturates.
         cpu_features: Of the CPU on which ONNX Runtime was measured.
     """
@@ -133,6 +133,18 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     bound: str = ""
     reduce_range: bool = False
     cpu_features: tuple[str, ...] = ()
+
+
+class BoundVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an engine of reduced precision was held to.
+
+    Attributes:
+        accepted: Whether the bound holds; False only for an engine that was forced.
+        description: The bound in words.
+    """
+
+    accepted: bool
+    description: str = ""
 
 
 class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -199,6 +211,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         model: The record of `model.onnx`; None inside ONNX metadata.
         files: Every other file of the bundle (reports), hashed like the model.
         quantization: None unless `precision` is "int8".
+        bound: What the engine was held to; None where nothing was measured, and in int8 engines of
+            older versions: see `verdict`.
         backend: What the bundle was built for; the plans of another one are extras.
         build_command: What to type to build this bundle again.
     """
@@ -216,6 +230,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     min_score: float = 0.0
     precision: Precision = "fp32"
     quantization: Quantization | None = None
+    bound: BoundVerdict | None = None
     training: Training = Training()
     accuracy: tuple[Accuracy, ...] = ()
     stages: tuple[Stage, ...] = ()
@@ -236,6 +251,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"top_k is {self.top_k}, but must be 1 to k, which is {self.k}")
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}, but must be 0 to 1")
+
+    @property
+    def verdict(self) -> BoundVerdict | None:
+        """What the engine was held to, also of versions that only int8 wrote it down in."""
+        if self.bound is None and self.quantization is not None:
+            made = self.quantization
+            return BoundVerdict(accepted=made.accepted, description=made.bound)
+        return self.bound
 
 
 def encode_manifest(manifest: Manifest, *, indent: int = 0) -> bytes:

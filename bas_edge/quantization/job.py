@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bas_edge.annotations import Annotation, Annotations, read_annotations
+from bas_edge.csv_rows import read_csv_rows
 from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import InputError
 from bas_edge.images import image_files
@@ -27,6 +27,7 @@ from bas_edge.quantization.yardstick import Bound, Yardstick
 __all__ = ["AUTO", "Data", "PrecisionJob", "prepared"]
 
 AUTO = "auto"
+_ANNOTATED = {"label", "x0", "y0", "x1", "y1"}  # columns; some without the others are an error
 _HELD_OUT = 5  # without images to measure on, every fifth calibration image is kept apart for it
 Source = str | os.PathLike[str]
 
@@ -48,6 +49,8 @@ class PrecisionJob:
             CSV without. None keeps a fifth of the calibration images apart for it.
         background: Images without any object, besides those of `evaluation`.
         bound: How much worse than float32 the engine may be.
+        must_apply: Fields of the bound that somebody asked for by name: "max_drop" is refused where
+            the images have no boxes, "min_agreement" where they have.
         search_budget_s: Time to look for layers that must return to float; 0 does not look.
         reduce_range: Seven bits for weights; None decides by this CPU.
         force: Take fewer than 100 images, and write what the bound refuses.
@@ -62,6 +65,7 @@ class PrecisionJob:
     evaluation: Source | None = None
     background: Source | None = None
     bound: Bound = field(default_factory=Bound)
+    must_apply: tuple[str, ...] = ()
     search_budget_s: float = 1800.0
     reduce_range: bool | None = None
     force: bool = False
@@ -112,10 +116,11 @@ def prepared(job: PrecisionJob, manifest: Manifest) -> Iterator[Data]:
     """Read and check every image of a job; they are at hand until the block ends.
 
     Raises:
-        InputError, MissingExtraError: See `calibration_frames`, `check_overlap` and
-            `read_annotations`.
+        InputError, MissingExtraError: See `calibration_frames`, `check_overlap`,
+            `read_annotations` and `PrecisionJob.must_apply`.
     """
     annotations = _annotations(job.evaluation, manifest) if job.evaluation is not None else None
+    _refuse_void(job, boxes=annotations is not None and annotations.has_boxes)
     background = [] if job.background is None else image_files(job.background)
     if annotations is not None:
         background = [*annotations.background, *background]
@@ -191,14 +196,15 @@ def prepared(job: PrecisionJob, manifest: Manifest) -> Iterator[Data]:
 
 
 def _annotations(source: Source, manifest: Manifest) -> Annotations:
-    """Labelled images where the source says labels, else bare ones."""
+    """Labelled images where the source says labels or boxes, else bare ones."""
     path = Path(source)
-    labelled = path.is_dir() and any(
-        one.is_dir() and one.name in manifest.classes for one in path.iterdir()
+    columns: list[str] = []
+    if path.is_file() and path.suffix.lower() == ".csv":
+        next(read_csv_rows(path, lambda _path, header: columns.extend(header)))
+    labelled = bool(_ANNOTATED.intersection(columns)) or (
+        path.is_dir()
+        and any(one.is_dir() and one.name in manifest.classes for one in path.iterdir())
     )
-    if path.suffix.lower() == ".csv" and path.is_file():
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            labelled = "label" in next(csv.reader(stream), [])
     if labelled:
         return read_annotations(path, classes=manifest.classes)
     found = find_frames(source)
@@ -208,6 +214,21 @@ def _annotations(source: Source, manifest: Manifest) -> Annotations:
             hint="Leave --eval out: a part of the calibration frames is kept apart for it.",
         )
     return Annotations(tuple(Annotation(p, 0, "") for p in found.images), manifest.classes)
+
+
+def _refuse_void(job: PrecisionJob, *, boxes: bool) -> None:
+    """Refuse the part of the bound that these images make void."""
+    if boxes and "min_agreement" in job.must_apply:
+        raise InputError(
+            f"--min-agreement is for images without boxes; those of {job.evaluation} have them.",
+            hint="Bound the loss of accuracy: --max-drop POINTS",
+        )
+    if not boxes and "max_drop" in job.must_apply:
+        raise InputError(
+            "--max-drop is for images with boxes; those that the bound is measured on have none.",
+            hint="Name images with boxes, --eval val.csv, or bound the agreement with float32: "
+            "--min-agreement SHARE",
+        )
 
 
 def _name_skipped(job: PrecisionJob, paths: Sequence[str], kind: str) -> None:

@@ -16,7 +16,7 @@ from bas_edge.conditions import installed_version
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.float16_range import half_that_fits
 from bas_edge.engine.half_twin import half_twin
-from bas_edge.engine.manifest import Accuracy, Manifest
+from bas_edge.engine.manifest import Accuracy, BoundVerdict, Manifest
 from bas_edge.engine.opened import opened
 from bas_edge.engine.stages import Stage
 from bas_edge.quantization.codes import Flavour
@@ -37,6 +37,7 @@ __all__ = ["Reduced", "reduce_precision"]
 _WARM_UP, _RUNS = 3, 15
 _FASTER = 0.95  # of the float32 graph's time: within the rest, both are the same
 _BATCH = 8
+_ACCURACIES = ("MaxBoxAccV2", "Top-1 Loc")  # agreements and false positives are none
 _LIBRARIES = ("onnxruntime", "onnx", "numpy")
 
 
@@ -113,7 +114,10 @@ class _Writer:
             ),
         )
         changed = msgspec.structs.replace(
-            self.manifest, precision="fp16", accuracy=self._accuracy(report)
+            self.manifest,
+            precision="fp16",
+            bound=self._verdict(report),
+            accuracy=self._accuracy(report),
         )
         return Reduced(half.model, changed, report)
 
@@ -121,6 +125,7 @@ class _Writer:
         found = quantize(
             self.path, self.manifest, self.flavour, self.job, self.data, self.reference
         )
+        self.job.note(f"Calibration cache: {found.calibration.cache}")
         checks = self.data.yardstick.checks(self.reference, found.measured)
         verdict: Verdict = "accepted after search" if found.kept else "accepted"
         report = self._report(
@@ -140,6 +145,7 @@ class _Writer:
             self.manifest,
             precision="int8",
             quantization=found.quantization,
+            bound=self._verdict(report),
             accuracy=self._accuracy(report),
         )
         return Reduced(found.model, changed, report)
@@ -216,12 +222,16 @@ class _Writer:
                 times.append((time.perf_counter() - start) * 1e3)
         return float(statistics.median(times[_WARM_UP:]))
 
+    def _verdict(self, report: PrecisionReport) -> BoundVerdict:
+        held = report.verdict != "refused"
+        return BoundVerdict(accepted=held, description=self.data.yardstick.description)
+
     def _accuracy(self, report: PrecisionReport) -> tuple[Accuracy, ...]:
-        """Of the float32 graph no figure is true any more; the bound's own are."""
+        """Of the float32 graph no figure is true any more; the bound's own accuracies are."""
         metrics = {
             check.metric: float(np.round(check.value, 4))
             for check in report.checks
-            if check.unit == "percent"
+            if check.metric in _ACCURACIES
         }
         if not metrics:
             return ()

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 REPORT_SCHEMA = 1
-Verdict = Literal["accepted", "accepted after search", "refused", "not held to a bound"]
+Verdict = Literal["accepted", "accepted after search", "refused"]
 Flavour = Literal["onnxruntime", "tensorrt"]
 Unit = Literal["percent", "IoU"]
 
@@ -216,7 +216,7 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
     engine: str
     precision: str
     flavour: str = ""
-    verdict: Verdict = "not held to a bound"
+    verdict: Verdict
     reason: str = ""
     data: str = ""
     images: int = 0

@@ -34,7 +34,6 @@ _SIGNS = {
     "accepted": ("good", "✓"),
     "accepted after search": ("good", "✓"),
     "refused": ("bad", "✗"),
-    "not held to a bound": ("plain", "–"),
 }
 
 

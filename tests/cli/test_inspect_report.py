@@ -60,11 +60,11 @@ def test_empty_columns_and_tables_are_left_out(
     workplace: Path, graphs: ModuleType, say: Say
 ) -> None:
     stage = Stage(name="fp16", against="onnx", images=3, size_bytes=5000)
-    report = PrecisionReport(engine="e", precision="fp16", stages=(stage,))
+    report = PrecisionReport(engine="e", precision="fp16", verdict="accepted", stages=(stage,))
     files = {"report.json": report_files(report)["report.json"]}
     write_bundle("e.engine", graphs.tiny_manifest(), Path("tiny.onnx"), files=files)
     _, out, _ = say("inspect", "e.engine", "--report")
-    assert out.startswith("e, fp16: Not held to a bound\n")
+    assert out.startswith("e, fp16: Accepted\n")
     assert "The bound" not in out
     assert "Latency" not in out
     assert "report.html" not in out

@@ -10,67 +10,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from colour_network import colour_manifest, picture, write_network, write_pictures
-from PIL import Image
+from colour_network import colour_manifest, picture
 
 import bas_edge
-from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.bundle import Engine, open_engine
-from bas_edge.errors import AccuracyError, InputError
-from bas_edge.quantization import int8, reduce
+from bas_edge.errors import AccuracyError
+from bas_edge.quantization import int8
 from bas_edge.quantization.frame_source import spread
 from bas_edge.quantization.frames import calibration_frames
-from bas_edge.quantization.job import PrecisionJob
-from bas_edge.quantization.report import PrecisionReport
+from bas_edge.quantization.report import BoundCheck, PrecisionReport
 from bas_edge.quantization.report_file import decode_report, read_report
 from bas_edge.quantization.sensitivity import layer_errors
-from bas_edge.quantization.yardstick import Bound
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`calib/` with 120 pictures, `val/` with 45 others and 12 without an object."""
-    folder = tmp_path_factory.mktemp("pictures")
-    write_pictures(folder / "calib", 120, seed=1)
-    write_pictures(folder / "val", 45, seed=2, background=12)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BAS_EDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def build(pictures: Path, tmp_path: Path) -> Callable[..., Engine]:
-    """`build(planted="", precision="int8", **job)`, held to boxes unless told otherwise."""
-
-    def make(
-        planted: str = "",
-        precision: str = "int8",
-        name: str = "q",
-        backend: str = "onnxruntime",
-        **options: Any,
-    ) -> Engine:
-        network = write_network(tmp_path / "net.onnx", planted=planted)
-        defaults = {
-            "calibration": pictures / "calib",
-            "method": "min-max",
-            "evaluation": pictures / "val" / "index.csv",
-            "background": pictures / "val" / "background",
-        }
-        job = PrecisionJob(**{**defaults, **options})
-        return bas_edge.build_engine(
-            network,
-            tmp_path / f"{name}.engine",
-            backend=backend,
-            precision=precision,
-            job=job,
-            overwrite=True,
-        )
-
-    return make
+from bas_edge.quantization.yardstick import Yardstick
 
 
 def report_of(engine: Engine) -> PrecisionReport:
@@ -169,12 +120,39 @@ def test_a_refused_engine_is_not_written_but_its_report_is(
     assert (written.verdict, written.forced) == ("refused", False)
 
 
-def test_force_writes_it_and_marks_it(build: Callable[..., Engine]) -> None:
+def test_force_writes_it_and_marks_it(
+    build: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    bas_edge.Localizer(build(name="good").path).close()
+    assert not caplog.records
     engine = build("fixed", search_budget_s=0, force=True)
     report = report_of(engine)
     assert (report.verdict, report.forced) == ("refused", True)
     assert engine.manifest.quantization is not None
     assert not engine.manifest.quantization.accepted
+    assert engine.manifest.bound is not None
+    assert not engine.manifest.bound.accepted
+    bas_edge.Localizer(engine.path).close()
+    (warning,) = [one.getMessage() for one in caplog.records]
+    assert "refused by its bound and written with --force: at most 0.5 points" in warning
+
+
+def test_a_forced_fp16_engine_is_marked_too(
+    build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = BoundCheck(metric="MaxBoxAccV2", reference=90.0, value=88.0, loss=2.0, limit=0.5)
+    monkeypatch.setattr(Yardstick, "checks", lambda *_: (lost,))
+    with pytest.raises(AccuracyError, match=r"loses 2\.00") as e:
+        build(precision="fp16")
+    assert "--precision fp32" in str(e.value.hint)
+    assert "--search-budget" not in str(e.value.hint)
+    engine = build(precision="fp16", force=True)
+    report = report_of(engine)
+    assert (report.verdict, report.forced) == ("refused", True)
+    verdict = open_engine(engine.path).manifest.verdict
+    assert verdict is not None
+    assert not verdict.accepted
+    assert "at most 0.5 points" in verdict.description
 
 
 def test_auto_keeps_a_method_that_holds(build: Callable[..., Engine]) -> None:
@@ -218,133 +196,3 @@ def test_layers_are_told_apart_on_images_from_all_over_the_folder(
     with calibration_frames(pictures / "calib", colour_manifest().input) as frames:
         expected = frames.part(spread(120, 32)).read(0, 32)
     np.testing.assert_array_equal(seen[0], expected)
-
-
-def test_bare_images_are_held_to_agreement(build: Callable[..., Engine], pictures: Path) -> None:
-    report = report_of(
-        build(evaluation=str(pictures / "val" / "*.png"), background=None, bound=Bound(0.5, 0.9))
-    )
-    assert [check.metric for check in report.checks] == [
-        "box IoU with float32",
-        "same class as float32",
-        "objects found at min_score",
-    ]
-    assert [check.unit for check in report.checks] == ["IoU", "percent", "percent"]
-    assert report.checks[0].limit == pytest.approx(0.1)
-
-
-def test_without_images_to_measure_on_a_fifth_is_kept_apart(build: Callable[..., Engine]) -> None:
-    report = report_of(build(evaluation=None, background=None, bound=Bound(0.5, 0.9)))
-    assert report.images == 24
-    assert report.calibration is not None
-    assert report.calibration.images == 96
-    assert "kept apart" in report.data
-
-
-def test_images_of_both_kinds_are_refused(build: Callable[..., Engine], pictures: Path) -> None:
-    with pytest.raises(InputError, match="120 of 120 evaluation images are also calibration"):
-        build(evaluation=pictures / "calib" / "index.csv", force=True)
-
-
-def test_fp16_is_held_to_the_same_bound(build: Callable[..., Engine]) -> None:
-    engine = build(precision="fp16")
-    report = report_of(engine)
-    assert (report.verdict, report.precision) == ("accepted", "fp16")
-    assert report.stages[-1].name == "fp16"
-    assert 0 < report.stages[-1].max_abs_error < 0.01
-    assert engine.manifest.quantization is None
-
-
-@pytest.mark.parametrize(
-    ("precision", "times", "said"),
-    [
-        ("int8", [2.0, 1.8], False),
-        ("int8", [2.0, 1.91], True),
-        ("fp16", [2.0, 5.0], True),
-        ("fp16", [2.0, 1.0], False),
-    ],
-)
-def test_it_is_said_where_fewer_bits_are_not_faster(
-    build: Callable[..., Engine],
-    precision: str,
-    times: list[float],
-    said: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    measured = iter(times)
-    monkeypatch.setattr(reduce._Writer, "_latency", lambda *_: next(measured))
-    notes = [note for note in report_of(build(precision=precision)).notes if "faster" in note]
-    sentence = (
-        f"The {precision} graph takes {times[1]:.2f} ms a frame, the float32 one 2.00 ms: it is "
-        "not faster on this machine."
-    )
-    assert notes == ([sentence] if said else [])
-
-
-@pytest.mark.parametrize(("precision", "count"), [("int8", 1), ("fp16", 2)])
-def test_a_graph_for_another_machine_is_not_compared(
-    precision: str, count: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A plan is built of it; and Q/DQ nodes for TensorRT are slow on a CPU, so never timed."""
-    times = [2.0, 5.0]
-    monkeypatch.setattr(reduce._Writer, "_latency", lambda *_: times.pop(0))
-    notes: list[str] = []
-    job = PrecisionJob(pictures / "calib", method="min-max", force=True, note=notes.append)
-    path = write_network(tmp_path / "net.onnx")
-    report = reduce.reduce_precision(path, colour_manifest(), precision, "tensorrt", job).report
-    assert report.stages[-1].latency_ms == (5.0 if count == 2 else None)
-    assert len(times) == 2 - count
-    assert not any("faster" in note for note in notes)
-
-
-def test_int8_without_images_is_refused(tmp_path: Path) -> None:
-    network = write_network(tmp_path / "net.onnx")
-    with pytest.raises(InputError, match="real images") as e:
-        bas_edge.build_engine(network, tmp_path / "q.engine", precision="int8")
-    assert "--calib" in str(e.value.hint)
-    assert not (tmp_path / "q.engine").exists()
-
-
-def test_a_quantized_graph_is_not_quantized_again(
-    build: Callable[..., Engine], pictures: Path, tmp_path: Path
-) -> None:
-    engine = build()
-    job = PrecisionJob(calibration=pictures / "calib")
-    with pytest.raises(InputError, match="is a graph in int8"):
-        bas_edge.build_engine(
-            engine.model_path, tmp_path / "again.engine", precision="fp16", job=job
-        )
-
-
-def test_pictures_of_one_colour_are_refused(build: Callable[..., Engine], tmp_path: Path) -> None:
-    folder = tmp_path / "flat"
-    folder.mkdir()
-    for n in range(120):
-        Image.new("RGB", (40, 30), (n, n, n)).save(folder / f"{n}.png")
-    with pytest.raises(InputError, match="one colour"):
-        build(calibration=folder)
-
-
-def test_a_cpu_graph_gets_no_plan_of_tensorrt(build: Callable[..., Engine]) -> None:
-    engine = build()
-    with pytest.raises(InputError, match="quantized for ONNX Runtime") as e:
-        rebuild_plan(engine.path, backend="tensorrt_rtx")
-    assert "--backend tensorrt_rtx --precision int8" in str(e.value.hint)
-
-
-@pytest.mark.rtx
-@pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_a_plan_of_fewer_bits_is_built_and_reported(
-    build: Callable[..., Engine], precision: str
-) -> None:
-    engine = build(precision=precision, backend="tensorrt_rtx")
-    (plan,) = engine.manifest.plans
-    report = report_of(engine)
-    assert (plan.precision, report.verdict) == (precision, "accepted")
-    last = report.stages[-1]
-    assert (last.name, last.against, last.size_bytes) == ("plan", precision, plan.file.size_bytes)
-    assert "not run" in last.note
-    if precision == "int8":
-        assert engine.manifest.quantization is not None
-        assert engine.manifest.quantization.flavour == "tensorrt"
-        assert "speed" in " ".join(report.notes)

@@ -67,9 +67,7 @@ SUMMARIES = records(IouSummary, histogram=several(st.integers(0, 1000)))
 REPORTS = records(
     PrecisionReport,
     schema_version=st.just(1),
-    verdict=st.sampled_from(
-        ["accepted", "accepted after search", "refused", "not held to a bound"]
-    ),
+    verdict=st.sampled_from(["accepted", "accepted after search", "refused"]),
     checks=CHECKS,
     stages=several(records(Stage, box_iou=st.none() | SUMMARIES)),
     calibration=st.none()

@@ -1,0 +1,107 @@
+"""The folder beside a refused engine, `NAME.refused/`: where its report is, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bas_edge.engine.bundle import hidden_folder
+from bas_edge.engine.durable_files import sync_folder, sync_folders, write_and_sync
+from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.quantization.report import PrecisionReport
+from bas_edge.quantization.report_file import (
+    PAGE_NAME,
+    REPORT_LIMIT_BYTES,
+    REPORT_NAME,
+    decode_report,
+)
+
+__all__ = ["advice", "refused_folder", "remove_refused", "write_refused"]
+
+
+def refused_folder(output: Path) -> Path:
+    """`birds.refused` for `birds.engine`; for another name, that name with `.refused` behind it."""
+    return output.with_name(output.name.removesuffix(".engine") + ".refused")
+
+
+def write_refused(output: Path, files: Mapping[str, bytes]) -> Path:
+    """Write the report of a refused engine, whole or not at all, instead of an older one.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: Something else has its name.
+        OSError: The disk is full or cannot be written. An older report is as it was.
+    """
+    folder = refused_folder(output)
+    with hidden_folder(folder) as new:
+        for name, content in files.items():
+            write_and_sync(new / name, content)
+        sync_folders(new)
+        if not os.path.lexists(folder):
+            new.rename(folder)
+        elif _is_report(folder):
+            with hidden_folder(folder) as shelf:
+                old = shelf / "old"
+                folder.rename(old)
+                try:
+                    new.rename(folder)
+                except BaseException:
+                    old.rename(folder)
+                    raise
+        else:
+            raise InputError(f"{folder} is there and is no report of a refused engine")
+        sync_folder(folder.parent)
+    return folder
+
+
+def remove_refused(output: Path) -> str:
+    """Remove an older report about `output`, now that it exists; "", or why that failed."""
+    folder = refused_folder(output)
+    if not _is_report(folder):
+        return ""
+    try:
+        for name in (PAGE_NAME, REPORT_NAME):  # what makes it a report goes last
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError as error:
+        return f"The report of an earlier refusal stays: cannot remove {folder}: {error.strerror}."
+    return ""
+
+
+def advice(report: PrecisionReport, search_budget_s: float) -> str:
+    """What may help a graph that the bound refuses."""
+    if report.precision == "fp16":
+        return "Other images to measure on, or --precision fp32, may help."
+    most = max((step.nodes_in_float for step in report.search), default=0)
+    layers = len(report.layers)
+    if most >= layers - 1:
+        begin = f"The search tried up to {most} of {layers} layers in float: more time is no help. "
+        others = "More"
+    elif search_budget_s > 0:
+        begin = f"The search ended with its time, after {most} of {layers} layers in float. "
+        others = "A longer --search-budget, more"
+    else:
+        begin = "No layer was tried in float. "
+        others = "A --search-budget above 0, more"
+    return (
+        f"{begin}{others} or other calibration images, --precision fp16, or a finetune with "
+        "`bas-edge train --qat` may help."
+    )
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether it holds the report of a refused engine, and nothing else."""
+    try:
+        if folder.is_symlink() or not folder.is_dir():
+            return False
+        names = {one.name for one in folder.iterdir() if one.is_file() and not one.is_symlink()}
+        if len(names) != len(list(folder.iterdir())) or not names <= {REPORT_NAME, PAGE_NAME}:
+            return False
+        with (folder / REPORT_NAME).open("rb") as stream:
+            encoded = stream.read(REPORT_LIMIT_BYTES + 1)
+        return decode_report(encoded, source=str(folder)).verdict == "refused"
+    except (OSError, BasEdgeError):
+        return False
