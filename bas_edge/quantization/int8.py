@@ -19,9 +19,10 @@ from bas_edge.quantization.cache_key import statistics_key
 from bas_edge.quantization.candidates import TRAINED, Candidates, equalized
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.cpu_form import cpu_form
+from bas_edge.quantization.data import Data
 from bas_edge.quantization.frame_source import spread
 from bas_edge.quantization.frames import CalibrationFrames
-from bas_edge.quantization.job import AUTO, Data, PrecisionJob
+from bas_edge.quantization.job import AUTO, PrecisionJob
 from bas_edge.quantization.layers import find_layers, observed_tensors
 from bas_edge.quantization.ranges import METHODS
 from bas_edge.quantization.report import (

@@ -20,8 +20,9 @@ from bas_edge.engine.manifest import Accuracy, BoundVerdict, Manifest
 from bas_edge.engine.opened import opened
 from bas_edge.engine.stages import Stage
 from bas_edge.quantization.codes import Flavour
+from bas_edge.quantization.data import Data, prepared
 from bas_edge.quantization.int8 import quantize
-from bas_edge.quantization.job import Data, PrecisionJob, prepared
+from bas_edge.quantization.job import PrecisionJob
 from bas_edge.quantization.report import (
     BoundCheck,
     CalibrationRecord,
