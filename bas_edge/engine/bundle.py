@@ -10,7 +10,6 @@ import contextlib
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +18,13 @@ from typing import Any
 import msgspec
 
 from bas_edge.engine import onnx_metadata
-from bas_edge.engine.durable_files import sync_folder, sync_folders, write_and_sync
+from bas_edge.engine.durable_files import (
+    hidden_folder,
+    move_into_place,
+    sync_folder,
+    sync_folders,
+    write_and_sync,
+)
 from bas_edge.engine.file_check import check_file, stays_inside
 from bas_edge.engine.file_check import sha256 as _sha256
 from bas_edge.engine.manifest import (
@@ -39,7 +44,6 @@ __all__ = [
     "NewPlan",
     "add_plan",
     "check_destination",
-    "hidden_folder",
     "open_engine",
     "update_manifest",
     "write_bundle",
@@ -156,7 +160,7 @@ def write_bundle(
             )
             _write_file(folder, MANIFEST_NAME, encode_manifest(manifest, indent=2))
             sync_folders(folder)
-            _move_into_place(folder, destination, overwrite=overwrite)
+            move_into_place(folder, destination, replace=overwrite)
     except OSError as error:
         raise EngineError(
             f"Could not write {output}: {error.strerror}.",
@@ -336,17 +340,6 @@ def check_destination(output: str | os.PathLike[str], *, overwrite: bool) -> Pat
     return destination
 
 
-@contextlib.contextmanager
-def hidden_folder(destination: Path) -> Iterator[Path]:
-    """A new folder beside `destination`, gone at the end whatever happens (Ctrl-C too)."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    try:
-        folder.chmod(0o755)  # mkdtemp makes it private
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _write_file(folder: Path, name: str, content: bytes | os.PathLike[str]) -> FileRecord:
     if not stays_inside(name):
         raise InputError(f"'{name}' is not a path inside a bundle.")
@@ -364,19 +357,3 @@ def _write_file(folder: Path, name: str, content: bytes | os.PathLike[str]) -> F
 def _write_plan(folder: Path, plan: NewPlan) -> PlanRecord:
     file = _write_file(folder, plan.record.file.path, plan.content)
     return msgspec.structs.replace(plan.record, file=file)
-
-
-def _move_into_place(folder: Path, destination: Path, *, overwrite: bool) -> None:
-    if not (overwrite and destination.exists()):
-        folder.rename(destination)
-        sync_folder(destination.parent)
-        return
-    with hidden_folder(destination) as shelf:
-        old = shelf / "old"
-        destination.rename(old)
-        try:
-            folder.rename(destination)
-        except BaseException:
-            old.rename(destination)
-            raise
-        sync_folder(destination.parent)

@@ -72,7 +72,7 @@ class FrameStore:
         self._frame_bytes = 3 * policy.height * policy.width
         self._lock = threading.Lock()
         try:
-            self._file = tempfile.TemporaryFile(prefix="bas-edge-", buffering=0)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(prefix="bas-edge-", buffering=0)  # noqa: SIM115  (close() does)
         except OSError as error:
             raise _no_room(error) from error
 
@@ -116,13 +116,7 @@ class FrameStore:
 
         `progress` is called when a batch has been used: with the next one, or at the end.
         """
-        if size < 1:
-            raise ValueError(f"batch size is {size}, but must be at least 1")
-        total = len(self)
-        for start in range(0, total, size):
-            yield self.read(start, start + size)
-            if progress is not None:
-                progress(min(start + size, total), total)
+        return _in_batches(self, size, progress)
 
     def part(self, indices: Sequence[int]) -> FramePart:
         """Some of the frames; readable until this store is closed."""
@@ -169,11 +163,7 @@ class FramePart:
 
     def batches(self, size: int, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
         """As `FrameStore.batches`."""
-        total = len(self)
-        for start in range(0, total, size):
-            yield self.read(start, start + size)
-            if progress is not None:
-                progress(min(start + size, total), total)
+        return _in_batches(self, size, progress)
 
     def close(self) -> None:
         """Nothing: the store is not this one's."""
@@ -240,6 +230,18 @@ def store_images(
             raise none_usable(len(paths), skipped[0].reason if skipped else None)
         on_error.pop_all()
     return StoredImages(store, np.array(kept, np.intp), tuple(skipped))
+
+
+def _in_batches(
+    frames: FrameStore | FramePart, size: int, progress: Progress | None
+) -> Iterator[NDArray[np.uint8]]:
+    if size < 1:
+        raise ValueError(f"batch size is {size}, but must be at least 1")
+    total = len(frames)
+    for start in range(0, total, size):
+        yield frames.read(start, start + size)
+        if progress is not None:
+            progress(min(start + size, total), total)
 
 
 def _no_room(error: OSError) -> BasEdgeError:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,6 +27,7 @@ from bas_edge.quantization.job import AUTO, PrecisionJob
 from bas_edge.quantization.layers import find_layers, observed_tensors
 from bas_edge.quantization.ranges import METHODS
 from bas_edge.quantization.report import (
+    BoundCheck,
     CalibrationRecord,
     EqualizedTensor,
     KeptNode,
@@ -163,9 +165,8 @@ class _Quantizer:
         if not accepted and self.job.search_budget_s > 0:
             found, steps = self._search(candidates, chosen.method, layers)
             if found is not None:
-                kept, accepted = found, True
-                model = candidates.build(chosen.method, kept)
-                measured = self._measure(model)
+                kept, model, measured = found
+                accepted = True
         share = {layer.node: layer.error for layer in layers}
         return Int8Result(
             model=model,
@@ -322,16 +323,34 @@ class _Quantizer:
 
     def _search(
         self, candidates: Candidates, method: str, layers: Sequence[LayerError]
-    ) -> tuple[tuple[str, ...] | None, tuple[SearchStep, ...]]:
-        yardstick = self.data.yardstick
-        return search(
+    ) -> tuple[_Found | None, tuple[SearchStep, ...]]:
+        """The fewest layers in float with which the bound holds, and the steps to find them."""
+        tried: dict[tuple[str, ...], _Found] = {}
+
+        def check(keep: tuple[str, ...]) -> tuple[BoundCheck, ...]:
+            model = candidates.build(method, keep)
+            measured = self._measure(model)
+            checks = self.data.yardstick.checks(self.reference, measured)
+            if all(one.held for one in checks):  # each that holds has fewer than the one before
+                tried.clear()
+                tried[keep] = _Found(keep, model, measured)
+            return checks
+
+        kept, steps = search(
             [layer.node for layer in layers],
-            lambda keep: yardstick.checks(
-                self.reference, self._measure(candidates.build(method, keep))
-            ),
+            check,
             budget_s=self.job.search_budget_s,
             progress=self.job.phase("layers back to float"),
         )
+        return (None if kept is None else tried[kept]), steps
+
+
+class _Found(NamedTuple):
+    """What the search ended with."""
+
+    kept: tuple[str, ...]
+    model: bytes
+    measured: Measured
 
 
 def _merit(result: MethodResult) -> tuple[bool, float, float]:

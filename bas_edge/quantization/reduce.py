@@ -100,12 +100,8 @@ class _Writer:
         measured = self.data.yardstick.measure(half_twin(self.path, half), literal=False)
         checks = self.data.yardstick.checks(self.reference, measured)
         held = all(check.held for check in checks)
-        report = self._report(
-            "fp16",
-            "accepted" if held else "refused",
-            checks,
-            measured,
-            half.model,
+        report = msgspec.structs.replace(
+            self._report("fp16", "accepted" if held else "refused", checks, measured, half.model),
             calibration=CalibrationRecord(
                 source=frames.source, images=len(frames), sha256="", method="overflow scan"
             ),
@@ -129,13 +125,10 @@ class _Writer:
         self.job.note(f"Calibration cache: {found.calibration.cache}")
         checks = self.data.yardstick.checks(self.reference, found.measured)
         verdict: Verdict = "accepted after search" if found.kept else "accepted"
-        report = self._report(
-            "int8",
-            verdict if found.quantization.accepted else "refused",
-            checks,
-            found.measured,
-            found.model,
-            flavour=self.flavour,
+        if not found.quantization.accepted:
+            verdict = "refused"
+        report = msgspec.structs.replace(
+            self._report("int8", verdict, checks, found.measured, found.model, self.flavour),
             calibration=found.calibration,
             methods=found.methods,
             layers=found.layers,
@@ -158,10 +151,9 @@ class _Writer:
         checks: Sequence[BoundCheck],
         measured: Measured,
         model: bytes,
-        *,
         flavour: str = "",
-        **parts: object,
     ) -> PrecisionReport:
+        """What both precisions say; the rest is added by the caller."""
         both = self.data.yardstick.compare(self.reference, measured)
         same = self.data.yardstick.compare(self.reference, self.reference)
         for_tensorrt = flavour == "tensorrt"
@@ -194,7 +186,6 @@ class _Writer:
             worst=both.worst(self.data.yardstick.names),
             created_by=f"bas-edge {bas_edge.__version__}",
             libraries={name: installed_version(name) or "absent" for name in _LIBRARIES},
-            **parts,  # type: ignore[arg-type]  # the report's own fields, by name
         )
 
     def _say_if_not_smaller(self, size: int, before: int, precision: str) -> None:

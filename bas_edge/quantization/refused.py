@@ -6,8 +6,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bas_edge.engine.bundle import hidden_folder
-from bas_edge.engine.durable_files import sync_folder, sync_folders, write_and_sync
+from bas_edge.engine.durable_files import (
+    hidden_folder,
+    move_into_place,
+    sync_folders,
+    write_and_sync,
+)
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.quantization.report import PrecisionReport
 from bas_edge.quantization.report_file import (
@@ -40,20 +44,10 @@ def write_refused(output: Path, files: Mapping[str, bytes]) -> Path:
         for name, content in files.items():
             write_and_sync(new / name, content)
         sync_folders(new)
-        if not os.path.lexists(folder):
-            new.rename(folder)
-        elif _is_report(folder):
-            with hidden_folder(folder) as shelf:
-                old = shelf / "old"
-                folder.rename(old)
-                try:
-                    new.rename(folder)
-                except BaseException:
-                    old.rename(folder)
-                    raise
-        else:
+        there = os.path.lexists(folder)
+        if there and not _is_report(folder):
             raise InputError(f"{folder} is there and is no report of a refused engine")
-        sync_folder(folder.parent)
+        move_into_place(new, folder, replace=there)
     return folder
 
 

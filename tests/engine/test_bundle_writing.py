@@ -96,7 +96,7 @@ FAILURES = [
 ]
 # Where a build can stop: flushing any of its files, hashing them, checking the graph, flushing
 # folders, and renaming.
-STAGES = ["fsync", "_sha256", "check", "sync_folders", "_move_into_place"]
+STAGES = ["fsync", "_sha256", "check", "sync_folders", "move_into_place"]
 
 
 @pytest.mark.parametrize(("failure", "error"), FAILURES)

@@ -28,13 +28,13 @@ def frames() -> np.ndarray:
     return np.stack([frame_to_input(one, place(one.shape[:2], POLICY)) for one in pictures])
 
 
-def changed(path: Path, **values: object) -> Path:
+def changed(path: Path, **values: Callable[[np.ndarray], np.ndarray]) -> Path:
     """The network with other constants; `__` in a name stands for a dot."""
     model = onnx.load(path)
     for value in model.graph.initializer:
         change = values.get(value.name.replace(".", "__"))
         if change is not None:
-            array = np.float32(change(numpy_helper.to_array(value).copy()))  # type: ignore[operator]
+            array = np.float32(change(numpy_helper.to_array(value).copy()))
             value.CopyFrom(numpy_helper.from_array(array, value.name))
     onnx.save(model, path)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ def small() -> Net:
     return net
 
 
-def edited(net: Net, edit: object, **outputs: int) -> OnnxGraph:
+def edited(net: Net, edit: Callable[[onnx.GraphProto], object], **outputs: int) -> OnnxGraph:
     model = onnx.load_from_string(net.model(**outputs))
-    edit(model.graph)  # type: ignore[operator]
+    edit(model.graph)
     return OnnxGraph.read(model.SerializeToString())
 
 
