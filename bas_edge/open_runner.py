@@ -60,7 +60,7 @@ def open_runner(
     if not isinstance(device, int) or device < 0:
         raise InputError(f"device is {device!r}, but CUDA counts GPUs from 0.")
     name = _chosen(backend, engine)
-    verdict = engine.manifest.verdict
+    verdict = engine.manifest.bound
     if verdict is not None and not verdict.accepted:
         _log.warning(
             f"{engine.path} was refused by its bound and written with --force: "

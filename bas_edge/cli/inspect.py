@@ -96,7 +96,7 @@ def _precision_rows(manifest: Manifest) -> list[tuple[str, str]]:
             ("  weights", "7 bits" if made.reduce_range else "8 bits"),
             ("  in float", ", ".join(made.in_float)),
         ]
-    if (verdict := manifest.verdict) is not None:
+    if (verdict := manifest.bound) is not None:
         word = "accepted" if verdict.accepted else "refused, but written all the same (--force)"
         rows.append(("  bound", f"{word}: {verdict.description}" if verdict.description else word))
     return rows

@@ -119,7 +119,6 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         calibration_sha256: Of everything that decided them.
         calibration_images: How many frames.
         in_float: Layers that the accuracy bound sent back to float.
-        accepted, bound: As in BoundVerdict; `Manifest.verdict` reads both.
         reduce_range: Weights have seven bits, so that no x86 CPU saturates.
         cpu_features: Of the CPU on which ONNX Runtime was measured.
     """
@@ -129,8 +128,6 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     calibration_sha256: str = ""
     calibration_images: int = 0
     in_float: tuple[str, ...] = ()
-    accepted: bool = True
-    bound: str = ""
     reduce_range: bool = False
     cpu_features: tuple[str, ...] = ()
 
@@ -251,14 +248,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"top_k is {self.top_k}, but must be 1 to k, which is {self.k}")
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}, but must be 0 to 1")
-
-    @property
-    def verdict(self) -> BoundVerdict | None:
-        """What the engine was held to, also of versions that only int8 wrote it down in."""
-        if self.bound is None and self.quantization is not None:
-            made = self.quantization
-            return BoundVerdict(accepted=made.accepted, description=made.bound)
-        return self.bound
 
 
 def encode_manifest(manifest: Manifest, *, indent: int = 0) -> bytes:

@@ -61,12 +61,14 @@ class Int8Result:
     Attributes:
         model: Serialized.
         measured: What it says about the images of the bound.
-        quantization: For the manifest; `accepted` says whether the bound holds.
+        accepted: Whether the bound holds.
+        quantization: For the manifest.
         calibration, methods, layers, kept, search: For the report.
     """
 
     model: bytes
     measured: Measured
+    accepted: bool
     quantization: Quantization
     calibration: CalibrationRecord
     methods: tuple[MethodResult, ...]
@@ -171,14 +173,13 @@ class _Quantizer:
         return Int8Result(
             model=model,
             measured=measured,
+            accepted=accepted,
             quantization=Quantization(
                 flavour=self.flavour,
                 method=chosen.method,
                 calibration_sha256=digest,
                 calibration_images=len(self.data.calibration),
                 in_float=kept,
-                accepted=accepted,
-                bound=self.data.yardstick.description,
                 reduce_range=self.reduce_range,
                 cpu_features=self.features,
             ),

@@ -125,7 +125,7 @@ class _Writer:
         self.job.note(f"Calibration cache: {found.calibration.cache}")
         checks = self.data.yardstick.checks(self.reference, found.measured)
         verdict: Verdict = "accepted after search" if found.kept else "accepted"
-        if not found.quantization.accepted:
+        if not found.accepted:
             verdict = "refused"
         report = msgspec.structs.replace(
             self._report("int8", verdict, checks, found.measured, found.model, self.flavour),
