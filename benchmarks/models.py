@@ -17,6 +17,7 @@ from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, load_check
 from bas_edge_training.checkpoint import save_checkpoint as write_checkpoint
 from bas_edge_training.models import BasModel, ModelConfig, build_model
 
+from .cases.frame_to_box_int8 import MAP_ERROR
 from .cases.resize_frame import example_frame
 from .eager import EagerLocalizer
 
@@ -25,7 +26,7 @@ __all__ = ["CLASSES", "TOP_K", "engine_path", "load_model", "open_eager", "write
 CLASSES = 200
 TOP_K = 80
 CALIBRATION = 25  # frames
-MAP_ERROR = 0.03  # of an int8 map, whose values are 0 to 1
+_OWN = 0.3  # of each class's weights; the rest is the same for all
 THRESHOLD = ThresholdPolicy(rule="fixed", value=0.6, chosen_by="this benchmark")
 
 
@@ -81,9 +82,9 @@ def _write_int8(work: Path, head: str) -> None:
     )
     onnx = work / f"{head.removesuffix('-int8')}.onnx"
     engine = build_engine(onnx, engine_path(work, head), precision="int8", job=job)
-    error = read_report(open_engine(engine.path)).stages[-1].max_abs_error
+    error = read_report(open_engine(engine.path)).stages[-1].mean_abs_error
     if error > MAP_ERROR:
-        raise SystemExit(f"The int8 maps of {engine.path.name} are off by {error:.3f}.")
+        raise SystemExit(f"The int8 maps of {engine.path.name} are off by {error:.3f} in the mean.")
 
 
 def open_eager(work: Path, head: str, threads: int) -> EagerLocalizer:
@@ -109,7 +110,13 @@ def _checkpoint_path(work: Path, head: str) -> Path:
 
 @torch.no_grad()
 def _spread_maps(model: BasModel) -> None:
-    """Scale the generator so that its random maps reach from near 0 to near 1."""
+    """Scale the generator so that its random maps reach from near 0 to near 1.
+
+    Its classes look for much the same, as those of a trained network do; else the mean of k maps
+    would be flat, and a box of it would hang on the smallest differences.
+    """
+    weight = model.generator.conv.weight
+    weight.mul_(_OWN).add_(weight[:1].clone() / _OWN)
     side = model.config.input_size
     frame = Image.fromarray(example_frame(0)).resize((side, side))
     pixels = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None]

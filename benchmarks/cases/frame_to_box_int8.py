@@ -13,9 +13,10 @@ from bas_edge.metrics.iou import aligned_iou
 from ..harness import Comparison, WrongAnswerError
 from .frame_to_box import INPUTS, THREADS, eager, ours, prepare
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "MAP_ERROR"]
 
-_LEAST_IOU = 0.6  # random weights give flat maps, whose boxes hang on the smallest differences
+MAP_ERROR = 0.03  # of an int8 map, in the mean; its values are 0 to 1
+_LEAST_IOU = 0.7  # random weights see noise, of which one blob may be as large as the next
 
 
 def _agree(answers: Mapping[str, NDArray[Any]]) -> str:
@@ -24,8 +25,8 @@ def _agree(answers: Mapping[str, NDArray[Any]]) -> str:
     if not ious.mean() >= _LEAST_IOU:
         raise WrongAnswerError(f"the boxes agree with float32 to a mean IoU of {ious.mean():.3f}")
     return (
-        f"maps within 0.03 of float32, boxes of {len(ious)} frames with mean IoU "
-        f"{ious.mean():.2f} (random weights, flat maps)"
+        f"maps within {MAP_ERROR} of float32 in the mean, boxes of {len(ious)} frames with mean "
+        f"IoU {ious.mean():.2f} (random weights)"
     )
 
 
