@@ -48,6 +48,14 @@ class Run:
         foreground = foreground_maps(outputs, manifest.maps, manifest.top_k)
         return cls(foreground, outputs["logits"])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Run]) -> Run:
+        """All images of the parts, in their order."""
+        return cls(
+            np.concatenate([part.maps for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+        )
+
     def __len__(self) -> int:
         return len(self.maps)
 

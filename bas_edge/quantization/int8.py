@@ -47,7 +47,7 @@ from bas_edge.quantization.statistics import (
 from bas_edge.quantization.trained_ranges import TrainedRanges, read_trained_ranges
 from bas_edge.quantization.yardstick import Measured
 
-__all__ = ["Int8Result", "quantize"]
+__all__ = ["Int8Result", "quantizable", "quantize"]
 
 _LAYER_FRAMES = 32  # that tell which layers are sensitive
 _LIBRARIES = ("onnxruntime", "numpy", "pillow")
@@ -77,29 +77,14 @@ class Int8Result:
     search: tuple[SearchStep, ...]
 
 
-def quantize(
-    path: Path,
-    manifest: Manifest,
-    flavour: Flavour,
-    job: PrecisionJob,
-    data: Data,
-    reference: Measured,
-) -> Int8Result:
-    """Quantize the exported float32 graph in `path`.
-
-    Args:
-        path: The ONNX file.
-        manifest: What its metadata say.
-        flavour: For which library.
-        job: How.
-        data: The images of that job.
-        reference: What the float32 graph says about the images of the bound.
+def quantizable(path: Path, job: PrecisionJob) -> tuple[OnnxGraph, TrainedRanges | None]:
+    """The exported float32 graph in `path`, and its trained ranges, if it has any.
 
     Raises:
+        MissingExtraError: The `[build]` extra is not installed.
+        EngineError: The file cannot be read.
         InputError: The graph is quantized already, has nothing to quantize, or no trained ranges
             where the method asks for them.
-        EngineError: A value of the graph is not finite on a calibration image.
-        BackendError: ONNX Runtime refuses a graph.
     """
     source = OnnxGraph.read(path, purpose="Precision int8")
     if any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in source.nodes):
@@ -112,24 +97,58 @@ def quantize(
         raise InputError(
             f"{path} has no layer that could be quantized.", hint="Build with --precision fp16."
         )
-    return _Quantizer(path, source, manifest, flavour, job, data, reference).run()
+    trained = read_trained_ranges(path)
+    if trained is None and job.method == TRAINED:
+        raise InputError(
+            f"{path} has no trained ranges, which the method '{TRAINED}' takes.",
+            hint="Finetune with bas-edge train --qat CHECKPOINT and export that, or calibrate "
+            "with --calib-method auto.",
+        )
+    return source, trained
+
+
+def quantize(
+    source: OnnxGraph,
+    trained: TrainedRanges | None,
+    manifest: Manifest,
+    flavour: Flavour,
+    data: Data,
+    reference: Measured,
+    job: PrecisionJob,
+) -> Int8Result:
+    """Quantize what `quantizable` gave.
+
+    Args:
+        source: The exported graph.
+        trained: Its trained ranges; None where it has none.
+        manifest: What its metadata say.
+        flavour: For which library.
+        data: The images of the job.
+        reference: What the float32 graph says about the images of the bound.
+        job: How.
+
+    Raises:
+        EngineError: A value of the graph is not finite on a calibration image.
+        BackendError: ONNX Runtime refuses a graph.
+    """
+    return _Quantizer(source, trained, manifest, flavour, data, reference, job).run()
 
 
 class _Quantizer:
     def __init__(
         self,
-        path: Path,
         source: OnnxGraph,
+        trained: TrainedRanges | None,
         manifest: Manifest,
         flavour: Flavour,
-        job: PrecisionJob,
         data: Data,
         reference: Measured,
+        job: PrecisionJob,
     ) -> None:
-        self.path, self.manifest, self.flavour = path, manifest, flavour
-        self.job, self.data, self.reference = job, data, reference
+        self.manifest, self.flavour = manifest, flavour
+        self.data, self.reference, self.job = data, reference, job
         self.source = cpu_form(source) if flavour == "onnxruntime" else source
-        self.trained = self._trained()
+        self.trained = trained
         self.features = tuple(cpu_features())
         narrow = job.reduce_range
         if narrow is None:
@@ -206,22 +225,12 @@ class _Quantizer:
 
     # Ranges
 
-    def _trained(self) -> TrainedRanges | None:
-        found = read_trained_ranges(self.path)
-        if found is None and self.job.method == TRAINED:
-            raise InputError(
-                f"{self.path} has no trained ranges, which the method '{TRAINED}' takes.",
-                hint="Finetune with bas-edge train --qat CHECKPOINT and export that, or calibrate "
-                "with --calib-method auto.",
-            )
-        return found
-
     def _calibrated(
         self,
     ) -> tuple[OnnxGraph, Statistics, tuple[EqualizedTensor, ...], str, str]:
         """The graph to quantize, statistics of its tensors, and where both came from."""
         frames = self.data.calibration
-        name = self.manifest.name or self.path.stem
+        name = self.manifest.name
         first, sentence, digest = self._statistics(name, self.source, frames, "measuring ranges")
         if self.trained is not None:  # with these channels as they are
             return self.source, first, (), sentence, digest

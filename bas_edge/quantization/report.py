@@ -197,7 +197,9 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
         verdict: "accepted after search" names its nodes in `kept`.
         reason: The verdict in one sentence, with the values that decided it.
         data: What the bound was measured on, and on how many images.
-        checks: The bound's figures for the engine that was written.
+        checks: The bound's figures for the graph, computed by ONNX Runtime.
+        plan_checks: The same for the plan, on the GPU of the machine that built it; empty where
+            none could run it.
         stages: From torch, as far as known, to the plan.
         calibration: None for fp32 and fp16 without images.
         methods: One per calibration method tried.
@@ -221,6 +223,7 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
     data: str = ""
     images: int = 0
     checks: tuple[BoundCheck, ...] = ()
+    plan_checks: tuple[BoundCheck, ...] = ()
     stages: tuple[Stage, ...] = ()
     calibration: CalibrationRecord | None = None
     methods: tuple[MethodResult, ...] = ()

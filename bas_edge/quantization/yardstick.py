@@ -110,17 +110,24 @@ class Yardstick:
         with opened(model, threads=self.threads, literal=literal) as backend:
 
             def run(frames: Frames) -> Run:
-                runs = [
-                    Run.of_outputs(backend.run({INPUT_NAME: batch}), self.manifest)
-                    for batch in frames.batches(_BATCH)
-                ]
-                return Run(
-                    np.concatenate([one.maps for one in runs]),
-                    np.concatenate([one.scores for one in runs]),
+                return Run.joined(
+                    [
+                        Run.of_outputs(backend.run({INPUT_NAME: batch}), self.manifest)
+                        for batch in frames.batches(_BATCH)
+                    ]
                 )
 
             objects = run(self.frames)
             background = None if self.background is None else run(self.background)
+        return self.judge(objects, background)
+
+    def judge(self, objects: Run, background: Run | None) -> Measured:
+        """What is right and wrong in what a graph said about all images.
+
+        Args:
+            objects: About `frames`; scores are logits, but for a constant per image.
+            background: About the frames of that name; None where there are none.
+        """
         best = np.zeros(0, np.float32)
         if background is not None:
             best = softmax(background.scores).max(axis=1)

@@ -12,10 +12,10 @@ from colour_network import colour_manifest, write_network
 from PIL import Image
 
 import bas_edge
-from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.engine.manifest import Quantization
 from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
+from bas_edge.engine.rebuild import rebuild_plan
 from bas_edge.errors import InputError
 from bas_edge.quantization import reduce
 from bas_edge.quantization.job import PrecisionJob
@@ -111,7 +111,8 @@ def test_a_graph_for_another_machine_is_not_compared(
     notes: list[str] = []
     job = PrecisionJob(pictures / "calib", method="min-max", force=True, note=notes.append)
     path = write_network(tmp_path / "net.onnx")
-    report = reduce.reduce_precision(path, colour_manifest(), precision, "tensorrt", job).report
+    with reduce.reduced_graph(path, colour_manifest(), precision, "tensorrt", job) as reduced:
+        report = reduced.report
     assert report.stages[-1].latency_ms == (5.0 if count == 2 else None)
     assert len(times) == 2 - count
     assert not any("faster" in note for note in notes)

@@ -69,6 +69,7 @@ REPORTS = records(
     schema_version=st.just(1),
     verdict=st.sampled_from(["accepted", "accepted after search", "refused"]),
     checks=CHECKS,
+    plan_checks=CHECKS,
     stages=several(records(Stage, box_iou=st.none() | SUMMARIES)),
     calibration=st.none()
     | records(
