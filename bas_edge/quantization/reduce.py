@@ -22,10 +22,11 @@ from bas_edge.engine.onnx_graph import OnnxGraph
 from bas_edge.engine.opened import opened
 from bas_edge.engine.precision import to_half
 from bas_edge.engine.stages import Stage
+from bas_edge.errors import InputError
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.data import Data, prepared
 from bas_edge.quantization.int8 import quantizable, quantize
-from bas_edge.quantization.job import PrecisionJob
+from bas_edge.quantization.job import AUTO, PrecisionJob
 from bas_edge.quantization.report import (
     BoundCheck,
     CalibrationRecord,
@@ -86,17 +87,18 @@ def reduced_graph(
             `quantizable`, whose objections come before any image is read; `prepared` and
             `quantize`.
     """
-    quantizable_graph = None
+    graph = None
     if precision == "int8":
-        quantizable_graph = quantizable(path, job)
+        graph = quantizable(path, job)
     else:
+        _refuse_options_of_int8(job)
         to_half(path)
     with prepared(job, manifest) as data:
         job.phase("float32")
         original = path.read_bytes()
         reference = data.yardstick.measure(original, literal=False)
         writer = _Writer(path, manifest, flavour, job, data, reference)
-        yield writer.half() if quantizable_graph is None else writer.int8(*quantizable_graph)
+        yield writer.half() if graph is None else writer.int8(*graph)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +207,7 @@ class _Writer:
             images=len(self.data.yardstick.frames),
             checks=tuple(checks),
             stages=(*_without_fp32(self.manifest.stages), *stages),
-            worst=both.worst(self.data.yardstick.names),
+            worst=self.data.yardstick.worst(both),
             created_by=f"bas-edge {bas_edge.__version__}",
             libraries={name: installed_version(name) or "absent" for name in _LIBRARIES},
         )
@@ -250,6 +252,15 @@ class _Writer:
         if not metrics:
             return ()
         return (Accuracy(data=report.data, images=report.images, protocol="bas", metrics=metrics),)
+
+
+def _refuse_options_of_int8(job: PrecisionJob) -> None:
+    given = {"method": job.method != AUTO, "reduce_range": job.reduce_range is not None}
+    if names := [name for name, wanted in given.items() if wanted]:
+        raise InputError(
+            f"{' and '.join(names)} would change nothing in precision fp16, which has no ranges.",
+            hint="Leave it out, or build with int8.",
+        )
 
 
 def figures_text(checks: Sequence[BoundCheck]) -> str:

@@ -167,6 +167,9 @@ class ImageComparison(Record, frozen=True, kw_only=True):
         label_reference, label: Class names.
         heat_reference, heat: h * w bytes, row by row, spread over the whole image; each map is
             scaled to 0..255 by the range of the float32 one. `heat_size` is (h, w).
+        seen: JPEG of what the network saw, spread over the whole frame; b"" where `path` is an
+            image file.
+        seen_size: (H, W) of the frame, where there is `seen`.
     """
 
     path: str
@@ -178,6 +181,8 @@ class ImageComparison(Record, frozen=True, kw_only=True):
     heat_reference: bytes
     heat: bytes
     heat_size: tuple[int, int]
+    seen: bytes = b""
+    seen_size: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,7 +20,7 @@ from bas_edge.metrics.localization import label_rank
 from bas_edge.metrics.max_box_acc import max_box_acc_v2
 from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS
 from bas_edge.quantization.comparison import Comparison, Run, compare
-from bas_edge.quantization.report import BoundCheck
+from bas_edge.quantization.report import BoundCheck, ImageComparison
 from bas_edge.quantization.statistics import Frames
 from bas_edge.runner import softmax
 
@@ -79,6 +79,7 @@ class Yardstick:
         frames: M frames with an object, at network size.
         frame_sizes: M times (H, W) of the originals.
         names: M paths, or a frame of a video by its number.
+        from_video: Whether the names are no files.
         truth, labels: Boxes and labels [M] of the frames; None where they are not known.
         background: Frames without any object; None where there are none.
         bound: What the figures are held to.
@@ -94,6 +95,7 @@ class Yardstick:
     labels: NDArray[np.int64] | None = None
     background: Frames | None = None
     threads: int | None = None
+    from_video: bool = False
     _judge: BasProtocol = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,6 +152,10 @@ class Yardstick:
     def compare(self, reference: Measured, candidate: Measured) -> Comparison:
         """Maps, boxes and classes of both."""
         return compare(reference.objects, candidate.objects, self.frame_sizes, self.manifest)
+
+    def worst(self, both: Comparison) -> tuple[ImageComparison, ...]:
+        """The images whose boxes moved most."""
+        return both.worst(self.names, frames=self.frames if self.from_video else None)
 
     def checks(self, reference: Measured, candidate: Measured) -> tuple[BoundCheck, ...]:
         """The bound's figures of a candidate beside float32."""
