@@ -143,7 +143,7 @@ def _plan(engine: Engine, name: str, index: int, rebuild: bool) -> DevicePlan:
                     hint=f"Start with CUDA_VISIBLE_DEVICES={index}, and device=0.",
                 ) from error
             _log.warning(f"Building the plan of {engine.path} again, because: {error}")
-        from bas_edge.engine.build import rebuild_plan
+        from bas_edge.engine.rebuild import rebuild_plan
 
         return _load(rebuild_plan(engine.path, backend=name), name, version, device)
     except BaseException:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from bas_edge.framing import Placement
 
-__all__ = ["heat_on_frame", "heat_over"]
+__all__ = ["heat_on_frame", "heat_over", "seen_on_frame"]
 
 _TINT = np.array([255, 120, 0], np.float32)
 
@@ -29,22 +29,37 @@ def heat_on_frame(
     low, high = limits or (float(cells.min()), float(cells.max()))
     scale = 255.0 / (high - low) if high > low else 0.0
     heat = np.rint(np.clip((cells.astype(np.float64) - low) * scale, 0, 255)).astype(np.uint8)
-    (x0, y0, x1, y1), (left, top, _, _) = placement.shown, placement.target
     height, width = placement.frame_size
-    if (x0, y0, x1, y1) == (0, 0, width, height) and (left, top) == (0, 0):
+    if placement.shown == (0, 0, width, height) and placement.target[:2] == (0, 0):
         return heat
-    (scale_x, scale_y), (rows, columns) = placement.scale, heat.shape
+    rows, columns = heat.shape
     across, down = columns / placement.input_size[1], rows / placement.input_size[0]
-    frame_in_cells = (  # the frame's corners, in cells of the map
-        (left - x0 / scale_x) * across,
-        (top - y0 / scale_y) * down,
-        (left + (width - x0) / scale_x) * across,
-        (top + (height - y0) / scale_y) * down,
-    )
+    x0, y0, x1, y1 = _frame_on_input(placement)
+    frame_in_cells = (x0 * across, y0 * down, x1 * across, y1 * down)
     spread = Image.fromarray(heat).transform(
         (columns, rows), Image.Transform.EXTENT, frame_in_cells, Image.Resampling.BILINEAR
     )
     return np.asarray(spread)
+
+
+def seen_on_frame(
+    pixels: NDArray[np.uint8], placement: Placement, *, longest: int
+) -> NDArray[np.uint8]:
+    """What the network saw, put back where it lies on the frame: [H', W', 3] uint8.
+
+    Args:
+        pixels: [h, w, 3] uint8, the network's input.
+        placement: How the frame was shown; what the network did not see is black.
+        longest: Longest side of the result, at most the frame's own.
+    """
+    height, width = placement.frame_size
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(
+        Image.fromarray(pixels).transform(
+            size, Image.Transform.EXTENT, _frame_on_input(placement), Image.Resampling.BILINEAR
+        )
+    )
 
 
 def heat_over(image: NDArray[np.uint8], heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -59,3 +74,15 @@ def heat_over(image: NDArray[np.uint8], heat: NDArray[np.uint8]) -> NDArray[np.u
     weight = smooth[:, :, None].astype(np.float32) / 255
     mixed = image * (0.45 + 0.35 * weight) + _TINT * (0.3 * weight)
     return np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+def _frame_on_input(placement: Placement) -> tuple[float, float, float, float]:
+    """The frame's corners in pixels of the input; they may lie outside of it."""
+    (x0, y0, _, _), (left, top, _, _) = placement.shown, placement.target
+    (height, width), (scale_x, scale_y) = placement.frame_size, placement.scale
+    return (
+        left - x0 / scale_x,
+        top - y0 / scale_y,
+        left + (width - x0) / scale_x,
+        top + (height - y0) / scale_y,
+    )

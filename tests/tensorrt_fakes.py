@@ -45,20 +45,23 @@ class Script:
     """What the fake library is to do, and what was asked of it.
 
     Attributes:
-        outcomes: For each call of build_serialized_network: a plan, or the lines to log before
-            giving None.
+        outcomes: For each call of build_serialized_network: a plan, what makes it from the parsed
+            file, or the lines to log before giving None.
         parser_errors: (node, name, operator, description) of each; any makes parsing fail.
         phases: What the progress monitor hears: (name, parent, steps).
         default_workspace: What the pool limit is before it is set.
         cache_matches: Whether a timing cache that is not empty is taken.
     """
 
-    outcomes: list[bytes | list[str]] = field(default_factory=lambda: [b"ftrt" + bytes(100)])
+    outcomes: list[bytes | Callable[[Path], bytes] | list[str]] = field(
+        default_factory=lambda: [b"ftrt" + bytes(100)]
+    )
     parser_errors: list[tuple[int, str, str, str]] = field(default_factory=list)
     phases: list[tuple[str, str | None, int]] = field(default_factory=list)
     default_workspace: int = 8 << 30
     cache_matches: bool = True
     inputs: tuple[str, ...] = ("frames",)
+    parsed: Path | None = None
     network_flags: int | None = None
     builder_flags: list[str] = field(default_factory=list)
     workspaces: list[int] = field(default_factory=list)
@@ -139,6 +142,9 @@ def _builder(api: dict[str, Any], module: dict[str, Any], script: Script, logger
             return None
         if isinstance(outcome, bytes):
             return outcome
+        if callable(outcome):
+            assert script.parsed is not None
+            return outcome(script.parsed)
         _log(logger, outcome)
         return None
 
@@ -205,13 +211,17 @@ def _parser(api: dict[str, Any], script: Script, network: Any, logger: Any) -> S
         }
         return Strict(api, "ParserError", **{k: v for k, v in said.items() if k in known})
 
+    def parse(path: str) -> bool:
+        script.parsed = Path(path)
+        return not errors
+
     assert network is script.network
     assert logger is not None
     errors = [error(*each) for each in script.parser_errors]
     return Strict(
         api,
         "OnnxParser",
-        parse_from_file=lambda _: not errors,
+        parse_from_file=parse,
         num_errors=len(errors),
         get_error=lambda at: errors[at],
     )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bas_edge.engine.manifest import InputPolicy, ResizePolicy
-from bas_edge.framing import place
-from bas_edge.overlay import heat_on_frame, heat_over
+from bas_edge.framing import frame_to_input, place
+from bas_edge.overlay import heat_on_frame, heat_over, seen_on_frame
 
 
 def policy(resize: ResizePolicy) -> InputPolicy:
@@ -54,3 +54,17 @@ def test_hot_pixels_turn_orange_and_cold_ones_dark(shape: tuple[int, int]) -> No
     assert (cold == 45).all()
     assert (hot[..., 0] > hot[..., 1]).all()
     assert (hot[..., 1] > hot[..., 2]).all()
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox", "centre_crop"])
+def test_what_the_network_saw_lies_where_it_was(resize: ResizePolicy) -> None:
+    """A frame that is red on the left and blue on the right is so again, where it was seen."""
+    frame = np.zeros((60, 120, 3), np.uint8)
+    frame[:, :60, 0] = frame[:, 60:, 2] = 255
+    placement = place((60, 120), policy(resize))
+    again = seen_on_frame(frame_to_input(frame, placement), placement, longest=40)
+    assert again.shape == (20, 40, 3)
+    first = 11 if resize == "centre_crop" else 1  # the middle square of it
+    assert (again[1:-1, first:17] == [255, 0, 0]).all()
+    assert (again[1:-1, 23:-first] == [0, 0, 255]).all()
+    assert resize != "centre_crop" or not again[:, :9].any()

@@ -164,7 +164,8 @@ def command(
     json_output: Json = False,
 ) -> None:
     """Check an exported graph and write it as an engine folder, complete or not at all."""
-    from bas_edge.engine.build import build_engine, rebuild_plan
+    from bas_edge.engine.build import build_engine
+    from bas_edge.engine.rebuild import rebuild_plan
 
     notes: list[str] = []
 

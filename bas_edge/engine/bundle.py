@@ -124,10 +124,11 @@ def write_bundle(
     manifest: Manifest,
     model: bytes | os.PathLike[str],
     *,
-    files: Files | Callable[[Sequence[PlanRecord]], Files] | None = None,
+    files: Files | None = None,
     overwrite: bool = False,
     check: Callable[[Path], None] | None = None,
     plans: Callable[[Path], Sequence[NewPlan]] = lambda _: (),
+    finish: Callable[[Engine], tuple[Manifest, Files]] | None = None,
 ) -> Engine:
     """Write a whole bundle, or nothing.
 
@@ -135,12 +136,14 @@ def write_bundle(
         output: The folder to make.
         manifest: Its `model` and `files` records are filled in here.
         model: The ONNX graph, as bytes or as the file to copy.
-        files: Further files by their path inside the bundle; or what gives them, called with the
-            records of the plans, last.
+        files: Further files by their path inside the bundle.
         overwrite: Replace a bundle that is there; it stays until the new one is complete.
         check: Called with the path of the written model before the bundle becomes visible;
             what it raises abandons the bundle.
         plans: Called like `check`, after it; the plans that it gives go into the bundle.
+        finish: Called last, with the bundle as it stands, still hidden, its graph and plans in
+            place; gives the manifest to write and further files. What it raises abandons the
+            bundle.
 
     Raises:
         InputError: `output` exists and `overwrite` is False, or is something else than a bundle.
@@ -153,11 +156,13 @@ def write_bundle(
             if check is not None:
                 check(folder / MODEL_NAME)
             records = tuple(_write_plan(folder, plan) for plan in plans(folder / MODEL_NAME))
-            named = files(records) if callable(files) else files or {}
+            manifest = msgspec.structs.replace(manifest, model=written, plans=records)
+            named = dict(files or {})
+            if finish is not None:
+                manifest, more = finish(Engine(folder, manifest, folder / MODEL_NAME))
+                named |= more
             further = [_write_file(folder, name, content) for name, content in named.items()]
-            manifest = msgspec.structs.replace(
-                manifest, model=written, plans=records, files=tuple(further)
-            )
+            manifest = msgspec.structs.replace(manifest, files=tuple(further))
             _write_file(folder, MANIFEST_NAME, encode_manifest(manifest, indent=2))
             sync_folders(folder)
             move_into_place(folder, destination, replace=overwrite)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.stages import IouSummary, Stage
 from bas_edge.errors import InputError
 from bas_edge.foreground import foreground_maps
-from bas_edge.framing import place
+from bas_edge.framing import Placement, place
 from bas_edge.metrics.bas_protocol import BasProtocol
 from bas_edge.metrics.frame_layout import FrameLayout
 from bas_edge.metrics.iou import aligned_iou
-from bas_edge.overlay import heat_on_frame
+from bas_edge.overlay import heat_on_frame, seen_on_frame
 from bas_edge.quantization.report import ImageComparison
+from bas_edge.quantization.statistics import Frames
 
 __all__ = ["WORST_IMAGES", "Comparison", "Run", "compare", "summarize_ious"]
 
 WORST_IMAGES = 12
 _HISTOGRAM_STEPS = 20
+_SEEN_SIDE, _SEEN_QUALITY = 320, 85
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +51,14 @@ class Run:
         """
         foreground = foreground_maps(outputs, manifest.maps, manifest.top_k)
         return cls(foreground, outputs["logits"])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Run]) -> Run:
+        """All images of the parts, in their order."""
+        return cls(
+            np.concatenate([part.maps for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+        )
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -108,18 +120,24 @@ class Comparison:
         )
 
     def worst(
-        self, paths: Sequence[object], *, count: int = WORST_IMAGES
+        self,
+        paths: Sequence[object],
+        *,
+        frames: Frames | None = None,
+        count: int = WORST_IMAGES,
     ) -> tuple[ImageComparison, ...]:
         """The images whose boxes moved most, the worst first; those that did not are left out.
 
         Args:
-            paths: M image files, in the order of the runs.
+            paths: M image files, or frames of a video by their number, in the order of the runs.
+            frames: The same M at network size. Given where `paths` are no files, so that a reader
+                still sees them.
             count: Images at most.
         """
         order = np.argsort(self.ious, kind="stable")[:count]
-        return tuple(self._image(int(n), str(paths[n])) for n in order if self.ious[n] < 1)
+        return tuple(self._image(int(n), str(paths[n]), frames) for n in order if self.ious[n] < 1)
 
-    def _image(self, n: int, path: str) -> ImageComparison:
+    def _image(self, n: int, path: str, frames: Frames | None) -> ImageComparison:
         before, after = self.reference.maps[n], self.candidate.maps[n]
         placement = place(self.frame_sizes[n], self.manifest.input)
         limits = (float(before.min()), float(before.max()))
@@ -135,6 +153,8 @@ class Comparison:
             heat_reference=heat_on_frame(before, placement, limits).tobytes(),
             heat=heat_on_frame(after, placement, limits).tobytes(),
             heat_size=(height, width),
+            seen=b"" if frames is None else _seen(frames, n, placement),
+            seen_size=(0, 0) if frames is None else self.frame_sizes[n],
         )
 
 
@@ -196,6 +216,15 @@ def summarize_ious(ious: NDArray[np.float64]) -> IouSummary | None:
         percentile_5=float(np.percentile(ious, 5)),
         histogram=tuple(histogram.tolist()),
     )
+
+
+def _seen(frames: Frames, n: int, placement: Placement) -> bytes:
+    """JPEG of frame `n` as the network saw it."""
+    (pixels,) = frames.read(n, n + 1)
+    stream = io.BytesIO()
+    shown = seen_on_frame(pixels, placement, longest=_SEEN_SIDE)
+    Image.fromarray(shown).save(stream, "JPEG", quality=_SEEN_QUALITY)
+    return stream.getvalue()
 
 
 def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:

@@ -156,6 +156,7 @@ def _kept_apart(
         bound=job.bound,
         background=background,
         threads=job.threads,
+        from_video=video,
     )
     return Data(rest, yardstick, f"a fifth of {frames.source}, kept apart")
 

@@ -11,25 +11,22 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from bas_edge.conditions import cpu_features, installed_version
+from bas_edge.conditions import cpu_features
 from bas_edge.engine.manifest import Manifest, Quantization
 from bas_edge.engine.onnx_graph import OnnxGraph
 from bas_edge.errors import InputError
-from bas_edge.quantization.cache import CalibrationCache
-from bas_edge.quantization.cache_key import statistics_key
-from bas_edge.quantization.candidates import TRAINED, Candidates, equalized
+from bas_edge.quantization.calibration import calibrated
+from bas_edge.quantization.candidates import TRAINED, Candidates
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.cpu_form import cpu_form
 from bas_edge.quantization.data import Data
 from bas_edge.quantization.frame_source import spread
-from bas_edge.quantization.frames import CalibrationFrames
 from bas_edge.quantization.job import AUTO, PrecisionJob
-from bas_edge.quantization.layers import find_layers, observed_tensors
+from bas_edge.quantization.layers import find_layers
 from bas_edge.quantization.ranges import METHODS
 from bas_edge.quantization.report import (
     BoundCheck,
     CalibrationRecord,
-    EqualizedTensor,
     KeptNode,
     LayerError,
     MethodResult,
@@ -37,21 +34,12 @@ from bas_edge.quantization.report import (
 )
 from bas_edge.quantization.saturation import may_saturate
 from bas_edge.quantization.sensitivity import layer_errors, search
-from bas_edge.quantization.statistics import (
-    STATISTICS_VERSION,
-    Statistics,
-    measure,
-    pack,
-    unpack,
-)
 from bas_edge.quantization.trained_ranges import TrainedRanges, read_trained_ranges
 from bas_edge.quantization.yardstick import Measured
 
-__all__ = ["Int8Result", "quantize"]
+__all__ = ["Int8Result", "quantizable", "quantize"]
 
 _LAYER_FRAMES = 32  # that tell which layers are sensitive
-_LIBRARIES = ("onnxruntime", "numpy", "pillow")
-_DECODES_VIDEO = ("av",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,29 +65,14 @@ class Int8Result:
     search: tuple[SearchStep, ...]
 
 
-def quantize(
-    path: Path,
-    manifest: Manifest,
-    flavour: Flavour,
-    job: PrecisionJob,
-    data: Data,
-    reference: Measured,
-) -> Int8Result:
-    """Quantize the exported float32 graph in `path`.
-
-    Args:
-        path: The ONNX file.
-        manifest: What its metadata say.
-        flavour: For which library.
-        job: How.
-        data: The images of that job.
-        reference: What the float32 graph says about the images of the bound.
+def quantizable(path: Path, job: PrecisionJob) -> tuple[OnnxGraph, TrainedRanges | None]:
+    """The exported float32 graph in `path`, and its trained ranges, if it has any.
 
     Raises:
+        MissingExtraError: The `[build]` extra is not installed.
+        EngineError: The file cannot be read.
         InputError: The graph is quantized already, has nothing to quantize, or no trained ranges
             where the method asks for them.
-        EngineError: A value of the graph is not finite on a calibration image.
-        BackendError: ONNX Runtime refuses a graph.
     """
     source = OnnxGraph.read(path, purpose="Precision int8")
     if any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in source.nodes):
@@ -112,24 +85,58 @@ def quantize(
         raise InputError(
             f"{path} has no layer that could be quantized.", hint="Build with --precision fp16."
         )
-    return _Quantizer(path, source, manifest, flavour, job, data, reference).run()
+    trained = read_trained_ranges(path)
+    if trained is None and job.method == TRAINED:
+        raise InputError(
+            f"{path} has no trained ranges, which the method '{TRAINED}' takes.",
+            hint="Finetune with bas-edge train --qat CHECKPOINT and export that, or calibrate "
+            "with --calib-method auto.",
+        )
+    return source, trained
+
+
+def quantize(
+    source: OnnxGraph,
+    trained: TrainedRanges | None,
+    manifest: Manifest,
+    flavour: Flavour,
+    data: Data,
+    reference: Measured,
+    job: PrecisionJob,
+) -> Int8Result:
+    """Quantize what `quantizable` gave.
+
+    Args:
+        source: The exported graph.
+        trained: Its trained ranges; None where it has none.
+        manifest: What its metadata say.
+        flavour: For which library.
+        data: The images of the job.
+        reference: What the float32 graph says about the images of the bound.
+        job: How.
+
+    Raises:
+        EngineError: A value of the graph is not finite on a calibration image.
+        BackendError: ONNX Runtime refuses a graph.
+    """
+    return _Quantizer(source, trained, manifest, flavour, data, reference, job).run()
 
 
 class _Quantizer:
     def __init__(
         self,
-        path: Path,
         source: OnnxGraph,
+        trained: TrainedRanges | None,
         manifest: Manifest,
         flavour: Flavour,
-        job: PrecisionJob,
         data: Data,
         reference: Measured,
+        job: PrecisionJob,
     ) -> None:
-        self.path, self.manifest, self.flavour = path, manifest, flavour
-        self.job, self.data, self.reference = job, data, reference
+        self.manifest, self.flavour = manifest, flavour
+        self.data, self.reference, self.job = data, reference, job
         self.source = cpu_form(source) if flavour == "onnxruntime" else source
-        self.trained = self._trained()
+        self.trained = trained
         self.features = tuple(cpu_features())
         narrow = job.reduce_range
         if narrow is None:
@@ -139,168 +146,80 @@ class _Quantizer:
         self.reduce_range = narrow
 
     def run(self) -> Int8Result:
-        graph, statistics, done, cache, digest = self._calibrated()
+        ranges = calibrated(
+            self.source, self.manifest.name, self.data.calibration, self.trained, self.job
+        )
+        calibration = ranges.record
         candidates = Candidates(
-            graph,
-            tuple(find_layers(graph)),
-            statistics,
+            ranges.graph,
+            tuple(find_layers(ranges.graph)),
+            ranges.statistics,
             self.flavour,
             self.reduce_range,
             self.trained,
         )
-        methods, model, measured = self._choose(candidates)
+        methods, first = self._choose(candidates)
         chosen = next(one for one in methods if one.chosen)
+        layers = self._layers(candidates, chosen.method)
+        found, steps = (first if chosen.held else None), ()
+        if found is None and self.job.search_budget_s > 0:
+            found, steps = self._search(candidates, chosen.method, layers)
+        best = found or first
+        return Int8Result(
+            model=best.model,
+            measured=best.measured,
+            accepted=found is not None,
+            quantization=Quantization(
+                flavour=self.flavour,
+                method=chosen.method,
+                calibration_sha256=calibration.sha256,
+                calibration_images=calibration.images,
+                in_float=best.kept,
+                reduce_range=self.reduce_range,
+                cpu_features=self.features,
+            ),
+            calibration=msgspec.structs.replace(calibration, method=chosen.method),
+            methods=methods,
+            layers=tuple(_marked(layer, best.kept) for layer in layers),
+            kept=_reasons(best.kept, layers),
+            search=steps,
+        )
+
+    def _layers(self, candidates: Candidates, method: str) -> tuple[LayerError, ...]:
+        """What each layer costs, on a few of the calibration images."""
         calibration = self.data.calibration
         few = calibration.part(spread(len(calibration), _LAYER_FRAMES))
-        frames = few.read(0, len(few))
-        layers = layer_errors(
+        return layer_errors(
             candidates,
-            chosen.method,
-            frames,
+            method,
+            few.read(0, len(few)),
             self.manifest,
             threads=self.job.threads,
             progress=self.job.phase("what each layer costs"),
         )
-        kept: tuple[str, ...] = ()
-        steps: tuple[SearchStep, ...] = ()
-        accepted = chosen.held
-        if not accepted and self.job.search_budget_s > 0:
-            found, steps = self._search(candidates, chosen.method, layers)
-            if found is not None:
-                kept, model, measured = found
-                accepted = True
-        share = {layer.node: layer.error for layer in layers}
-        return Int8Result(
-            model=model,
-            measured=measured,
-            accepted=accepted,
-            quantization=Quantization(
-                flavour=self.flavour,
-                method=chosen.method,
-                calibration_sha256=digest,
-                calibration_images=len(self.data.calibration),
-                in_float=kept,
-                reduce_range=self.reduce_range,
-                cpu_features=self.features,
-            ),
-            calibration=CalibrationRecord(
-                source=self.data.calibration.source,
-                images=len(self.data.calibration),
-                sha256=digest,
-                cache=cache,
-                method=chosen.method,
-                equalized=done,
-            ),
-            methods=methods,
-            layers=tuple(_marked(layer, kept) for layer in layers),
-            kept=tuple(
-                KeptNode(
-                    node=name,
-                    reason=f"the bound; quantized alone it causes {100 * share[name]:.0f} % of "
-                    "the squared error of all layers",
-                )
-                for name in kept
-            ),
-            search=steps,
-        )
-
-    # Ranges
-
-    def _trained(self) -> TrainedRanges | None:
-        found = read_trained_ranges(self.path)
-        if found is None and self.job.method == TRAINED:
-            raise InputError(
-                f"{self.path} has no trained ranges, which the method '{TRAINED}' takes.",
-                hint="Finetune with bas-edge train --qat CHECKPOINT and export that, or calibrate "
-                "with --calib-method auto.",
-            )
-        return found
-
-    def _calibrated(
-        self,
-    ) -> tuple[OnnxGraph, Statistics, tuple[EqualizedTensor, ...], str, str]:
-        """The graph to quantize, statistics of its tensors, and where both came from."""
-        frames = self.data.calibration
-        name = self.manifest.name or self.path.stem
-        first, sentence, digest = self._statistics(name, self.source, frames, "measuring ranges")
-        if self.trained is not None:  # with these channels as they are
-            return self.source, first, (), sentence, digest
-        graph, done = equalized(self.source, first)
-        if not done:
-            return self.source, first, (), sentence, digest
-        self.job.note(
-            f"Channels of very different ranges were equalized in {len(done)} of "
-            f"{len(first)} tensors; the widest: '{done[0].name}' of '{done[0].producer}', "
-            f"{done[0].spread_before:.0f} times its median."
-        )
-        second, again, digest = self._statistics(
-            f"{name}, equalized", graph, frames, "measuring equalized ranges"
-        )
-        return graph, second, done, f"{sentence} Equalized: {again}", digest
-
-    def _statistics(
-        self, name: str, graph: OnnxGraph, frames: CalibrationFrames, phase: str
-    ) -> tuple[Statistics, str, str]:
-        """Measured, or from the cache; a sentence that says which; and the key.
-
-        `name` is that of the graph: where nothing can be reused, the reason compares it with
-        earlier ones of the same name.
-        """
-        structure, weights = graph.fingerprint()
-        from_video = any(item.frame is not None for item in frames.items)
-        libraries = (*_LIBRARIES, *(_DECODES_VIDEO if from_video else ()))
-        key = statistics_key(
-            model=name,
-            structure=structure,
-            weights=weights,
-            frames=frames,
-            statistics=STATISTICS_VERSION,
-            versions={each: installed_version(each) or "absent" for each in libraries},
-        )
-        tensors = observed_tensors(find_layers(graph))
-        cache = CalibrationCache()
-        found = cache.load(key)
-        sentence = found.reason
-        if found.arrays is not None:
-            try:
-                kept = unpack(found.arrays)
-                if absent := [each for each in tensors if each not in kept]:
-                    raise ValueError(f"it has nothing of '{absent[0]}'")
-                return kept, sentence, key.digest
-            except (KeyError, ValueError) as error:
-                sentence = f"Not reused: the entry is damaged ({error})."
-        measured = measure(
-            graph.serialize(),
-            tensors,
-            frames,
-            threads=self.job.threads,
-            progress=self.job.phase(phase),
-        )
-        if problem := cache.store(key, pack(measured)):
-            self.job.note(problem)
-        return measured, sentence, key.digest
 
     # Methods
 
-    def _choose(self, candidates: Candidates) -> tuple[tuple[MethodResult, ...], bytes, Measured]:
+    def _choose(self, candidates: Candidates) -> tuple[tuple[MethodResult, ...], _Found]:
         """Try the methods that were asked for; the best one is marked as chosen."""
         asked = self.job.method
         names = list(METHODS) if asked == AUTO else [asked]
         if asked == AUTO and candidates.trained is not None:
             names.append(TRAINED)
-        tried: list[tuple[MethodResult, bytes, Measured]] = []
+        tried: list[tuple[MethodResult, _Found]] = []
         report = self.job.phase("calibration methods")
         for name in names:
             started = time.monotonic()
             model = candidates.build(name)
             measured = self._measure(model)
-            tried.append((self._result(name, measured, started), model, measured))
+            found = _Found((), model, measured)
+            tried.append((self._result(name, measured, started), found))
             report(len(tried), len(names))
         best = min(range(len(tried)), key=lambda at: _merit(tried[at][0]))
         results = [
-            result if at != best else _chosen(result) for at, (result, _, _) in enumerate(tried)
+            result if at != best else _chosen(result) for at, (result, _) in enumerate(tried)
         ]
-        return tuple(results), tried[best][1], tried[best][2]
+        return tuple(results), tried[best][1]
 
     def _result(self, name: str, measured: Measured, started: float) -> MethodResult:
         checks = self.data.yardstick.checks(self.reference, measured)
@@ -347,7 +266,7 @@ class _Quantizer:
 
 
 class _Found(NamedTuple):
-    """What the search ended with."""
+    """A graph with some layers in float, and what it says about the images of the bound."""
 
     kept: tuple[str, ...]
     model: bytes
@@ -373,3 +292,16 @@ def _chosen(result: MethodResult) -> MethodResult:
 
 def _marked(layer: LayerError, kept: Sequence[str]) -> LayerError:
     return msgspec.structs.replace(layer, in_float=layer.node in kept)
+
+
+def _reasons(kept: Sequence[str], layers: Sequence[LayerError]) -> tuple[KeptNode, ...]:
+    """Why layers stay in float."""
+    share = {layer.node: layer.error for layer in layers}
+    return tuple(
+        KeptNode(
+            node=name,
+            reason=f"the bound; quantized alone it causes {100 * share[name]:.0f} % of the squared "
+            "error of all layers",
+        )
+        for name in kept
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.float16_range import half_that_fits
 from bas_edge.engine.half_twin import half_twin
 from bas_edge.engine.manifest import Accuracy, BoundVerdict, Manifest
+from bas_edge.engine.onnx_graph import OnnxGraph
 from bas_edge.engine.opened import opened
+from bas_edge.engine.precision import to_half
 from bas_edge.engine.stages import Stage
+from bas_edge.errors import InputError
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.data import Data, prepared
-from bas_edge.quantization.int8 import quantize
-from bas_edge.quantization.job import PrecisionJob
+from bas_edge.quantization.int8 import quantizable, quantize
+from bas_edge.quantization.job import AUTO, PrecisionJob
 from bas_edge.quantization.report import (
     BoundCheck,
     CalibrationRecord,
@@ -31,9 +35,10 @@ from bas_edge.quantization.report import (
     Verdict,
 )
 from bas_edge.quantization.statistics import Frames
-from bas_edge.quantization.yardstick import Measured
+from bas_edge.quantization.trained_ranges import TrainedRanges
+from bas_edge.quantization.yardstick import Measured, Yardstick
 
-__all__ = ["Reduced", "reduce_precision"]
+__all__ = ["Reduced", "figures_text", "reduced_graph"]
 
 _WARM_UP, _RUNS = 3, 15
 _FASTER = 0.95  # of the float32 graph's time: within the rest, both are the same
@@ -50,17 +55,25 @@ class Reduced:
         model: Serialized.
         manifest: Of the float32 graph, with the precision and how it came about.
         report: For the bundle; its `verdict` says whether the bound holds.
+        yardstick: The images of the bound.
+        reference, measured: What the float32 graph and this one say about them.
     """
 
     model: bytes
     manifest: Manifest
     report: PrecisionReport
+    yardstick: Yardstick
+    reference: Measured
+    measured: Measured
 
 
-def reduce_precision(
+@contextmanager
+def reduced_graph(
     path: Path, manifest: Manifest, precision: str, flavour: Flavour, job: PrecisionJob
-) -> Reduced:
+) -> Iterator[Reduced]:
     """Make the fp16 or int8 form of an exported float32 graph, and measure what it costs.
+
+    The images of its yardstick are at hand until the block ends.
 
     Args:
         path: The ONNX file.
@@ -70,15 +83,22 @@ def reduce_precision(
         job: The images, the bound and the rest.
 
     Raises:
-        InputError, MissingExtraError, EngineError, BackendError: See `prepared` and `quantize`.
+        InputError, MissingExtraError, EngineError, BackendError: See `to_half` and
+            `quantizable`, whose objections come before any image is read; `prepared` and
+            `quantize`.
     """
+    graph = None
+    if precision == "int8":
+        graph = quantizable(path, job)
+    else:
+        _refuse_options_of_int8(job)
+        to_half(path)
     with prepared(job, manifest) as data:
         job.phase("float32")
         original = path.read_bytes()
         reference = data.yardstick.measure(original, literal=False)
-        if precision == "fp16":
-            return _Writer(path, manifest, flavour, job, data, reference).half()
-        return _Writer(path, manifest, flavour, job, data, reference).int8()
+        writer = _Writer(path, manifest, flavour, job, data, reference)
+        yield writer.half() if graph is None else writer.int8(*graph)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,12 +136,11 @@ class _Writer:
             bound=self._verdict(report),
             accuracy=self._accuracy(report),
         )
-        return Reduced(half.model, changed, report)
+        return self._reduced(half.model, changed, report, measured)
 
-    def int8(self) -> Reduced:
-        found = quantize(
-            self.path, self.manifest, self.flavour, self.job, self.data, self.reference
-        )
+    def int8(self, source: OnnxGraph, trained: TrainedRanges | None) -> Reduced:
+        named = msgspec.structs.replace(self.manifest, name=self.manifest.name or self.path.stem)
+        found = quantize(source, trained, named, self.flavour, self.data, self.reference, self.job)
         self.job.note(f"Calibration cache: {found.calibration.cache}")
         checks = self.data.yardstick.checks(self.reference, found.measured)
         verdict: Verdict = "accepted after search" if found.kept else "accepted"
@@ -142,7 +161,12 @@ class _Writer:
             bound=self._verdict(report),
             accuracy=self._accuracy(report),
         )
-        return Reduced(found.model, changed, report)
+        return self._reduced(found.model, changed, report, found.measured)
+
+    def _reduced(
+        self, model: bytes, manifest: Manifest, report: PrecisionReport, measured: Measured
+    ) -> Reduced:
+        return Reduced(model, manifest, report, self.data.yardstick, self.reference, measured)
 
     def _report(
         self,
@@ -178,12 +202,12 @@ class _Writer:
             precision=precision,
             flavour=flavour,
             verdict=verdict,
-            reason=_reason(checks, self.data.yardstick.description),
+            reason=f"The bound is {self.data.yardstick.description}; {figures_text(checks)}.",
             data=self.data.source,
             images=len(self.data.yardstick.frames),
             checks=tuple(checks),
             stages=(*_without_fp32(self.manifest.stages), *stages),
-            worst=both.worst(self.data.yardstick.names),
+            worst=self.data.yardstick.worst(both),
             created_by=f"bas-edge {bas_edge.__version__}",
             libraries={name: installed_version(name) or "absent" for name in _LIBRARIES},
         )
@@ -230,8 +254,17 @@ class _Writer:
         return (Accuracy(data=report.data, images=report.images, protocol="bas", metrics=metrics),)
 
 
-def _reason(checks: Sequence[BoundCheck], bound: str) -> str:
-    """The verdict's values in one sentence."""
+def _refuse_options_of_int8(job: PrecisionJob) -> None:
+    given = {"method": job.method != AUTO, "reduce_range": job.reduce_range is not None}
+    if names := [name for name, wanted in given.items() if wanted]:
+        raise InputError(
+            f"{' and '.join(names)} would change nothing in precision fp16, which has no ranges.",
+            hint="Leave it out, or build with int8.",
+        )
+
+
+def figures_text(checks: Sequence[BoundCheck]) -> str:
+    """What decides a verdict: "MaxBoxAccV2 loses 0.12 (at most 0.50), Top-1 Loc gains …"."""
     figures = []
     for check in checks:
         digits = 3 if check.unit == "IoU" else 2
@@ -239,7 +272,7 @@ def _reason(checks: Sequence[BoundCheck], bound: str) -> str:
         figures.append(
             f"{check.metric} {word} {abs(check.loss):.{digits}f} (at most {check.limit:.{digits}f})"
         )
-    return f"The bound is {bound}; {', '.join(figures)}."
+    return ", ".join(figures)
 
 
 def _without_fp32(stages: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -167,6 +167,9 @@ class ImageComparison(Record, frozen=True, kw_only=True):
         label_reference, label: Class names.
         heat_reference, heat: h * w bytes, row by row, spread over the whole image; each map is
             scaled to 0..255 by the range of the float32 one. `heat_size` is (h, w).
+        seen: JPEG of what the network saw, spread over the whole frame; b"" where `path` is an
+            image file.
+        seen_size: (H, W) of the frame, where there is `seen`.
     """
 
     path: str
@@ -178,6 +181,8 @@ class ImageComparison(Record, frozen=True, kw_only=True):
     heat_reference: bytes
     heat: bytes
     heat_size: tuple[int, int]
+    seen: bytes = b""
+    seen_size: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,7 +202,9 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
         verdict: "accepted after search" names its nodes in `kept`.
         reason: The verdict in one sentence, with the values that decided it.
         data: What the bound was measured on, and on how many images.
-        checks: The bound's figures for the engine that was written.
+        checks: The bound's figures for the graph, computed by ONNX Runtime.
+        plan_checks: The same for the plan, on the GPU of the machine that built it; empty where
+            none could run it.
         stages: From torch, as far as known, to the plan.
         calibration: None for fp32 and fp16 without images.
         methods: One per calibration method tried.
@@ -221,6 +228,7 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
     data: str = ""
     images: int = 0
     checks: tuple[BoundCheck, ...] = ()
+    plan_checks: tuple[BoundCheck, ...] = ()
     stages: tuple[Stage, ...] = ()
     calibration: CalibrationRecord | None = None
     methods: tuple[MethodResult, ...] = ()

@@ -48,12 +48,15 @@ class Picture:
 
 
 def draw_picture(one: ImageComparison, *, engine: str) -> Picture:
-    """Read the image from disk and draw it; `engine` names the engine's side ("int8")."""
+    """Read the image from disk and draw it; `engine` names the engine's side ("int8").
+
+    Of a video the report itself holds the frame, as the network saw it.
+    """
     try:
-        frame = Image.fromarray(read_image(one.path))
+        frame = Image.fromarray(read_image(one.seen or one.path))
     except InputError as error:
         return Picture(one.path, iou_text(one.iou), one.label_reference, one.label, (), str(error))
-    size = frame.size
+    size = (one.seen_size[1], one.seen_size[0]) if one.seen else frame.size
     image = _fitted(frame, _SIDE)
     small = _fitted(frame, _HEAT_SIDE)
     before, after = ("reference", one.box_reference), ("engine", one.box)

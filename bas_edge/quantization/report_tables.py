@@ -60,16 +60,18 @@ class Table:
 
 def bound_table(report: PrecisionReport) -> Table:
     """What the bound holds, and whether it is held."""
+    graph = [(check.metric, check) for check in report.checks]
+    plan = [(f"{check.metric}, plan on the GPU", check) for check in report.plan_checks]
     rows = tuple(
         (
-            check.metric,
+            figure,
             value_text(check.reference, check.unit),
             value_text(check.value, check.unit),
             loss_text(check),
             _limit_text(check),
             _held_text(check.held),
         )
-        for check in report.checks
+        for figure, check in (*graph, *plan)
     )
     measured = f"Measured on {report.data}" if report.data else "Measured"
     images = f", {count_text(report.images)} images" if report.images else ""
@@ -79,7 +81,7 @@ def bound_table(report: PrecisionReport) -> Table:
         ("Figure", "Float32", "This engine", "Loss", "Limit", "Verdict"),
         rows,
         frozenset({"Verdict"}),
-        tuple("good" if check.held else "bad" for check in report.checks),
+        tuple("good" if check.held else "bad" for _, check in (*graph, *plan)),
     )
 
 

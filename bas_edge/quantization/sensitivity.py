@@ -21,7 +21,8 @@ from bas_edge.quantization.report import BoundCheck, LayerError, SearchStep
 
 __all__ = ["layer_errors", "search"]
 
-_BATCH = 4  # frames whose inner tensors are in memory at once
+_BATCH = 2  # frames whose inner tensors are in memory at once
+_INNER = 4  # frames whose inner tensors are compared
 
 
 def layer_errors(
@@ -127,16 +128,16 @@ def search(
 def _outputs(
     backend: Backend, frames: NDArray[np.uint8], inner: Sequence[str], manifest: Manifest
 ) -> tuple[Run, dict[str, NDArray[Any]]]:
-    """What a graph says about all frames; and tensors inside it, on the first batch only."""
-    batches: list[dict[str, NDArray[Any]]] = []
-    seen: dict[str, NDArray[Any]] = {}
+    """What a graph says about all frames; and tensors inside it, on the first few only."""
+    runs: list[Run] = []
+    seen: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(frames), _BATCH):
         outputs = backend.run({INPUT_NAME: frames[start : start + _BATCH]})
-        found = {name: outputs.pop(name) for name in inner if name in outputs}
-        seen = seen or found
-        batches.append(outputs)
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    return Run.of_outputs(joined, manifest), seen
+        for name in inner:
+            if start < _INNER and name in outputs:
+                seen.setdefault(name, []).append(outputs[name])
+        runs.append(Run.of_outputs(outputs, manifest))
+    return Run.joined(runs), {name: np.concatenate(parts) for name, parts in seen.items()}
 
 
 def _output_error(exact: Run, got: Run) -> float:

@@ -31,6 +31,10 @@ class Frames(Protocol):
 
     def __len__(self) -> int: ...
 
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Frames `start` to `stop`, uint8 [n, h, w, 3]."""
+        ...
+
     def batches(self, size: int, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
         """uint8 [n, h, w, 3]."""
         ...

@@ -20,7 +20,7 @@ from bas_edge.metrics.localization import label_rank
 from bas_edge.metrics.max_box_acc import max_box_acc_v2
 from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS
 from bas_edge.quantization.comparison import Comparison, Run, compare
-from bas_edge.quantization.report import BoundCheck
+from bas_edge.quantization.report import BoundCheck, ImageComparison
 from bas_edge.quantization.statistics import Frames
 from bas_edge.runner import softmax
 
@@ -79,6 +79,7 @@ class Yardstick:
         frames: M frames with an object, at network size.
         frame_sizes: M times (H, W) of the originals.
         names: M paths, or a frame of a video by its number.
+        from_video: Whether the names are no files.
         truth, labels: Boxes and labels [M] of the frames; None where they are not known.
         background: Frames without any object; None where there are none.
         bound: What the figures are held to.
@@ -94,6 +95,7 @@ class Yardstick:
     labels: NDArray[np.int64] | None = None
     background: Frames | None = None
     threads: int | None = None
+    from_video: bool = False
     _judge: BasProtocol = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,17 +112,24 @@ class Yardstick:
         with opened(model, threads=self.threads, literal=literal) as backend:
 
             def run(frames: Frames) -> Run:
-                runs = [
-                    Run.of_outputs(backend.run({INPUT_NAME: batch}), self.manifest)
-                    for batch in frames.batches(_BATCH)
-                ]
-                return Run(
-                    np.concatenate([one.maps for one in runs]),
-                    np.concatenate([one.scores for one in runs]),
+                return Run.joined(
+                    [
+                        Run.of_outputs(backend.run({INPUT_NAME: batch}), self.manifest)
+                        for batch in frames.batches(_BATCH)
+                    ]
                 )
 
             objects = run(self.frames)
             background = None if self.background is None else run(self.background)
+        return self.judge(objects, background)
+
+    def judge(self, objects: Run, background: Run | None) -> Measured:
+        """What is right and wrong in what a graph said about all images.
+
+        Args:
+            objects: About `frames`; scores are logits, but for a constant per image.
+            background: About the frames of that name; None where there are none.
+        """
         best = np.zeros(0, np.float32)
         if background is not None:
             best = softmax(background.scores).max(axis=1)
@@ -143,6 +152,10 @@ class Yardstick:
     def compare(self, reference: Measured, candidate: Measured) -> Comparison:
         """Maps, boxes and classes of both."""
         return compare(reference.objects, candidate.objects, self.frame_sizes, self.manifest)
+
+    def worst(self, both: Comparison) -> tuple[ImageComparison, ...]:
+        """The images whose boxes moved most."""
+        return both.worst(self.names, frames=self.frames if self.from_video else None)
 
     def checks(self, reference: Measured, candidate: Measured) -> tuple[BoundCheck, ...]:
         """The bound's figures of a candidate beside float32."""

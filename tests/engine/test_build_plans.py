@@ -21,11 +21,11 @@ import bas_edge
 from bas_edge.backends import tensorrt_backend
 from bas_edge.backends._driver import Gpu
 from bas_edge.engine import bundle
-from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.manifest import FileRecord, PlanRecord
 from bas_edge.engine.onnx_metadata import read_manifest
 from bas_edge.engine.plan_options import plan_options
 from bas_edge.engine.plans import PlanJob, rebuild_command
+from bas_edge.engine.rebuild import rebuild_plan
 from bas_edge.errors import BackendError, EngineCorruptError, EngineError, InputError
 
 ORIN = Gpu("NVIDIA Orin", (8, 7), "540.4.0", "12.6")

@@ -10,8 +10,8 @@ import pytest
 
 import bas_edge
 from bas_edge.backends._plan_header import read_header
-from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.plans import check_plan, find_plan
+from bas_edge.engine.rebuild import rebuild_plan
 from bas_edge.errors import BackendError, EngineMismatchError, InputError
 
 pytestmark = pytest.mark.rtx

@@ -82,7 +82,7 @@ def build(pictures: Path, tmp_path: Path) -> Callable[..., Engine]:
         network = write_network(tmp_path / "net.onnx", planted=planted)
         defaults = {
             "calibration": pictures / "calib",
-            "method": "min-max",
+            "method": "min-max" if precision == "int8" else "auto",
             "evaluation": pictures / "val" / "index.csv",
             "background": pictures / "val" / "background",
         }

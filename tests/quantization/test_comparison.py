@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from bas_edge.engine.manifest import Manifest, ResizePolicy, ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge.framing import place
+from bas_edge.images import read_image
 from bas_edge.metrics.iou import box_iou
 from bas_edge.ops import aggregate_maps, maps_to_boxes
 from bas_edge.quantization.comparison import Run, compare, summarize_ious
+from bas_edge.quantization.frame_store import FrameStore, InputFrame
+from bas_edge.quantization.report_pictures import draw_picture
 
 SIZES = ((40, 64), (64, 40), (33, 17), (64, 64), (7, 90), (50, 50))
 
@@ -156,3 +159,24 @@ def test_maps_that_are_not_finite_are_refused(graphs: ModuleType) -> None:
     candidate.maps[1, 2, 3] = np.nan
     with pytest.raises(InputError):
         compare(reference, candidate, SIZES, graphs.tiny_manifest())
+
+
+def test_frames_of_a_video_are_shown_as_the_network_saw_them(graphs: ModuleType) -> None:
+    """There is no file to read them from when the page is drawn."""
+    manifest = graphs.tiny_manifest(resize="letterbox")
+    reference, candidate = make_runs()
+    found = compare(reference, candidate, SIZES, manifest)
+    names = [f"clip.mp4, frame {n}" for n in range(len(SIZES))]
+    with FrameStore(manifest.input) as store:
+        for size in SIZES:
+            frame = np.full((*size, 3), (200, 30, 30), np.uint8)
+            store.append(InputFrame.of(frame, manifest.input))
+        first = found.worst(names, frames=store)[0]
+    n = int(found.ious.argmin())
+    height, width = SIZES[n]
+    assert first.seen_size == SIZES[n]
+    shown = read_image(first.seen)
+    assert shown.shape[0] / shown.shape[1] == pytest.approx(height / width, rel=0.1)
+    assert np.abs(shown.mean((0, 1)) - (200, 30, 30)).max() < 12
+    picture = draw_picture(first, engine="int8")
+    assert (picture.missing, len(picture.panels)) == ("", 3)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import onnx
 import pytest
 from colour_network import colour_manifest, write_network
 from PIL import Image
 
 import bas_edge
-from bas_edge.engine.build import rebuild_plan
 from bas_edge.engine.bundle import Engine, open_engine
-from bas_edge.engine.manifest import Quantization
+from bas_edge.engine.manifest import Precision, Quantization
 from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
+from bas_edge.engine.rebuild import rebuild_plan
 from bas_edge.errors import InputError
 from bas_edge.quantization import reduce
 from bas_edge.quantization.job import PrecisionJob
@@ -109,9 +111,11 @@ def test_a_graph_for_another_machine_is_not_compared(
     times = [2.0, 5.0]
     monkeypatch.setattr(reduce._Writer, "_latency", lambda *_: times.pop(0))
     notes: list[str] = []
-    job = PrecisionJob(pictures / "calib", method="min-max", force=True, note=notes.append)
+    method = "min-max" if precision == "int8" else "auto"
+    job = PrecisionJob(pictures / "calib", method=method, force=True, note=notes.append)
     path = write_network(tmp_path / "net.onnx")
-    report = reduce.reduce_precision(path, colour_manifest(), precision, "tensorrt", job).report
+    with reduce.reduced_graph(path, colour_manifest(), precision, "tensorrt", job) as reduced:
+        report = reduced.report
     assert report.stages[-1].latency_ms == (5.0 if count == 2 else None)
     assert len(times) == 2 - count
     assert not any("faster" in note for note in notes)
@@ -123,6 +127,38 @@ def test_int8_without_images_is_refused(tmp_path: Path) -> None:
         bas_edge.build_engine(network, tmp_path / "q.engine", precision="int8")
     assert "--calib" in str(e.value.hint)
     assert not (tmp_path / "q.engine").exists()
+
+
+@pytest.mark.parametrize("options", [{"method": "mse"}, {"reduce_range": True}])
+def test_fp16_has_no_ranges(
+    build: Callable[..., Engine], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    (name,) = options
+    with pytest.raises(InputError, match=f"^{name} would change nothing in precision fp16"):
+        build(precision="fp16", **options)
+    assert not (tmp_path / "q.engine").exists()
+
+
+@pytest.mark.parametrize(
+    ("precision", "options", "message"),
+    [
+        ("int8", {"method": "qat"}, "has no trained ranges"),
+        ("int8", {"graph": "quantized"}, "is quantized already"),
+        ("fp16", {"graph": "quantized"}, "The graph is quantized"),
+    ],
+)
+def test_a_graph_is_refused_before_any_image_is_read(
+    tmp_path: Path, precision: Precision, options: dict[str, str], message: str
+) -> None:
+    path = write_network(tmp_path / "net.onnx")
+    given = dict(options)
+    if given.pop("graph", ""):
+        model = onnx.load(path)
+        model.graph.node[0].op_type = "DequantizeLinear"
+        onnx.save(model, path)
+    job = PrecisionJob(calibration=tmp_path / "no-such-folder", **given)
+    with pytest.raises(InputError, match=message):
+        bas_edge.build_engine(path, tmp_path / "q.engine", precision=precision, job=job)
 
 
 def test_a_quantized_graph_is_not_quantized_again(

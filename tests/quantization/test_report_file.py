@@ -69,6 +69,7 @@ REPORTS = records(
     schema_version=st.just(1),
     verdict=st.sampled_from(["accepted", "accepted after search", "refused"]),
     checks=CHECKS,
+    plan_checks=CHECKS,
     stages=several(records(Stage, box_iou=st.none() | SUMMARIES)),
     calibration=st.none()
     | records(
@@ -87,6 +88,8 @@ REPORTS = records(
             heat=HEAT,
             heat_reference=HEAT,
             heat_size=st.sampled_from([(2, 3), (6, 1)]),
+            seen=st.binary(max_size=6),
+            seen_size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
         )
     ),
     libraries=st.dictionaries(st.text(), st.text(), max_size=2),

@@ -16,7 +16,7 @@ from colour_network import colour_manifest, picture, write_network, write_pictur
 from bas_edge.quantization.cache import CalibrationCache
 from bas_edge.quantization.cache_key import CacheKey
 from bas_edge.quantization.job import PrecisionJob
-from bas_edge.quantization.reduce import reduce_precision
+from bas_edge.quantization.reduce import reduced_graph
 from bas_edge.quantization.yardstick import Bound
 
 
@@ -40,9 +40,9 @@ def said(
         path = write_network(tmp_path / "net.onnx", planted=planted)
         given = {"calibration": pictures / "calib", "evaluation": pictures / "val", **options}
         job = PrecisionJob(method="min-max", bound=Bound(100, 0), force=True, **given)
-        made = reduce_precision(path, colour_manifest(), "int8", "onnxruntime", job).report
-        assert made.calibration is not None
-        return made.calibration.cache.split(" Equalized: ")
+        with reduced_graph(path, colour_manifest(), "int8", "onnxruntime", job) as made:
+            assert made.report.calibration is not None
+            return made.report.calibration.cache.split(" Equalized: ")
 
     return build
 
