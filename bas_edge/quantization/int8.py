@@ -161,7 +161,8 @@ class _Quantizer:
         methods, first = self._choose(candidates)
         chosen = next(one for one in methods if one.chosen)
         layers = self._layers(candidates, chosen.method)
-        found, steps = (first if chosen.held else None), ()
+        found = first if chosen.held else None
+        steps: tuple[SearchStep, ...] = ()
         if found is None and self.job.search_budget_s > 0:
             found, steps = self._search(candidates, chosen.method, layers)
         best = found or first
