@@ -8,7 +8,7 @@ from bas_edge.quantization.report import BoundCheck, PrecisionReport
 
 from .timings import Provenance
 
-__all__ = ["PrecisionRow", "precision_row"]
+__all__ = ["PlantedRow", "PrecisionRow", "missed_planted", "precision_row"]
 
 
 class PrecisionRow(msgspec.Struct, frozen=True, kw_only=True, tag="precision", tag_field="kind"):
@@ -54,6 +54,41 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     map_error: float
     logit_error: float
     chosen: bool
+
+
+class PlantedRow(msgspec.Struct, frozen=True, kw_only=True, tag="planted", tag_field="kind"):
+    """A network with one channel a thousand times as large as it was, in int8.
+
+    Attributes:
+        planted: Where.
+        plain: The bound's figures of min-max int8, without equalization and without a search.
+        verdict, checks: Of what `build-engine` ends with.
+        equalized: Tensors that were equalized, and what that did.
+        in_float: Layers that the search sent back to float.
+    """
+
+    case: str = "planted"
+    provenance: Provenance
+    model: str
+    data: str
+    planted: str
+    plain: tuple[BoundCheck, ...]
+    verdict: str
+    checks: tuple[BoundCheck, ...]
+    equalized: tuple[str, ...]
+    in_float: tuple[str, ...]
+
+
+def missed_planted(row: PlantedRow) -> list[str]:
+    """What the row does not show."""
+    missed = []
+    if all(check.held for check in row.plain):
+        missed.append(f"{row.planted}: plain min-max keeps the bound, so nothing is shown")
+    if row.verdict == "refused":
+        missed.append(f"{row.planted}: refused")
+    if not (row.equalized or row.in_float):
+        missed.append(f"{row.planted}: the report names no layer")
+    return missed
 
 
 def precision_row(

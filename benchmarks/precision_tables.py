@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from bas_edge.quantization.report import BoundCheck
 
-from .precision_rows import Method, PrecisionRow
+from .precision_rows import Method, PlantedRow, PrecisionRow
 from .table_text import measured, newest, table
 
-__all__ = ["precision_line", "precision_tables"]
+__all__ = ["planted_line", "planted_table", "precision_line", "precision_tables"]
 
 
 def precision_tables(rows: Sequence[PrecisionRow]) -> str:
@@ -60,6 +60,39 @@ def precision_line(row: PrecisionRow) -> str:
     )
 
 
+def planted_table(rows: Sequence[PlantedRow]) -> str:
+    """Two lines a planted channel: plain min-max, and what `build-engine` ends with."""
+    rows = newest(rows)
+    names = list(dict.fromkeys(check.metric for row in rows for check in row.checks))
+    lines = []
+    for row in rows:
+        losses = [[_loss(checks, name) for name in names] for checks in (row.plain, row.checks)]
+        lines += [
+            [row.model, row.planted, "plain min-max", *losses[0], _held(row.plain), ""],
+            [row.model, row.planted, "`build-engine`", *losses[1], row.verdict, _named(row)],
+        ]
+    headers = ["model", "planted", "int8", *names, "bound", "what the report names"]
+    return "\n\n".join([table(headers, lines), *measured(rows)])
+
+
+def planted_line(row: PlantedRow) -> str:
+    """One line for the terminal."""
+    plain, ours = (
+        ", ".join(f"{check.metric} {_loss(checks, check.metric)}" for check in checks)
+        for checks in (row.plain, row.checks)
+    )
+    return f"{row.planted}: plain min-max {plain}; ours {row.verdict}, {ours}; {_named(row)}"
+
+
+def _held(checks: Sequence[BoundCheck]) -> str:
+    return "accepted" if all(check.held for check in checks) else "refused"
+
+
+def _named(row: PlantedRow) -> str:
+    equalized = [f"equalized: {one}" for one in row.equalized]
+    return "; ".join([*equalized, *(f"in float: {one}" for one in row.in_float)])
+
+
 def _sorted(methods: Sequence[Method]) -> list[Method]:
     return sorted(methods, key=lambda one: not one.chosen)
 
@@ -78,5 +111,6 @@ def _loss(checks: Sequence[BoundCheck], name: str) -> str:
         if check.metric == name:
             error = "" if check.standard_error is None else f" ± {check.standard_error:.2f}"
             before = "" if check.reference is None else f"{check.reference:.2f} → "
-            return f"{before}{check.value:.2f} ({-check.loss:+.2f}{error})"
+            gain = round(-check.loss, 2) + 0.0  # without a negative zero
+            return f"{before}{check.value:.2f} ({gain:+.2f}{error})"
     return "–"

@@ -8,7 +8,7 @@ import msgspec
 
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
-from .precision_rows import PrecisionRow
+from .precision_rows import PlantedRow, PrecisionRow, missed_planted
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "ParetoAccuracyRow",
     "ParetoSpeedRow",
     "ParityRow",
+    "PlantedRow",
     "PrecisionRow",
     "Provenance",
     "Ratio",
@@ -172,6 +173,7 @@ Row = (
     | GpuFrameRow
     | MemoryRow
     | PrecisionRow
+    | PlantedRow
     | ParetoAccuracyRow
     | ParetoSpeedRow
 )
@@ -225,6 +227,8 @@ def missed_targets(row: Row) -> list[str]:
             missed.append(
                 f"{row.case}: {row.peak_rss_mib:g} MiB, under {row.limit_mib:g} MiB asked"
             )
+    elif isinstance(row, PlantedRow):
+        missed += missed_planted(row)
     elif isinstance(row, GpuOpRow):
         missed += missed_op_targets(row)
     elif isinstance(row, GpuFrameRow):

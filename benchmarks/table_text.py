@@ -13,6 +13,7 @@ from .rows import (
     ParetoAccuracyRow,
     ParetoSpeedRow,
     ParityRow,
+    PlantedRow,
     PrecisionRow,
     Provenance,
     Ratio,
@@ -56,6 +57,8 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.case, row.what, row.images, row.frame)
         elif isinstance(row, PrecisionRow):
             key = (row.data, row.model, row.precision, row.flavour)
+        elif isinstance(row, PlantedRow):
+            key = (row.data, row.model, row.planted)
         elif isinstance(row, GpuOpRow):
             key = (row.device, row.op, row.shape, row.cache)
         elif isinstance(row, GpuFrameRow):

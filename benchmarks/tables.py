@@ -11,7 +11,7 @@ from .gpu_tables import floors_table, frame_line, frame_tables, op_line, op_tabl
 from .pareto_picture import pareto_picture
 from .pareto_rows import pareto_points
 from .pareto_tables import PICTURE, accuracy_line, pareto_table, speed_line
-from .precision_tables import precision_line, precision_tables
+from .precision_tables import planted_line, planted_table, precision_line, precision_tables
 from .rows import (
     AccuracyRow,
     GpuFrameRow,
@@ -20,6 +20,7 @@ from .rows import (
     ParetoAccuracyRow,
     ParetoSpeedRow,
     ParityRow,
+    PlantedRow,
     PrecisionRow,
     Row,
     SpeedRow,
@@ -47,6 +48,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "parity": lambda: _parity_table(_only(rows, ParityRow)),
         "accuracy": lambda: _accuracy_table(_only(rows, AccuracyRow)),
         "precision": lambda: precision_tables(_only(rows, PrecisionRow)),
+        "planted": lambda: planted_table(_only(rows, PlantedRow)),
         "memory": lambda: _memory_table(_only(rows, MemoryRow)),
         "pareto": lambda: pareto_table(_only(rows, ParetoAccuracyRow), _only(rows, ParetoSpeedRow)),
         "floors": floors_table,
@@ -85,6 +87,8 @@ def row_line(row: Row) -> str:
         return frame_line(row)
     if isinstance(row, PrecisionRow):
         return precision_line(row)
+    if isinstance(row, PlantedRow):
+        return planted_line(row)
     if isinstance(row, MemoryRow):
         return (
             f"{row.images} of {row.expected_images} images of {row.frame} in {row.seconds:g} s, "
