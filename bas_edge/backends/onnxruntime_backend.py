@@ -27,6 +27,10 @@ _DTYPES = {
 }
 _ONLY_FATAL = 4  # its errors are raised and reach the user as BackendError, so not printed too
 
+# It rounds the weights of float layers between quantized ones to eight bits, with one scale for all
+# channels: layers that were kept in float for their accuracy (1.31; microsoft/onnxruntime 22969).
+_UNWANTED = ["WeightBiasQuantization"]
+
 
 def library_version() -> str:
     """The installed version of onnxruntime."""
@@ -71,7 +75,10 @@ class OnnxRuntimeBackend:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             session = ort.InferenceSession(
-                os.fspath(model_path), options, providers=["CPUExecutionProvider"]
+                os.fspath(model_path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_UNWANTED,
             )
         except Exception as error:  # its exceptions share no base below Exception
             raise BackendError(

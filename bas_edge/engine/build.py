@@ -204,6 +204,8 @@ def _plans(
 
 def _say_what_to_expect(form: GraphForm, backend: str, precision: str, note: Note) -> None:
     measured = form.reduced is not None  # then it was timed as well
+    if precision == "fp16" and not measured and form.manifest.bound is None:
+        note("Without --calib, fp16 is held to no bound, and there is no report.")
     if precision == "fp16" and backend not in PLAN_BACKENDS and not measured:
         note("ONNX Runtime gains nothing from float16 on a CPU: the engine is smaller, not faster.")
     if precision == "int8" and backend == "tensorrt_rtx":

@@ -330,6 +330,11 @@ def check_destination(output: str | os.PathLike[str], *, overwrite: bool) -> Pat
             f"Cannot write {destination}: the folder {destination.parent} does not exist.",
             hint=f"mkdir -p {destination.parent}",
         )
+    if not os.access(destination.parent, os.W_OK):
+        raise InputError(
+            f"Cannot write {destination}: the folder {destination.parent} is read-only.",
+            hint="Choose another output, or make the folder writable.",
+        )
     if not os.path.lexists(destination):
         return destination
     if not (destination / MANIFEST_NAME).is_file():

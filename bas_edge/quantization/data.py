@@ -189,7 +189,7 @@ def _annotations(source: Source, manifest: Manifest) -> Annotations:
 def _is_background(image: Path, source: Source) -> bool:
     """Whether an image lies in the folder `background` of a source that is a folder."""
     root = Path(source)
-    return image.is_relative_to(root) and image.relative_to(root).parts[0] == BACKGROUND_FOLDER
+    return image.is_relative_to(root) and image.relative_to(root).parts[:1] == (BACKGROUND_FOLDER,)
 
 
 def _check_count(job: PrecisionJob, count: int) -> None:

@@ -1,14 +1,15 @@
 """Bring the channels of a tensor to one range before eight bits have to cover them all.
 
-A channel that reaches 0.1 beside one that reaches 6 has four codes of 255. Scaling a channel by s
-in the layer that computes it and by 1 / s in the layers that read it changes nothing in float, as
-long as nothing but activations that commute with it lie between: Relu always, Clip where the
-channel stays below its upper end. So a channel before a Clip is only ever scaled up, to half of
-that end on the calibration frames: up to twice what was seen there, nothing changes; beyond, it is
-cut where it was not before. One that reached half of the end is not scaled. A depthwise reader has
-a scale per channel anyway, so its side costs nothing; a dense one shares its codes between
-channels, so there the exponent `_DENSE` decides who pays (M. Nagel et al., "Data-free quantization
-through weight equalization and bias correction", 2019; G. Xiao et al., "SmoothQuant", 2023).
+A channel that reaches 6 beside one that reaches 0.1 leaves that one four codes of 255. Scaling a
+channel by s in the layer that computes it and by 1 / s in the layers that read it changes nothing
+in float, as long as nothing but activations that commute with it lie between. Relu does; Clip does
+not, whose end a channel may reach on frames that calibration has not seen, so tensors before it
+stay as they are. Only what reaches far beyond the median channel is scaled, and only down to
+there: the other channels keep their codes, with room above what calibration saw of them. A
+depthwise reader has a scale per channel anyway, so its side costs nothing; a dense one shares its
+codes between channels, so there the exponent `_DENSE` decides who pays (M. Nagel et al., "Data-
+free quantization through weight equalization and bias correction", 2019; G. Xiao et al.,
+"SmoothQuant", 2023).
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ __all__ = ["equalize"]
 
 _DENSE = 0.5
 _WORTH = 2.0  # a channel that reaches less far beyond the median one is left alone
-_HEADROOM = 2.0  # how far beyond calibration a scaled channel stays below the end of a Clip
-_MOST = 2.0**16  # what a channel is scaled by at most: beyond, float32 itself may end
+_SMALLER = 0.9  # of the spread before; what shrinks less is not worth another calibration
+_LEAST = 2.0**-16  # what a channel is scaled by at most: beyond, float32 itself may end
 _CHANNELWISE = {"AveragePool", "MaxPool", "GlobalAveragePool", "Concat", "Pad", "Relu", "Slice"}
 
 
@@ -61,11 +62,10 @@ def equalize(
             continue
         readers = _readers(graph, layer.result)
         reach = largest[layer.result]
-        limit = _upper_end(graph, layer)
-        if limit is None or not readers or layer.result in graph.outputs or not (reach > 0).any():
+        if _clips(graph, layer) or not readers or layer.result in graph.outputs:
             continue
-        scales = _scales(graph, readers, reach, limit)
-        if _spread(reach) < _WORTH or scales.max() == scales.min():
+        scales = _scales(graph, readers, reach)
+        if _spread(reach * scales) > _SMALLER * _spread(reach):
             continue
         _scale_outputs(graph, graph.node(layer.node), scales)
         for reader in readers:
@@ -156,12 +156,14 @@ def _offset(graph: OnnxGraph, node: Any, tensor: str) -> int | None:
 
 
 def _scales(
-    graph: OnnxGraph, readers: Sequence[_Reader], reach: NDArray[np.float64], limit: float
+    graph: OnnxGraph, readers: Sequence[_Reader], reach: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """[C]: what each channel, which ends at `limit`, is multiplied by."""
-    target = min(float(reach.max()), limit / _HEADROOM)
+    """[C]: what each channel is multiplied by, at most 1."""
     live = reach > 0
-    scales = np.where(live, target / np.where(live, reach, 1.0), 1.0)  # all channels to one range
+    if not live.any():
+        return np.ones(len(reach))
+    target = _WORTH * float(np.median(reach[live]))
+    scales = np.where(reach > target, target / np.where(live, reach, 1.0), 1.0)
     dense = [reader for reader in readers if not reader.depthwise]
     if dense:
         count = len(reach)
@@ -172,36 +174,30 @@ def _scales(
             np.maximum(columns, by_input[reader.start : reader.start + count], out=columns)
         # Balanced: what a channel adds to the rounding of values equals what it adds to weights'.
         usable = live & (columns > 0)
-        wanted = np.ones(count)
+        wanted = np.zeros(count)
         wanted[usable] = columns[usable] ** _DENSE / reach[usable] ** (1.0 - _DENSE)
-        middle = np.exp(np.log(wanted[usable]).mean()) if usable.any() else 1.0
-        wanted = np.where(usable, wanted / middle, 1.0)
-        most = float((reach * wanted).max())
-        scales = np.minimum(wanted * (target / most), scales)
-    if np.isfinite(limit):  # a Clip must stay where it was, for channels that come near it
-        scales = np.maximum(scales, 1.0)
-    bounded: NDArray[np.float64] = np.clip(scales, 1.0 / _MOST, _MOST)
+        if usable.any():
+            wanted /= np.median(wanted[usable])
+        scales = np.maximum(scales, np.minimum(wanted, 1.0))
+    bounded: NDArray[np.float64] = np.maximum(scales, _LEAST)
     return bounded
 
 
-def _upper_end(graph: OnnxGraph, layer: Layer) -> float | None:
-    """Where the layer's activation clips from above; infinite where it does not.
-
-    None where it clips from below at anything but 0, or where its ends are not known.
-    """
+def _clips(graph: OnnxGraph, layer: Layer) -> bool:
+    """Whether the layer's activation ends anywhere but at 0 from below, or may do so."""
     activation = graph.node(layer.activation) if layer.activation else None
     if activation is None or activation.op_type != "Clip":
-        return float(np.inf)
+        return False
     if activation.attribute:  # before opset 11
-        return None
+        return True
     ends = []
     for port, absent in ((1, -np.inf), (2, np.inf)):
         given = port < len(activation.input) and activation.input[port]
         value = graph.constant(given) if given else np.float32(absent)
         if value is None:
-            return None
+            return True
         ends.append(float(value))
-    return ends[1] if ends[0] in (0.0, -np.inf) else None
+    return ends[0] not in (0.0, -np.inf) or ends[1] != np.inf
 
 
 def _scale_outputs(graph: OnnxGraph, node: Any, scales: NDArray[np.float64]) -> None:

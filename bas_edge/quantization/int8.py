@@ -135,6 +135,7 @@ class _Quantizer:
     ) -> None:
         self.manifest, self.flavour = manifest, flavour
         self.data, self.reference, self.job = data, reference, job
+        self.weighted = {one.node for one in find_layers(source) if one.weighted}
         self.source = cpu_form(source) if flavour == "onnxruntime" else source
         self.trained = trained
         self.features = tuple(cpu_features())
@@ -263,7 +264,9 @@ class _Quantizer:
             budget_s=self.job.search_budget_s,
             progress=self.job.phase("layers back to float"),
         )
-        return (None if kept is None else tried[kept]), steps
+        if kept is None or self.weighted <= set(kept):
+            return None, steps  # pooling in eight bits is no int8 network
+        return tried[kept], steps
 
 
 class _Found(NamedTuple):

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from bas_edge.engine import bundle
-from bas_edge.engine.bundle import Engine, open_engine, update_manifest, write_bundle
+from bas_edge.engine.bundle import (
+    Engine,
+    check_destination,
+    open_engine,
+    update_manifest,
+    write_bundle,
+)
 from bas_edge.engine.manifest import Accuracy, ThresholdPolicy
 from bas_edge.errors import EngineError, InputError
 
@@ -208,3 +214,11 @@ def test_a_bare_onnx_file_has_no_manifest_to_update(
 ) -> None:
     with pytest.raises(InputError, match="is a bare ONNX file"):
         update_manifest(tiny_onnx(tmp_path / "m.onnx"), min_score=0.5)
+
+
+def test_a_read_only_folder_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)  # root may write all
+    with pytest.raises(InputError, match=r"a\.engine: the folder .* is read-only"):
+        check_destination(tmp_path / "a.engine", overwrite=False)

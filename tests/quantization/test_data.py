@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ def test_a_fifth_is_kept_apart_and_its_background_is_no_object(tmp_path: Path) -
         apart = set(yardstick.names)
         assert not apart & {str(item) for item in data.calibration.items}
         assert len(data.calibration) == 120
+
+
+def test_of_a_video_the_last_fifth_is_kept_apart(clips: ModuleType, tmp_path: Path) -> None:
+    path = clips.write_clip(tmp_path / "clip.mp4", clips.noise_frames(125))
+    with ready(path, limit=None) as data:
+        yardstick = data.yardstick
+        assert yardstick.from_video
+        assert yardstick.background is None
+        assert (len(data.calibration), len(yardstick.frames)) == (100, 25)
+        assert not set(yardstick.names) & {str(item) for item in data.calibration.items}
 
 
 def test_few_images_to_measure_on_are_refused(tmp_path: Path, pictures: Path) -> None:

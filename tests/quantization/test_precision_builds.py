@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
+import numpy as np
 import onnx
 import pytest
-from colour_network import colour_manifest, write_network
+from colour_network import colour_manifest, picture, write_network
 from PIL import Image
 
 import bas_edge
@@ -18,8 +20,8 @@ from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.engine.manifest import Precision, Quantization
 from bas_edge.engine.onnx_metadata import read_manifest, with_manifest
 from bas_edge.engine.rebuild import rebuild_plan
-from bas_edge.errors import InputError
-from bas_edge.quantization import reduce
+from bas_edge.errors import AccuracyError, InputError
+from bas_edge.quantization import int8, reduce
 from bas_edge.quantization.job import PrecisionJob
 from bas_edge.quantization.report import PrecisionReport
 from bas_edge.quantization.report_file import read_report
@@ -127,6 +129,37 @@ def test_int8_without_images_is_refused(tmp_path: Path) -> None:
         bas_edge.build_engine(network, tmp_path / "q.engine", precision="int8")
     assert "--calib" in str(e.value.hint)
     assert not (tmp_path / "q.engine").exists()
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_video_alone_is_enough(
+    build: Callable[..., Engine], clips: ModuleType, tmp_path: Path, precision: str
+) -> None:
+    """No image file anywhere: the report shows the frames that moved most itself."""
+    random = np.random.default_rng(4)
+    frames = [picture(random, n % 3)[0] for n in range(125)]
+    video = clips.write_clip(tmp_path / "clip.mp4", frames)
+    engine = build(
+        precision=precision, calibration=video, evaluation=None, background=None, force=True
+    )
+    report = report_of(engine)
+    assert report.images == 25
+    assert all(one.seen for one in report.worst)
+    assert precision == "fp16" or report.worst
+    assert "cannot be shown" not in (engine.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_pooling_alone_is_no_int8_network(
+    build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that sends every layer with weights back to float has found nothing."""
+
+    def everything(order: list[str], *_: object, **__: object) -> tuple[tuple[str, ...], tuple[()]]:
+        return tuple(order), ()
+
+    monkeypatch.setattr(int8, "search", everything)
+    with pytest.raises(AccuracyError):
+        build("fixed")
 
 
 @pytest.mark.parametrize("options", [{"method": "mse"}, {"reduce_range": True}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from small_nets import Net, mobile, noise, quantize, run, sqnr_db
 
+from bas_edge.backends import open_backend
 from bas_edge.engine.onnx_graph import OnnxGraph, with_outputs
 from bas_edge.quantization.codes import Codes, Flavour
 from bas_edge.quantization.layers import find_layers
@@ -340,3 +342,21 @@ def test_seven_bits() -> None:
     graph = OnnxGraph.read(quantize(mobile(), "onnxruntime", noise(2), reduce_range=True))
     codes = [graph.weights(n, 0) for n in graph.nodes if graph.constant(n.input[0]) is not None]
     assert max(np.abs(c.astype(int)).max() for c in codes if c.dtype == np.int8) == 64
+
+
+def test_a_layer_in_float_between_quantized_ones_keeps_its_weights(tmp_path: Path) -> None:
+    """ONNX Runtime's WeightBiasQuantization would round them, with one scale for all channels."""
+    net = Net(1)
+    x = net.add("Relu", net.conv(net.pixels(), (8, 3, 3, 3), name="first"), name="a")
+    x = net.add("Relu", net.conv(x, (8, 1, 3, 3), name="middle", group=8), name="b")
+    x = net.add("Relu", net.conv(x, (8, 8, 1, 1), name="last"), name="c")
+    net.add("Identity", net.conv(x, (2, 8, 1, 1), name="end"), name="out")
+    net.constants["middle.w"] *= np.float32(4.0) ** np.arange(8).reshape(-1, 1, 1, 1)
+    net.constants["last.w"] /= np.float32(4.0) ** np.arange(8).reshape(1, -1, 1, 1)
+    frames = noise(8)
+    path = tmp_path / "mixed.onnx"
+    path.write_bytes(quantize(net.model(out=4), "onnxruntime", frames, keep=["middle"]))
+    backend = open_backend("onnxruntime", path)
+    got = backend.run({"frames": frames})["out"]
+    backend.close()
+    assert sqnr_db(run(path.read_bytes(), frames)["out"], got) > 35
