@@ -79,7 +79,7 @@ def prepared(job: PrecisionJob, manifest: Manifest) -> Iterator[Data]:
             job.note(note)
         empty: Frames | None = None
         if background:
-            check_overlap(frames, background)
+            check_overlap(frames, background, kind="background")
             stored = store_images(background, manifest.input)
             empty = stack.enter_context(stored.frames)
             _check_skipped(job, stored, "background")
@@ -176,7 +176,7 @@ def _annotations(source: Source, manifest: Manifest) -> Annotations:
     found = find_frames(source)
     if found.video:
         raise InputError(
-            f"{source} is a video; the bound is measured on images.",
+            f"{source} is no folder, image or CSV, which the bound is measured on.",
             hint="Leave --eval out: a part of the calibration frames is kept apart for it.",
         )
     empty = [image for image in found.images if _is_background(image, source)]

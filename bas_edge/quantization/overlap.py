@@ -13,12 +13,14 @@ from bas_edge.quantization.frames import CalibrationFrames
 __all__ = ["check_overlap"]
 
 
-def check_overlap(calibration: CalibrationFrames, evaluation_paths: Sequence[Path]) -> None:
+def check_overlap(
+    calibration: CalibrationFrames, evaluation_paths: Sequence[Path], *, kind: str = "evaluation"
+) -> None:
     """Refuse a bound that would be measured on calibration images.
 
     Images are the same if they are one file, or two files with the same bytes. Only evaluation
     images with the size of a calibration image are read for that; those that cannot be read are
-    left to the evaluation.
+    left to the evaluation. `kind` names them in the message.
 
     Raises:
         InputError: They share an image. Nothing lifts this.
@@ -37,7 +39,7 @@ def check_overlap(calibration: CalibrationFrames, evaluation_paths: Sequence[Pat
     path, same = shared[0]
     known_as = "" if path == same.path else f", for calibration {same.path}"
     raise InputError(
-        f"{len(shared)} of {len(evaluation_paths)} evaluation images are also calibration images; "
+        f"{len(shared)} of {len(evaluation_paths)} {kind} images are also calibration images; "
         f"the first: {path}{known_as}.",
         hint="Calibrate on other images, such as the training split: a bound measured on "
         "calibration images is no bound, so --force does not lift this.",
