@@ -300,7 +300,7 @@ def _print_report(engine: Engine) -> None:
     from bas_edge.quantization.report_file import read_report
 
     print()
-    print_summary(read_report(engine))
+    print_summary(read_report(engine), engine.path)
 
 
 def next_commands(engine: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bas_edge.cli.options import Backend, Engine, Json, Threads
-from bas_edge.cli.output import json_line, print_json, progress_bar
+from bas_edge.cli.output import json_line, print_json, progress_bar, skipped_text
 from bas_edge.errors import PartialFailureError
 
 __all__ = ["Protocol", "command"]
@@ -85,6 +85,6 @@ def command(
     if result.skipped:
         first = result.skipped[0]
         raise PartialFailureError(
-            f"{len(result.skipped)} images were skipped; the first: {first.path}: {first.reason}",
+            f"{skipped_text(len(result.skipped))}; the first: {first.path}: {first.reason}",
             hint="The figures are of the images that remain.",
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bas_edge.cli.options import Engine, Json
-from bas_edge.cli.output import print_json, print_rows, size_text
+from bas_edge.cli.output import counted, print_json, print_rows, size_text
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import Manifest, PlanRecord, Training
@@ -31,9 +31,8 @@ def command(
     """Show an engine's manifest, after checking its files against their hashes."""
     if report or open_page:
         from bas_edge.cli.inspect_report import show_report
-        from bas_edge.engine.bundle import open_engine
 
-        show_report(open_engine(engine), as_json=json_output, open_page=open_page)
+        show_report(engine, as_json=json_output, open_page=open_page)
         return
     import msgspec
 
@@ -67,7 +66,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("backend", manifest.backend),
         ("trained", _trained(training)),
         ("recipe", training.recipe),
-        ("images", f"{training.images} in {training.epochs} epochs" if training.images else ""),
+        ("images", _trained_on(training) if training.images else ""),
     ]
     rows += [(f"stage {stage.name}", _stage_text(stage)) for stage in manifest.stages]
     for plan in manifest.plans:
@@ -77,7 +76,9 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         for file in ((manifest.model,) if manifest.model else ()) + manifest.files
     ]
     for accuracy in manifest.accuracy:
-        title = f"{accuracy.data}, {accuracy.images} images, protocol {accuracy.protocol}"
+        title = (
+            f"{accuracy.data}, {counted(accuracy.images, 'image')}, protocol {accuracy.protocol}"
+        )
         rows.append(("accuracy", title))
         rows += [(f"  {name}", f"{value:.1f}") for name, value in accuracy.metrics.items()]
     rows += [("created by", manifest.created_by), ("built with", manifest.build_command)]
@@ -88,7 +89,9 @@ def _precision_rows(manifest: Manifest) -> list[tuple[str, str]]:
     """How fewer bits came about, and what they were held to."""
     rows: list[tuple[str, str]] = []
     if (made := manifest.quantization) is not None:
-        images = f" on {made.calibration_images} images" if made.calibration_images else ""
+        images = (
+            f" on {counted(made.calibration_images, 'image')}" if made.calibration_images else ""
+        )
         library = "TensorRT" if made.flavour == "tensorrt" else "ONNX Runtime"
         rows = [
             ("  quantized for", library),
@@ -105,12 +108,16 @@ def _precision_rows(manifest: Manifest) -> list[tuple[str, str]]:
 def _stage_text(stage: Stage) -> str:
     size = f"{stage.size_bytes / 1e6:.1f} MB" if stage.size_bytes else ""
     compared = ""
-    if stage.box_iou is not None:
+    if stage.box_iou is not None and stage.against:
         compared = (
             f"maps within {stage.max_abs_error:.1e} of {stage.against}, mean box IoU "
-            f"{stage.box_iou.mean:.4f} on {stage.images} images"
+            f"{stage.box_iou.mean:.4f} on {counted(stage.images, 'image')}"
         )
     return "; ".join(filter(None, (size, compared, stage.note)))
+
+
+def _trained_on(training: Training) -> str:
+    return f"{counted(training.images, 'image')} in {counted(training.epochs, 'epoch')}"
 
 
 def _trained(training: Training) -> str:

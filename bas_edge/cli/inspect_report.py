@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bas_edge.cli.output import print_json, print_rows
 
 if TYPE_CHECKING:
-    from bas_edge.engine.bundle import Engine
     from bas_edge.quantization.report import PrecisionReport
     from bas_edge.quantization.report_tables import Table
 
 __all__ = ["print_summary", "show_report"]
 
 _LAYERS = 8
+_KEPT = 5
 
 
-def show_report(engine: Engine, *, as_json: bool, open_page: bool) -> None:
-    """Print an opened engine's report and say where the page is; open it if asked to.
+def show_report(path: Path, *, as_json: bool, open_page: bool) -> None:
+    """Print the report of an engine, or of a refused one, and say where its page is.
+
+    Args:
+        path: The engine, or the folder that was written beside it when it was refused.
+        as_json: Print `report.json` instead.
+        open_page: Open the page in the browser too.
 
     Raises:
         InputError: The engine has no report.
-        EngineError: The report cannot be read.
+        EngineError: The engine or its report cannot be read.
     """
-    from bas_edge.quantization.report_file import page_path, read_report
-
-    report, page = read_report(engine), page_path(engine)
+    report, page = _found(path)
     if as_json:
         print_json(report)
     else:
@@ -37,31 +42,53 @@ def show_report(engine: Engine, *, as_json: bool, open_page: bool) -> None:
         if page is not None:
             print(f"\nThe whole report, with pictures: {page}")
     if open_page:
-        reason = "it is not in the engine" if page is None else _why_not(os.environ)
+        reason = "there is none" if page is None else _why_not(os.environ)
         if not reason and page is not None and not _opened(page):
             reason = "no browser could be started"
         if reason:
             print(f"note: report.html was not opened: {reason}.", file=sys.stderr)
 
 
-def print_summary(report: PrecisionReport) -> None:
-    """The verdict, the bound's figures and the methods tried: what a build ends with."""
+def print_summary(report: PrecisionReport, engine: Path) -> None:
+    """The verdict, the bound's figures and the methods tried: what the build of `engine` ends with.
+
+    Of the layers in float, the first few are shown.
+    """
     from bas_edge.quantization import report_tables
     from bas_edge.quantization.report_words import verdict_text
 
     print(f"{report.precision}: {verdict_text(report)}")
     _print_table("The bound", report_tables.bound_table(report))
     _print_table("Calibration methods", report_tables.method_table(report))
-    _print_table("Kept in float", report_tables.kept_table(report))
+    kept = report_tables.kept_table(report)
+    if (hidden := len(kept.rows) - _KEPT) > 0:
+        command = f"bas-edge inspect {shlex.quote(str(engine))} --report"
+        kept = replace(kept, rows=kept.rows[:_KEPT], more=f"… and {hidden} more: {command}")
+    _print_table("Kept in float", kept)
+
+
+def _found(path: Path) -> tuple[PrecisionReport, Path | None]:
+    """The report, and its page where there is one."""
+    from bas_edge.engine.bundle import open_engine
+    from bas_edge.quantization.refused import is_report_folder, read_refused
+    from bas_edge.quantization.report_file import page_path, read_report
+
+    if is_report_folder(path):
+        return read_refused(path)
+    engine = open_engine(path)
+    return read_report(engine), page_path(engine)
 
 
 def _print(report: PrecisionReport) -> None:
     from bas_edge.quantization import report_tables
+    from bas_edge.quantization.advice import advice_again
     from bas_edge.quantization.report_words import count_text, verdict_text
 
     print(f"{report.engine}, {report.precision}: {verdict_text(report)}")
     if report.reason:
         print(report.reason)
+    if hint := advice_again(report):
+        print(f"hint: {hint}")
     for sentence in report.notes:
         print(f"note: {sentence}")
     _print_table("The bound", report_tables.bound_table(report))
@@ -89,6 +116,8 @@ def _print_table(title: str, table: Table) -> None:
     ]
     print(f"\n{title}")
     print_rows([[row[at] for at in used] for row in (table.columns, *table.rows)])
+    if table.more:
+        print(f"  {table.more}")
 
 
 def _print_stages(table: Table) -> None:

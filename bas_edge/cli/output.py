@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["build_bar", "json_line", "print_json", "print_rows", "progress_bar", "size_text"]
+__all__ = [
+    "build_bar",
+    "counted",
+    "json_line",
+    "print_json",
+    "print_rows",
+    "progress_bar",
+    "size_text",
+    "skipped_text",
+]
 
 
 def json_line(value: Any) -> str:
@@ -82,6 +91,16 @@ def build_bar() -> Iterator[Callable[[str, float], None]]:
             bar.update(task, description=phase[:40], completed=share)
 
         yield show
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: "1 image", "7 images"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def skipped_text(count: int) -> str:
+    """As "1 image was skipped"."""
+    return f"{counted(count, 'image')} {'was' if count == 1 else 'were'} skipped"
 
 
 def size_text(count: int) -> str:

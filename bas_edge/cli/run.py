@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from bas_edge.cli.options import Backend, Engine, Json, Threads
-from bas_edge.cli.output import json_line, print_json, print_rows, progress_bar
+from bas_edge.cli.output import counted, json_line, print_json, print_rows, progress_bar
 from bas_edge.errors import InputError, PartialFailureError
 
 if TYPE_CHECKING:
@@ -278,10 +278,10 @@ def _print_summary(
         }
         print_json({"summary": summary})
         return
-    print(f"{results.lines} frames localized, an object found in {results.found}")
+    print(f"{counted(results.lines, 'frame')} localized, an object found in {results.found}")
     for video in summaries:
         print(
-            f"\n{video.source}: {video.frames} frames in {video.seconds:.1f} s, "
+            f"\n{video.source}: {counted(video.frames, 'frame')} in {video.seconds:.1f} s, "
             f"{video.fps:.1f} frames/s ({video.late} late for {video.source_fps:.4g} frames/s)"
         )
         print_rows(

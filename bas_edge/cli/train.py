@@ -9,7 +9,7 @@ import typer
 
 from bas_edge._require import require
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import print_json, print_rows
+from bas_edge.cli.output import counted, print_json, print_rows, skipped_text
 from bas_edge.errors import PartialFailureError
 
 __all__ = ["command"]
@@ -101,16 +101,17 @@ def command(
         print_json(result)
     else:
         minutes = result.seconds / 60
-        print(f"Trained {result.epochs} epochs ({result.steps} steps) in {minutes:.1f} minutes")
+        epochs_text, steps_text = counted(result.epochs, "epoch"), counted(result.steps, "step")
+        print(f"Trained {epochs_text} ({steps_text}) in {minutes:.1f} minutes")
         print_rows((name, f"{value:.4g}") for name, value in result.metrics.items())
         for what, count in result.converted.items():
-            print(f"note: {count} images were {what}")
+            print(f"note: {counted(count, 'image')} {'was' if count == 1 else 'were'} {what}")
         for warning in result.warnings:
             print(f"note: {warning}")
         print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
     if result.skipped:
         path, reason = next(iter(result.skipped.items()))
         raise PartialFailureError(
-            f"{len(result.skipped)} images were skipped; the first: {path}: {reason}",
+            f"{skipped_text(len(result.skipped))}; the first: {path}: {reason}",
             hint="The checkpoint is complete. Mend or remove these images.",
         )

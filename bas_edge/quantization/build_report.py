@@ -12,10 +12,11 @@ from bas_edge.engine.bundle import Engine
 from bas_edge.engine.manifest import Manifest, PlanRecord
 from bas_edge.engine.stages import Stage
 from bas_edge.errors import AccuracyError, InputError
+from bas_edge.quantization.advice import advice
 from bas_edge.quantization.job import PrecisionJob
 from bas_edge.quantization.plan_run import PlanNotRun, run_plan
 from bas_edge.quantization.reduce import Reduced, figures_text
-from bas_edge.quantization.refused import advice, remove_refused, write_refused
+from bas_edge.quantization.refused import remove_refused, write_refused
 from bas_edge.quantization.report import PrecisionReport
 from bas_edge.quantization.report_file import PAGE_NAME, REPORT_NAME, report_files
 

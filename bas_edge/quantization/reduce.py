@@ -43,6 +43,7 @@ __all__ = ["Reduced", "figures_text", "reduced_graph"]
 _WARM_UP, _RUNS = 3, 15
 _FASTER = 0.95  # of the float32 graph's time: within the rest, both are the same
 _BATCH = 8
+_HAIR = 1e-9  # what sums of floats may miss zero by
 _ACCURACIES = ("MaxBoxAccV2", "Top-1 Loc")  # agreements and false positives are none
 _LIBRARIES = ("onnxruntime", "onnx", "numpy")
 
@@ -268,11 +269,19 @@ def figures_text(checks: Sequence[BoundCheck]) -> str:
     figures = []
     for check in checks:
         digits = 3 if check.unit == "IoU" else 2
-        word = "loses" if check.loss >= 0 else "gains"
-        figures.append(
-            f"{check.metric} {word} {abs(check.loss):.{digits}f} (at most {check.limit:.{digits}f})"
-        )
+        loss, limit = _enough_digits(check.loss, digits), _enough_digits(check.limit, digits)
+        gains = check.loss < -_HAIR
+        said = f"gains {loss} (may lose {limit})" if gains else f"loses {loss} (at most {limit})"
+        figures.append(f"{check.metric} {said}")
     return ", ".join(figures)
+
+
+def _enough_digits(value: float, digits: int) -> str:
+    """Without its sign; with more digits where it would look like zero and is not."""
+    value = 0.0 if abs(value) < _HAIR else abs(value)
+    while value and not float(f"{value:.{digits}f}"):
+        digits += 1
+    return f"{value:.{digits}f}"
 
 
 def _without_fp32(stages: Sequence[Stage]) -> tuple[Stage, ...]:

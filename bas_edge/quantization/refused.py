@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from bas_edge.engine.bundle import MANIFEST_NAME
 from bas_edge.engine.durable_files import (
     hidden_folder,
     move_into_place,
@@ -19,9 +20,10 @@ from bas_edge.quantization.report_file import (
     REPORT_LIMIT_BYTES,
     REPORT_NAME,
     decode_report,
+    read_report_file,
 )
 
-__all__ = ["advice", "refused_folder", "remove_refused", "write_refused"]
+__all__ = ["is_report_folder", "read_refused", "refused_folder", "remove_refused", "write_refused"]
 
 
 def refused_folder(output: Path) -> Path:
@@ -51,6 +53,22 @@ def write_refused(output: Path, files: Mapping[str, bytes]) -> Path:
     return folder
 
 
+def is_report_folder(folder: Path) -> bool:
+    """Whether a report lies there, and no engine."""
+    return (folder / REPORT_NAME).is_file() and not os.path.lexists(folder / MANIFEST_NAME)
+
+
+def read_refused(folder: Path) -> tuple[PrecisionReport, Path | None]:
+    """The report of a refused engine, and its page where there is one.
+
+    Raises:
+        EngineSchemaError, EngineCorruptError: It is of another version, or damaged.
+    """
+    report = read_report_file(folder / REPORT_NAME, source=str(folder))
+    page = folder / PAGE_NAME
+    return report, page if page.is_file() else None
+
+
 def remove_refused(output: Path) -> str:
     """Remove an older report about `output`, now that it exists; "", or why that failed."""
     folder = refused_folder(output)
@@ -63,27 +81,6 @@ def remove_refused(output: Path) -> str:
     except OSError as error:
         return f"The report of an earlier refusal stays: cannot remove {folder}: {error.strerror}."
     return ""
-
-
-def advice(report: PrecisionReport, search_budget_s: float) -> str:
-    """What may help a graph that the bound refuses."""
-    if report.precision == "fp16":
-        return "Other images to measure on, or --precision fp32, may help."
-    most = max((step.nodes_in_float for step in report.search), default=0)
-    layers = len(report.layers)
-    if most >= layers - 1:
-        begin = f"The search tried up to {most} of {layers} layers in float: more time is no help. "
-        others = "More"
-    elif search_budget_s > 0:
-        begin = f"The search ended with its time, after {most} of {layers} layers in float. "
-        others = "A longer --search-budget, more"
-    else:
-        begin = "No layer was tried in float. "
-        others = "A --search-budget above 0, more"
-    return (
-        f"{begin}{others} or other calibration images, --precision fp16, or a finetune with "
-        "`bas-edge train --qat` may help."
-    )
 
 
 def _is_report(folder: Path) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "encode_report",
     "page_path",
     "read_report",
+    "read_report_file",
     "report_files",
 ]
 
@@ -86,12 +87,21 @@ def read_report(engine: Engine) -> PrecisionReport:
     path = _recorded(engine, REPORT_NAME)
     if path is None:
         raise _no_report(engine)
+    return read_report_file(path, source=os.fspath(engine.path))
+
+
+def read_report_file(path: Path, *, source: str) -> PrecisionReport:
+    """Read `report.json` of `source`, which error messages name.
+
+    Raises:
+        EngineSchemaError, EngineCorruptError: It is of another version, or damaged.
+    """
     try:
         with path.open("rb") as stream:
             encoded = stream.read(REPORT_LIMIT_BYTES + 1)
     except OSError as error:
         raise EngineCorruptError(f"Cannot read {path}: {error.strerror}.") from None
-    return decode_report(encoded, source=os.fspath(engine.path))
+    return decode_report(encoded, source=source)
 
 
 def page_path(engine: Engine) -> Path | None:
@@ -111,9 +121,10 @@ def _no_report(engine: Engine) -> InputError:
             hint=f"bas-edge build-engine {shlex.quote(str(engine.path))} -o NAME.engine "
             "--precision int8 --calib IMAGES",
         )
+    precision = "fp16" if engine.manifest.precision == "fp16" else "int8"
     return InputError(
         f"{engine.path} has no report: none was made when it was built "
         f"({engine.manifest.precision}).",
         hint="A build with calibration images makes one: "
-        "bas-edge build-engine model.onnx --precision int8 --calib IMAGES",
+        f"bas-edge build-engine model.onnx --precision {precision} --calib IMAGES",
     )

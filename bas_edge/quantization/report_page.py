@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any
 
 from bas_edge._require import require
+from bas_edge.quantization.advice import advice_again
 from bas_edge.quantization.report import PrecisionReport, Stage
 from bas_edge.quantization.report_charts import bar_chart, histogram_chart
 from bas_edge.quantization.report_pictures import draw_picture
@@ -56,10 +57,12 @@ def render_page(report: PrecisionReport) -> str:
         tone=tone,
         sign=sign,
         verdict=verdict_text(report),
+        advice=advice_again(report),
         figures=_headline_figures(report),
         tables=_tables(report),
         stage_charts=[
-            histogram_chart(stage.box_iou) if stage.box_iou else "" for stage in report.stages
+            histogram_chart(stage.box_iou) if stage.box_iou and stage.against else ""
+            for stage in report.stages
         ],
         layer_charts=bar_chart(
             [layer.error for layer in report.layers[:_LAYERS]],
@@ -67,6 +70,7 @@ def render_page(report: PrecisionReport) -> str:
         ),
         pictures=[draw_picture(one, engine=report.precision) for one in report.worst[:_PICTURES]],
         count=count_text,
+        zip=zip,
     )
     return page
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bas_edge.quantization.report import BoundCheck, PrecisionReport
+from bas_edge.quantization.report import BoundCheck, MethodResult, PrecisionReport
 from bas_edge.quantization.report_words import (
     bytes_text,
     count_text,
+    counted,
     error_text,
     iou_text,
     latency_text,
@@ -42,6 +43,7 @@ class Table:
         rows: As many cells each as there are headings.
         words: Columns of words, which are set to the left; the others are figures.
         flags: One per row: "good", "bad", or "" where the row is neither.
+        more: What is left out, in a sentence; "" where nothing is.
     """
 
     caption: str
@@ -49,6 +51,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     words: frozenset[str] = frozenset()
     flags: tuple[str, ...] = ()
+    more: str = ""
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.columns) for row in self.rows)
@@ -74,7 +77,7 @@ def bound_table(report: PrecisionReport) -> Table:
         for figure, check in (*graph, *plan)
     )
     measured = f"Measured on {report.data}" if report.data else "Measured"
-    images = f", {count_text(report.images)} images" if report.images else ""
+    images = f", {counted(report.images, 'image')}" if report.images else ""
     return Table(
         f"{measured}{images}. Loss: how much worse than float32, ± its standard error over the "
         "images; below 0 is better.",
@@ -89,8 +92,8 @@ def stage_table(report: PrecisionReport) -> Table:
     """Each form of the network beside the one it came from."""
     rows = []
     for stage in report.stages:
-        iou = stage.box_iou
-        compared = bool(stage.images)
+        iou = stage.box_iou if stage.against else None
+        compared = bool(stage.images and stage.against)
         ious = ("mean", "percentile_5", "smallest")
         rows.append(
             (
@@ -150,12 +153,12 @@ def method_table(report: PrecisionReport) -> Table:
         ("Method", *losses, "Map error", "Logit error", "Bound", "Choice", "Time"),
         rows,
         frozenset({"Bound", "Choice"}),
-        tuple("good" if method.chosen else "" for method in report.methods),
+        tuple(_choice_flag(method) for method in report.methods),
     )
 
 
 def layer_table(report: PrecisionReport, *, most: int) -> Table:
-    """The first `most` layers; the caption says what the others are together."""
+    """The first `most` layers; `more` says what the others are together."""
     shown, rest = report.layers[:most], report.layers[most:]
     whole = sum(layer.error for layer in report.layers) or 1.0
     rows = tuple(
@@ -168,24 +171,26 @@ def layer_table(report: PrecisionReport, *, most: int) -> Table:
         )
         for layer in shown
     )
-    caption = (
-        "What each layer costs when it alone is quantized: squared error of the outputs, as a "
-        "share of all layers. SQNR: signal to quantization noise of its own output."
-    )
+    more = ""
     if rest:
         share = share_text(sum(layer.error for layer in rest) / whole)
-        caption += f" {count_text(len(rest))} more layers have {share} together."
+        has = f"more layers have {share} together" if rest[1:] else f"more layer has {share}"
+        more = f"{count_text(len(rest))} {has}."
     return Table(
-        caption,
+        "What each layer costs when it alone is quantized: squared error of the outputs, as a "
+        "share of all layers. SQNR: signal to quantization noise of its own output.",
         ("Layer", "Operator", "Share of error", "SQNR", "Runs in"),
         rows,
         frozenset({"Operator", "Runs in"}),
+        more=more,
     )
 
 
 def search_table(report: PrecisionReport) -> Table:
     """How many layers had to return to float."""
     metrics = _metrics([step.checks for step in report.search])
+    held = any(step.held for step in report.search)
+    end = " until the bound was held" if held else "; the bound was never held"
     rows = tuple(
         (
             str(number),
@@ -197,7 +202,7 @@ def search_table(report: PrecisionReport) -> Table:
         for number, step in enumerate(report.search, 1)
     )
     return Table(
-        "The most sensitive layers were returned to float until the bound was held.",
+        f"The most sensitive layers were returned to float{end}.",
         ("Step", "Layers in float", *(f"{m}, loss" for m in metrics), "Bound", "Time"),
         rows,
         frozenset({"Bound"}),
@@ -244,6 +249,12 @@ def _metrics(groups: Sequence[tuple[BoundCheck, ...]]) -> tuple[str, ...]:
 def _losses(checks: tuple[BoundCheck, ...], metrics: tuple[str, ...]) -> tuple[str, ...]:
     found = {check.metric: loss_text(check) for check in checks}
     return tuple(found.get(metric, _NONE) for metric in metrics)
+
+
+def _choice_flag(method: MethodResult) -> str:
+    if not method.chosen:
+        return ""
+    return "good" if method.held else "bad"
 
 
 def _limit_text(check: BoundCheck) -> str:

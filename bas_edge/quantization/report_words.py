@@ -7,6 +7,7 @@ from bas_edge.quantization.report import BoundCheck, PrecisionReport, Unit
 __all__ = [
     "bytes_text",
     "count_text",
+    "counted",
     "error_text",
     "iou_text",
     "latency_text",
@@ -22,11 +23,12 @@ _MINUS = "−"
 
 
 def verdict_text(report: PrecisionReport) -> str:
-    """The verdict as a headline: "Accepted after 3 layers were kept in float"."""
+    """The verdict as a headline: "Accepted after 3 of 28 layers were kept in float"."""
     if report.verdict == "accepted after search":
-        kept = len(report.kept)
-        words = "layer was" if kept == 1 else "layers were"
-        text = f"Accepted after {count_text(kept)} {words} kept in float"
+        kept, layers = len(report.kept), len(report.layers)
+        of = f"{count_text(kept)} of {counted(layers, 'layer')}"
+        which = of if layers else counted(kept, "layer")
+        text = f"Accepted after {which} {'was' if kept == 1 else 'were'} kept in float"
     else:
         text = report.verdict.capitalize()
     return f"{text}, but written all the same: it was forced" if report.forced else text
@@ -94,6 +96,11 @@ def share_text(share: float) -> str:
 def count_text(count: int) -> str:
     """With commas between thousands."""
     return f"{count:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: "1 image", "1,450 images"."""
+    return f"{count_text(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _signed(value: float, digits: int) -> str:

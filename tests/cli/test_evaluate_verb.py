@@ -65,7 +65,7 @@ def test_a_corrupt_image_is_skipped_and_counted(split: Path, say: Say) -> None:
     Path("b0.png").write_bytes(Path("b0.png").read_bytes()[:60])
     code, out, err = say("evaluate", "tiny.onnx", split)
     assert code == 7
-    assert "1 images were skipped; the first: b0.png" in err
+    assert "1 image was skipped; the first: b0.png" in err
     assert "GT-known" in out
 
 

@@ -38,7 +38,7 @@ def test_the_report_in_the_terminal(report: PrecisionReport, say: Say) -> None:
     code, out, err = say("inspect", "cub.engine", "--report")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "cub50, int8: Accepted after 3 layers were kept in float"
+    assert lines[0] == "cub50, int8: Accepted after 3 of 53 layers were kept in float"
     assert lines[1] == report.reason
     assert f"note: {report.notes[0]}" in lines
     for title in (

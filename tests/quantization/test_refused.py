@@ -16,8 +16,9 @@ import bas_edge
 import bas_edge._require
 from bas_edge.errors import AccuracyError
 from bas_edge.quantization import refused
+from bas_edge.quantization.advice import advice
 from bas_edge.quantization.job import PrecisionJob
-from bas_edge.quantization.refused import advice, refused_folder
+from bas_edge.quantization.refused import refused_folder
 from bas_edge.quantization.report import LayerError, PrecisionReport, SearchStep
 from bas_edge.quantization.report_file import decode_report
 
