@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bas_edge.cli.options import Engine, Json
 from bas_edge.cli.output import counted, print_json, print_rows, size_text
+from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import Manifest, PlanRecord, Training
@@ -39,6 +42,7 @@ def command(
     from bas_edge.engine.inspect import describe
     from bas_edge.engine.manifest import Manifest
 
+    _refuse_a_report(engine)
     found = describe(engine)
     if json_output:
         print_json(found)
@@ -46,6 +50,18 @@ def command(
     what = "hashes are in order" if found["kind"] == "bundle" else "an exported graph"
     print(f"{found['path']}: {what}, {found['size_bytes'] / 1e6:.1f} MB\n")
     print_rows(_rows(msgspec.convert(found["manifest"], Manifest)))
+
+
+def _refuse_a_report(folder: Path) -> None:
+    """Raise InputError for what a refused build leaves."""
+    if folder.is_dir() and (folder / "report.json").is_file():
+        from bas_edge.quantization.refused import is_report_folder
+
+        if is_report_folder(folder):
+            raise InputError(
+                f"{folder} is no engine, but the report of one that was refused.",
+                hint=f"bas-edge inspect {shlex.quote(str(folder))} --report",
+            )
 
 
 def _rows(manifest: Manifest) -> list[tuple[str, str]]:

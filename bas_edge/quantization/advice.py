@@ -29,7 +29,10 @@ def advice(report: PrecisionReport, search_budget_s: float) -> str:
 
 
 def advice_again(report: PrecisionReport) -> str:
-    """The advice that the build gave, from its report alone; "" where nothing was refused."""
-    if report.verdict != "refused":
+    """The advice that the build gave, from its report alone.
+
+    "" where nothing was refused, or only a plan: no layer was sought for that.
+    """
+    if report.verdict != "refused" or all(check.held for check in report.checks):
         return ""
-    return advice(report, sum(step.seconds for step in report.search))
+    return advice(report, 1.0 if report.search else 0.0)

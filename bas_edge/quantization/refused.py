@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bas_edge.engine.bundle import MANIFEST_NAME
+from bas_edge.engine.bundle import MANIFEST_NAME, MODEL_NAME
 from bas_edge.engine.durable_files import (
     hidden_folder,
     move_into_place,
@@ -54,8 +54,9 @@ def write_refused(output: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def is_report_folder(folder: Path) -> bool:
-    """Whether a report lies there, and no engine."""
-    return (folder / REPORT_NAME).is_file() and not os.path.lexists(folder / MANIFEST_NAME)
+    """Whether a report lies there, and nothing of an engine."""
+    engine = (MANIFEST_NAME, MODEL_NAME)
+    return (folder / REPORT_NAME).is_file() and not any((folder / one).exists() for one in engine)
 
 
 def read_refused(folder: Path) -> tuple[PrecisionReport, Path | None]:

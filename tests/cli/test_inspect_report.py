@@ -17,7 +17,8 @@ from sample_report import sample_report
 from bas_edge.cli import inspect_report
 from bas_edge.engine.bundle import write_bundle
 from bas_edge.engine.stages import IouSummary, Stage
-from bas_edge.quantization.report import PrecisionReport
+from bas_edge.quantization.refused import write_refused
+from bas_edge.quantization.report import KeptNode, PrecisionReport
 from bas_edge.quantization.report_file import report_files
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
@@ -164,3 +165,82 @@ def test_stages_of_the_export_are_in_the_manifest_s_rows(
     _, out, _ = say("inspect", "s.onnx")
     assert "stage torch  4.0 MB\n" in out
     assert "maps within 2.0e-06 of torch, mean box IoU 1.0000 on 8 images; why\n" in out
+
+
+@pytest.fixture
+def refused(workplace: Path) -> PrecisionReport:
+    """Of `cub.engine`, which was not written, in `cub.refused`."""
+    sample = sample_report(workplace / "pictures", images=1)
+    bad = sample.search[0]
+    changes = {"verdict": "refused", "checks": bad.checks, "search": (bad,), "kept": ()}
+    report = msgspec.structs.replace(sample, **changes)
+    write_refused(Path("cub.engine"), report_files(report))
+    return report
+
+
+def test_the_report_of_a_refused_engine(
+    refused: PrecisionReport, say: Say, invoke: Invoke, opened: list[str]
+) -> None:
+    code, out, err = say("inspect", "cub.refused", "--report")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "cub50, int8: Refused"
+    assert lines[2].startswith("hint: The search ended with its time, after 0 of 53 layers")
+    assert lines[-1].endswith(str(Path("cub.refused", "report.html")))
+    _, (found,), _ = invoke("inspect", "cub.refused", "--report")
+    assert msgspec.convert(found, PrecisionReport) == refused
+
+
+def test_the_page_of_a_refused_engine_is_opened(
+    refused: PrecisionReport, say: Say, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_terminal(monkeypatch)
+    say("inspect", "cub.refused", "--open")
+    assert opened == [Path("cub.refused/report.html").resolve().as_uri()]
+    Path("cub.refused/report.html").unlink()
+    code, out, err = say("inspect", "cub.refused", "--open")
+    assert (code, err) == (0, "note: report.html was not opened: there is none.\n")
+    assert "report.html" not in out
+
+
+def test_a_refused_engine_that_cannot_be_shown(refused: PrecisionReport, say: Say) -> None:
+    code, _, err = say("inspect", "cub.refused")
+    assert code == 2
+    assert "cub.refused is no engine" in err
+    assert "hint: bas-edge inspect cub.refused --report" in err
+    Path("cub.refused/report.json").write_bytes(b"{")
+    code, _, err = say("inspect", "cub.refused", "--report")
+    assert code == 4
+    assert "The report of cub.refused cannot be read" in err
+
+
+def test_an_engine_that_lost_its_manifest_is_no_report(report: PrecisionReport, say: Say) -> None:
+    Path("cub.engine/manifest.json").unlink()
+    for options in ((), ("--report",)):
+        code, out, err = say("inspect", "cub.engine", *options)
+        assert code != 0
+        assert out == ""
+        assert "has no manifest.json" in err
+
+
+def test_layers_that_are_not_shown_are_counted(report: PrecisionReport, say: Say) -> None:
+    assert "  45 more layers have 2.2 % together." in say("inspect", "cub.engine", "--report")[1]
+
+
+@pytest.mark.parametrize(("kept", "shown", "more"), [(5, 5, ""), (24, 5, "… and 19 more: ")])
+def test_a_build_ends_with_the_first_layers_in_float(
+    report: PrecisionReport,
+    capsys: pytest.CaptureFixture[str],
+    kept: int,
+    shown: int,
+    more: str,
+) -> None:
+    nodes = tuple(KeptNode(node=f"node {n}", reason="the bound") for n in range(kept))
+    inspect_report.print_summary(
+        msgspec.structs.replace(report, kept=nodes), Path("my birds.engine")
+    )
+    out = capsys.readouterr().out
+    assert sum("the bound" in line for line in out.splitlines()) == shown
+    command = "bas-edge inspect 'my birds.engine' --report"
+    assert (f"  {more}{command}\n" in out) == bool(more)
+    assert ("more:" in out) == bool(more)

@@ -23,6 +23,10 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
+def test_one_frame_is_singular(workplace: Path, say: Say) -> None:
+    assert say("run", "tiny.onnx", "photos/a.jpg")[1].startswith("1 frame localized, ")
+
+
 def test_images_and_a_video(workplace: Path, say: Say) -> None:
     code, out, err = say("run", "tiny.onnx", "photos", "clip.mp4")
     assert (code, err) == (0, "")

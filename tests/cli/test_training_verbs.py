@@ -90,6 +90,15 @@ def test_train_says_which_images_it_skipped(say: Say, monkeypatch: pytest.Monkey
     assert "Next:" in out
 
 
+def test_one_is_singular(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"epochs": 1, "steps": 1, "converted": (("grey", 1),), "skipped": (("a", "it is b"),)}
+    monkeypatch.setattr("bas_edge_training.train", lambda *_, **__: trained(**changes))
+    _, out, err = say("train", "birds", "-o", "runs/x")
+    assert out.startswith("Trained 1 epoch (1 step) in ")
+    assert "note: 1 image was grey\n" in out
+    assert "bas-edge: 1 image was skipped; the first: a: it is b" in err
+
+
 @pytest.mark.parametrize("verb", ["train", "export"])
 @pytest.mark.parametrize("module", ["torch", "safetensors"])
 def test_without_the_train_extra(

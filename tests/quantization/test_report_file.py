@@ -176,6 +176,17 @@ def test_an_engine_without_a_report(make_engine: Callable[..., Engine], tmp_path
     assert report_file.page_path(open_engine(tmp_path / "m.onnx")) is None
 
 
+@pytest.mark.parametrize(("precision", "hinted"), [("fp32", "int8"), ("fp16", "fp16")])
+def test_the_hint_keeps_the_precision(
+    tmp_path: Path, graphs: ModuleType, precision: str, hinted: str
+) -> None:
+    manifest = msgspec.structs.replace(graphs.tiny_manifest(), precision=precision)
+    engine = write_bundle(tmp_path / "e.engine", manifest, graphs.tiny_onnx(tmp_path / "m.onnx"))
+    with pytest.raises(InputError) as caught:
+        read_report(engine)
+    assert f"--precision {hinted} --calib" in str(caught.value.hint)
+
+
 def test_without_jinja2_the_figures_are_written_and_a_note_says_so(
     report: PrecisionReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,6 +195,52 @@ def test_a_hostile_file_name_stays_inside_its_attribute(tmp_path: Path) -> None:
     assert not any("onload" in one for one in labels)
 
 
+def test_the_kept_method_is_good_only_where_the_bound_is_held(report: PrecisionReport) -> None:
+    flags = report_tables.method_table(report).flags
+    assert flags == ("", "", "", "good", "")
+    missed = tuple(msgspec.structs.replace(method, held=False) for method in report.methods)
+    table = report_tables.method_table(msgspec.structs.replace(report, methods=missed))
+    assert table.flags == ("", "", "", "bad", "")
+
+
+def test_a_stage_beside_nothing_has_no_comparison(report: PrecisionReport) -> None:
+    alone = msgspec.structs.replace(report.stages[1], name="fp32", against="", note="")
+    changed = msgspec.structs.replace(report, stages=(alone,), worst=())
+    (row,) = report_tables.stage_table(changed).rows
+    assert row == ("fp32", *["–"] * 8, "13.1 MB", "–", "")
+    assert 'class="histogram"' not in render_page(changed)
+    compared = msgspec.structs.replace(report, stages=(report.stages[1],), worst=())
+    assert 'class="histogram"' in render_page(compared)
+
+
+def test_the_search_says_how_it_ended(report: PrecisionReport) -> None:
+    assert "until the bound was held." in report_tables.search_table(report).caption
+    never = msgspec.structs.replace(report, search=report.search[:2])
+    assert "; the bound was never held." in report_tables.search_table(never).caption
+
+
+def test_a_refused_report_says_what_may_help(report: PrecisionReport) -> None:
+    bad = report.search[0]
+    refused = msgspec.structs.replace(
+        report, verdict="refused", checks=bad.checks, search=(), worst=()
+    )
+    assert "A --search-budget above 0" in Page(render_page(refused)).text
+    assert "A --search-budget" not in Page(render_page(report)).text
+    plan = msgspec.structs.replace(refused, checks=report.checks, plan_checks=bad.checks)
+    assert "A --search-budget" not in Page(render_page(plan)).text
+
+
+def test_without_a_hash_there_is_no_line_for_it(markup: str, report: PrecisionReport) -> None:
+    assert "SHA-256" in markup
+    scan = msgspec.structs.replace(report.calibration, sha256="")
+    assert "SHA-256" not in render_page(msgspec.structs.replace(report, calibration=scan, worst=()))
+
+
+def test_one_more_layer_is_singular(report: PrecisionReport) -> None:
+    assert report_tables.layer_table(report, most=52).more == "1 more layer has < 0.1 %."
+    assert report_tables.layer_table(report, most=53).more == ""
+
+
 def test_an_empty_report_is_a_page_too() -> None:
     page = Page(render_page(PrecisionReport(engine="birds", precision="fp16", verdict="accepted")))
     assert "Nothing was held to a bound." in page.text

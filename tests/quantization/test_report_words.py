@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from sample_report import check
 
 from bas_edge.quantization import report_words as words
-from bas_edge.quantization.report import BoundCheck, KeptNode, PrecisionReport
+from bas_edge.quantization.reduce import figures_text
+from bas_edge.quantization.report import (
+    BoundCheck,
+    KeptNode,
+    LayerError,
+    PrecisionReport,
+    Unit,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +77,38 @@ def test_one_layer_is_singular() -> None:
         kept=(KeptNode(node="n", reason="r"),),
     )
     assert words.verdict_text(report) == "Accepted after 1 layer was kept in float"
+
+
+def test_layers_are_beside_all_layers() -> None:
+    layers = tuple(LayerError(node=str(n), operator="Conv", error=0.1) for n in range(28))
+    kept = tuple(KeptNode(node=str(n), reason="r") for n in range(24))
+    report = PrecisionReport(
+        engine="e", precision="int8", verdict="accepted after search", layers=layers, kept=kept
+    )
+    assert words.verdict_text(report) == "Accepted after 24 of 28 layers were kept in float"
+    one = msgspec.structs.replace(report, kept=kept[:1])
+    assert words.verdict_text(one) == "Accepted after 1 of 28 layers was kept in float"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 images"), (1, "1 image"), (1450, "1,450 images")]
+)
+def test_counts_with_their_noun(count: int, text: str) -> None:
+    assert words.counted(count, "image") == text
+
+
+@pytest.mark.parametrize(
+    ("loss", "limit", "unit", "text"),
+    [
+        (0.831, 0.5, "percent", "m loses 0.83 (at most 0.50)"),
+        (-0.831, 0.5, "percent", "m gains 0.83 (may lose 0.50)"),
+        (0.0, 0.0, "percent", "m loses 0.00 (at most 0.00)"),
+        (0.03, 0.0001, "IoU", "m loses 0.030 (at most 0.0001)"),
+        (0.00012, 0.03, "IoU", "m loses 0.0001 (at most 0.030)"),
+        (-0.004, 0.5, "percent", "m gains 0.004 (may lose 0.50)"),
+        (-1e-15, 0.5, "percent", "m loses 0.00 (at most 0.50)"),
+    ],
+)
+def test_what_decides_a_verdict(loss: float, limit: float, unit: Unit, text: str) -> None:
+    found = BoundCheck(metric="m", reference=None, value=0.9, loss=loss, limit=limit, unit=unit)
+    assert figures_text([found, found]) == f"{text}, {text}"
