@@ -37,8 +37,9 @@ from bas_edge.quantization.sensitivity import layer_errors, search
 from bas_edge.quantization.trained_ranges import TrainedRanges, read_trained_ranges
 from bas_edge.quantization.yardstick import Measured
 
-__all__ = ["Int8Result", "quantizable", "quantize"]
+__all__ = ["Int8Result", "merit", "quantizable", "quantize"]
 
+_LUCK = 2.0  # standard errors
 _LAYER_FRAMES = 32  # that tell which layers are sensitive
 
 
@@ -217,7 +218,7 @@ class _Quantizer:
             found = _Found((), model, measured)
             tried.append((self._result(name, measured, started), found))
             report(len(tried), len(names))
-        best = min(range(len(tried)), key=lambda at: _merit(tried[at][0]))
+        best = min(range(len(tried)), key=lambda at: merit(tried[at][0]))
         results = [
             result if at != best else _chosen(result) for at, (result, _) in enumerate(tried)
         ]
@@ -277,15 +278,15 @@ class _Found(NamedTuple):
     measured: Measured
 
 
-def _merit(result: MethodResult) -> tuple[bool, float, float]:
+def merit(result: MethodResult) -> tuple[bool, float, float]:
     """Smaller is better: held first, then losses as shares of their limits, then raw errors.
 
-    A loss within one standard error of these images is none that could be told from luck, and
+    A loss within two standard errors of these images is none that could be told from luck, and
     neither is a gain; between such methods the errors of maps and logits decide.
     """
     loss = 0.0
     for check in result.checks:
-        certain = max(check.loss - (check.standard_error or 0.0), 0.0)
+        certain = max(check.loss - _LUCK * (check.standard_error or 0.0), 0.0)
         loss += certain / check.limit if check.limit > 0 else certain
     return not result.held, round(loss, 6), result.map_error + result.logit_error
 

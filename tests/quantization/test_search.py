@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bas_edge.quantization.report import BoundCheck
+from bas_edge.quantization.int8 import merit
+from bas_edge.quantization.report import BoundCheck, MethodResult
 from bas_edge.quantization.sensitivity import search
 
 LAYERS = [f"layer{n}" for n in range(29)]
@@ -49,3 +50,33 @@ def test_what_was_found_when_the_time_is_over_counts(monkeypatch: pytest.MonkeyP
     assert [step.nodes_in_float for step in steps] == [1, 2, 4]
     assert kept == tuple(LAYERS[:4])
     assert [step.held for step in steps] == [False, False, True]
+
+
+def tried(lost: float, error: float, held: bool = True) -> MethodResult:
+    """A method that lost so many points, ± 0.4, with raw errors of this size."""
+    check = BoundCheck(
+        metric="Top-1 Loc", reference=90, value=90 - lost, loss=lost, limit=1, standard_error=0.4
+    )
+    return MethodResult(
+        method="mse",
+        checks=(check,),
+        held=held,
+        map_error=error,
+        logit_error=error,
+        chosen=False,
+        seconds=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (tried(0.5, 0.01), tried(-0.3, 0.05)),  # both may be luck: raw errors decide
+        (tried(0.1, 0.05), tried(0.95, 0.01)),  # more than two standard errors are no luck
+        (tried(0.9, 0.05), tried(0.0, 0.01, held=False)),  # the bound first
+    ],
+)
+def test_methods_are_told_apart_by_what_is_no_luck(
+    better: MethodResult, worse: MethodResult
+) -> None:
+    assert merit(better) < merit(worse)
