@@ -9,6 +9,8 @@ __all__ = ["advice", "advice_again"]
 
 def advice(report: PrecisionReport, search_budget_s: float) -> str:
     """What may help a graph that the bound refuses."""
+    if report.plan_checks and all(check.held for check in report.checks):
+        return "The graph keeps the bound; another version of TensorRT, or more bits, may help."
     if report.precision == "fp16":
         return "Other images to measure on, or --precision fp32, may help."
     most = max((step.nodes_in_float for step in report.search), default=0)
@@ -31,8 +33,8 @@ def advice(report: PrecisionReport, search_budget_s: float) -> str:
 def advice_again(report: PrecisionReport) -> str:
     """The advice that the build gave, from its report alone.
 
-    "" where nothing was refused, or only a plan: no layer was sought for that.
+    "" where nothing was refused.
     """
-    if report.verdict != "refused" or all(check.held for check in report.checks):
+    if report.verdict != "refused":
         return ""
     return advice(report, 1.0 if report.search else 0.0)

@@ -77,6 +77,7 @@ def test_what_it_loses_refuses_the_engine(
         build_plan()
     assert not (tmp_path / "q.engine").exists()
     assert str(tmp_path / "q.refused") in str(e.value.hint)
+    assert "another version of TensorRT" in str(e.value.hint)
     assert (tmp_path / "q.refused" / "report.html").is_file()
 
 
