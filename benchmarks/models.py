@@ -17,7 +17,7 @@ from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, load_check
 from bas_edge_training.checkpoint import save_checkpoint as write_checkpoint
 from bas_edge_training.models import BasModel, ModelConfig, build_model
 
-from .cases.frame_to_box_int8 import MAP_ERROR
+from .cases.frame_to_box_int8 import LARGEST_ERROR, MAP_ERROR
 from .cases.resize_frame import example_frame
 from .eager import EagerLocalizer
 
@@ -82,9 +82,12 @@ def _write_int8(work: Path, head: str) -> None:
     )
     onnx = work / f"{head.removesuffix('-int8')}.onnx"
     engine = build_engine(onnx, engine_path(work, head), precision="int8", job=job)
-    error = read_report(open_engine(engine.path)).stages[-1].mean_abs_error
-    if error > MAP_ERROR:
-        raise SystemExit(f"The int8 maps of {engine.path.name} are off by {error:.3f} in the mean.")
+    stage = read_report(open_engine(engine.path)).stages[-1]
+    if stage.mean_abs_error > MAP_ERROR or stage.max_abs_error > LARGEST_ERROR:
+        raise SystemExit(
+            f"The int8 maps of {engine.path.name} are off by {stage.mean_abs_error:.3f} in the "
+            f"mean and {stage.max_abs_error:.3f} at most."
+        )
 
 
 def open_eager(work: Path, head: str, threads: int) -> EagerLocalizer:

@@ -123,9 +123,17 @@ def noise(count: int, seed: int = 3) -> NDArray[np.uint8]:
 
 
 def run(
-    model: bytes, frames: NDArray[np.uint8], *, optimized: bool = False, saved: Path | None = None
+    model: bytes,
+    frames: NDArray[np.uint8],
+    *,
+    optimized: bool = False,
+    saved: Path | None = None,
+    without: Sequence[str] = (),
 ) -> dict[str, NDArray[Any]]:
-    """All outputs; without `optimized`, each node is computed as its definition says."""
+    """All outputs; without `optimized`, each node is computed as its definition says.
+
+    `without` names optimizers of ONNX Runtime that are switched off.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
@@ -135,7 +143,9 @@ def run(
     options.graph_optimization_level = (
         levels.ORT_ENABLE_EXTENDED if optimized else levels.ORT_DISABLE_ALL
     )
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(without)
+    )
     names = [each.name for each in session.get_outputs()]
     return dict(zip(names, session.run(names, {"frames": frames}), strict=True))
 

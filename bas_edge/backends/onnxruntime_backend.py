@@ -13,7 +13,7 @@ from bas_edge._require import require
 from bas_edge.backends.base import Backend, TensorSpec
 from bas_edge.errors import BackendError
 
-__all__ = ["OnnxRuntimeBackend", "library_version"]
+__all__ = ["UNWANTED_OPTIMIZERS", "OnnxRuntimeBackend", "library_version"]
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -29,7 +29,7 @@ _ONLY_FATAL = 4  # its errors are raised and reach the user as BackendError, so 
 
 # It rounds the weights of float layers between quantized ones to eight bits, with one scale for all
 # channels: layers that were kept in float for their accuracy (1.31; microsoft/onnxruntime 22969).
-_UNWANTED = ["WeightBiasQuantization"]
+UNWANTED_OPTIMIZERS = ("WeightBiasQuantization",)
 
 
 def library_version() -> str:
@@ -78,7 +78,7 @@ class OnnxRuntimeBackend:
                 os.fspath(model_path),
                 options,
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=_UNWANTED,
+                disabled_optimizers=list(UNWANTED_OPTIMIZERS),
             )
         except Exception as error:  # its exceptions share no base below Exception
             raise BackendError(

@@ -13,9 +13,9 @@ from bas_edge.metrics.iou import aligned_iou
 from ..harness import Comparison, WrongAnswerError
 from .frame_to_box import INPUTS, THREADS, eager, ours, prepare
 
-__all__ = ["CASES", "MAP_ERROR"]
+__all__ = ["CASES", "LARGEST_ERROR", "MAP_ERROR"]
 
-MAP_ERROR = 0.03  # of an int8 map, in the mean; its values are 0 to 1
+MAP_ERROR, LARGEST_ERROR = 0.03, 0.15  # mean and largest, of int8 maps that span about 0.85
 _LEAST_IOU = 0.7  # random weights see noise, of which one blob may be as large as the next
 
 
@@ -25,8 +25,8 @@ def _agree(answers: Mapping[str, NDArray[Any]]) -> str:
     if not ious.mean() >= _LEAST_IOU:
         raise WrongAnswerError(f"the boxes agree with float32 to a mean IoU of {ious.mean():.3f}")
     return (
-        f"maps within {MAP_ERROR} of float32 in the mean, boxes of {len(ious)} frames with mean "
-        f"IoU {ious.mean():.2f} (random weights)"
+        f"maps within {MAP_ERROR} of float32 in the mean and {LARGEST_ERROR} at most, boxes of "
+        f"{len(ious)} frames with mean IoU {ious.mean():.2f} (random weights)"
     )
 
 
