@@ -10,7 +10,13 @@ BasEdgeError                 exit code 1
 ├── BackendError             5   an inference library refused or failed
 ├── KernelError              6   a native kernel failed
 ├── PartialFailureError      7   the job finished, but some inputs were skipped
-└── AccuracyError            8   reduced precision would cost more than the bound allows
+├── AccuracyError            8   reduced precision would cost more than the bound allows
+└── StreamError              9   a camera or network stream cannot be read
+    ├── StreamAuthenticationError    it refuses the name or password
+    ├── StreamNotFoundError          there is a server or a device bus, but nothing by this name
+    ├── StreamConnectionError        nobody answers there, or the connection broke
+    ├── StreamTimeoutError           it said nothing for too long
+    └── StreamCodecError             what it sends cannot be decoded here
 """
 
 from __future__ import annotations
@@ -27,6 +33,12 @@ __all__ = [
     "KernelError",
     "MissingExtraError",
     "PartialFailureError",
+    "StreamAuthenticationError",
+    "StreamCodecError",
+    "StreamConnectionError",
+    "StreamError",
+    "StreamNotFoundError",
+    "StreamTimeoutError",
 ]
 
 
@@ -121,3 +133,29 @@ class AccuracyError(BasEdgeError):
     """An engine of reduced precision would be further from float32 than its bound allows."""
 
     exit_code = 8
+
+
+class StreamError(BasEdgeError):
+    """A camera or a network stream cannot be read. Its text never holds credentials."""
+
+    exit_code = 9
+
+
+class StreamAuthenticationError(StreamError):
+    """The server refuses the user name or the password."""
+
+
+class StreamNotFoundError(StreamError):
+    """The server, or this machine, has no stream or device by this name."""
+
+
+class StreamConnectionError(StreamError):
+    """Nobody answers at this address, or the connection broke."""
+
+
+class StreamTimeoutError(StreamError):
+    """The source was silent for longer than it may be."""
+
+
+class StreamCodecError(StreamError):
+    """The stream has no video, or a kind of video that cannot be decoded here."""

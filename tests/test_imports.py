@@ -182,6 +182,12 @@ def test_every_error_is_exported_and_has_the_documented_exit_code() -> None:
         "KernelError": 6,
         "PartialFailureError": 7,
         "AccuracyError": 8,
+        "StreamAuthenticationError": 9,
+        "StreamCodecError": 9,
+        "StreamConnectionError": 9,
+        "StreamError": 9,
+        "StreamNotFoundError": 9,
+        "StreamTimeoutError": 9,
     }
 
 

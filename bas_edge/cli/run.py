@@ -195,7 +195,8 @@ def _run_videos(
     codec: str,
     summaries: list[VideoSummary],
 ) -> list[str]:
-    from bas_edge.video.pipeline import FrameResult, localize_video
+    from bas_edge.video.frames import FrameResult
+    from bas_edge.video.pipeline import localize_video
 
     failures = []
     for file in files:

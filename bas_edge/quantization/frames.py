@@ -151,7 +151,8 @@ def _images(found: FrameSource, policy: InputPolicy, limit: int | None) -> tuple
 
 
 def _video(found: FrameSource, policy: InputPolicy, limit: int | None) -> tuple[int, _Frames]:
-    from bas_edge.video.sources import VideoFrame, VideoSource
+    from bas_edge.video.frames import VideoFrame
+    from bas_edge.video.sources import VideoSource
 
     assert found.video is not None
     path = found.video

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from bas_edge.video.pipeline import FrameResult, VideoSummary, localize_video
+from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
+from bas_edge.video.pipeline import VideoSummary, localize_video
+from bas_edge.video.sink import Sink
 from bas_edge.video.sinks import VideoSink, available_encoders
-from bas_edge.video.sources import VideoFrame, VideoSource
+from bas_edge.video.sources import VideoSource
 
 __all__ = [
     "FrameResult",
+    "Sink",
+    "Stability",
+    "StreamEvent",
     "VideoFrame",
     "VideoSink",
     "VideoSource",

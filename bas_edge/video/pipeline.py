@@ -7,38 +7,22 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bas_edge.video.frames import FrameResult, VideoFrame
 from bas_edge.video.overlap import WriteBehind, read_ahead
 from bas_edge.video.sinks import VideoSink
-from bas_edge.video.sources import VideoFrame, VideoSource
+from bas_edge.video.sources import VideoSource
 from bas_edge.video.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from bas_edge.localizer import Localizer
     from bas_edge.results import Localization
 
-__all__ = ["FrameResult", "VideoSummary", "localize_video"]
+__all__ = ["VideoSummary", "localize_video"]
 
 QUEUE_DEPTH = 3
 STAGES = ("pre_ms", "infer_ms", "post_ms", "total_ms")
-
-
-@dataclass(frozen=True, slots=True)
-class FrameResult:
-    """What was found in one frame."""
-
-    index: int
-    time_s: float
-    localization: Localization
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: the frame's number and time, then `Localization.to_dict()`."""
-        return {
-            "frame": self.index,
-            "time_s": round(self.time_s, 6),
-            **self.localization.to_dict(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +95,8 @@ def localize_video(
             found += localization.found
             late += localization.timing.total_ms > 1000 / source.fps
             if on_frame is not None:
-                on_frame(FrameResult(frame.index, frame.time_s, localization))
+                age_ms = 1000 * (time.time() - frame.captured_at)
+                on_frame(FrameResult(str(source.path), frame, localization, age_ms))
             if writer is not None:
                 writer.put((frame, localization))
     seconds = time.perf_counter() - started

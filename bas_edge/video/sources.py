@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,29 +13,15 @@ from numpy.typing import NDArray
 
 from bas_edge._require import require
 from bas_edge.errors import InputError
+from bas_edge.video.frames import VideoFrame
 
-__all__ = ["VIDEO_SUFFIXES", "VideoFrame", "VideoSource", "display_orientation"]
+__all__ = ["VIDEO_SUFFIXES", "VideoSource", "display_orientation"]
 
 # What a folder or a glob takes for a video; a file named outright may end in anything.
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".h264", ".h265", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts"}
     | {".webm", ".wmv"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFrame:
-    """One decoded frame.
-
-    Attributes:
-        index: Counts delivered frames from 0.
-        time_s: Presentation time in seconds, 0 at the first frame of the stream.
-        pixels: [H, W, 3] uint8 RGB, rotated as the file asks.
-    """
-
-    index: int
-    time_s: float
-    pixels: NDArray[np.uint8]
 
 
 class VideoSource:
@@ -194,7 +180,7 @@ class _Reading:
         pixels = frame.to_ndarray(format="rgb24")
         if self.matrix is not None:
             pixels = display_orientation(pixels, self.matrix)
-        return VideoFrame(self.delivered, float(time_s), pixels)
+        return VideoFrame(self.delivered, float(time_s), pixels, captured_at=time.time())
 
     def damage(self, path: Path, duration_s: float | None, expected: int | None) -> str | None:
         # Three frames, or a twentieth, is more than rounding and edit lists explain.

@@ -1,0 +1,36 @@
+"""What a pipeline hands its results to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bas_edge.video.frames import FrameResult, StreamEvent
+
+__all__ = ["Sink"]
+
+
+class Sink(Protocol):
+    """Takes the results of one stream, or of several.
+
+    A pipeline calls each sink from one thread of its own, which a slow sink holds up alone:
+    results wait in a bounded queue. Where the stream loses no frame (policy "wait"), the stream
+    then waits too; otherwise the sink misses results, which are counted.
+
+    What a method raises ends this sink and nothing else; the pipeline reports it.
+    """
+
+    def write(self, result: FrameResult) -> None:
+        """One result, in the order of its stream's frames. `result.frame.pixels` is shared."""
+        ...
+
+    def event(self, event: StreamEvent) -> None:
+        """A stream changed its state; in order with its results."""
+        ...
+
+    def close(self, *, complete: bool) -> None:
+        """Finish what was written, so that it can be used; nothing comes after it.
+
+        Args:
+            complete: False where the pipeline was stopped or failed before its streams ended.
+        """
+        ...
