@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bas_edge._require import require
 from bas_edge.errors import InputError
+from bas_edge.video.capture import Damaged
+from bas_edge.video.decoding import Decoding
 from bas_edge.video.frames import VideoFrame
+from bas_edge.video.pictures import DecodedPicture
 
-__all__ = ["VIDEO_SUFFIXES", "VideoSource", "display_orientation"]
+__all__ = ["VIDEO_SUFFIXES", "VideoSource"]
 
 # What a folder or a glob takes for a video; a file named outright may end in anything.
 VIDEO_SUFFIXES = frozenset(
@@ -96,14 +95,37 @@ class VideoSource:
                     return count
                 count += bool(packet.size)
 
-    def _read(self, wanted: frozenset[int] | None) -> Iterator[VideoFrame]:
+    def pictures(self) -> Iterator[DecodedPicture | Damaged]:
+        """Decode from the first frame; a picture becomes pixels only where it is asked to.
+
+        Sets `damage` at the end.
+        """
         self.damage = None
         with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            reading = _Reading(stream, self.fps, wanted)
-            yield from reading.frames(container, self._av.error.FFmpegError)
-        self.damage = reading.damage(self.path, self.duration_s, self.frame_count)
+            decoding = Decoding(container, stream)
+            yield from decoding.pictures(self._av.error.FFmpegError)
+        self.damage = self._damage_of(decoding)
+
+    def _read(self, wanted: frozenset[int] | None) -> Iterator[VideoFrame]:
+        whole = (one for one in self.pictures() if not isinstance(one, Damaged))
+        for index, picture in enumerate(whole):
+            if wanted is None or index in wanted:
+                time_s = index / self.fps if picture.time_s is None else picture.time_s
+                yield VideoFrame(index, time_s, picture.pixels(), picture.captured_at)
+
+    def _damage_of(self, decoding: Decoding) -> str | None:
+        # Three frames, or a twentieth, is more than rounding and edit lists explain.
+        slack_s = max(3 / self.fps, 0.05 * (self.duration_s or 0.0))
+        short = self.duration_s is not None and self.duration_s - decoding.end_s > slack_s
+        delivered, expected = decoding.delivered, self.frame_count
+        if short or decoding.broken_packet or decoding.broken_picture:
+            about = "" if expected is None else f", about {expected} were expected"
+            return f"{self.path} ends in the middle: {delivered} frames decoded{about}."
+        if decoding.damaged:
+            return f"{self.path}: {decoding.damaged} damaged frames skipped, {delivered} decoded."
+        return None
 
     def _open(self) -> Any:
         if not self.path.is_file():
@@ -121,99 +143,6 @@ class VideoSource:
             container.close()
             raise InputError(f"{self.path} has no video stream.")
         return container
-
-
-class _Reading:
-    """One pass over one stream: what was delivered, and what was damaged.
-
-    `wanted` holds the indices of the frames to convert; None is all.
-    """
-
-    def __init__(self, stream: Any, fps: float, wanted: frozenset[int] | None) -> None:
-        self.stream = stream
-        self.fps = fps
-        self.wanted = wanted
-        self.delivered = 0
-        self.damaged = 0
-        self.broken_packet = False  # the last packet was incomplete
-        self.broken_picture = False  # the last picture did not decode
-        self.end_s = 0.0  # where the packets that were read end
-        self.matrix: NDArray[np.int32] | None = None  # how the first picture is to be turned
-
-    def frames(self, container: Any, ffmpeg_error: type[Exception]) -> Iterator[VideoFrame]:
-        start_s = float((self.stream.start_time or 0) * self.stream.time_base)
-        packets = container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except ffmpeg_error:
-                self.broken_packet = True
-                return
-            if packet.pts is not None:
-                end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                self.end_s = max(self.end_s, float(end) - start_s)
-            if packet.size:
-                self.broken_packet = bool(packet.is_corrupt)
-            try:
-                decoded = packet.decode()
-            except ffmpeg_error:
-                self.damaged += 1
-                self.broken_picture = True
-                continue
-            for frame in decoded:
-                self.broken_picture = bool(frame.is_corrupt)
-                if self.broken_picture:
-                    self.damaged += 1
-                    continue
-                if self.delivered == 0:
-                    # Only once: reading it makes a cycle, which keeps the frame until a collection.
-                    matrix = frame.side_data.get("DISPLAYMATRIX")
-                    self.matrix = None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
-                if self.wanted is None or self.delivered in self.wanted:
-                    yield self._upright(frame, start_s)
-                self.delivered += 1
-
-    def _upright(self, frame: Any, start_s: float) -> VideoFrame:
-        time_s = self.delivered / self.fps if frame.time is None else frame.time - start_s
-        pixels = frame.to_ndarray(format="rgb24")
-        if self.matrix is not None:
-            pixels = display_orientation(pixels, self.matrix)
-        return VideoFrame(self.delivered, float(time_s), pixels, captured_at=time.time())
-
-    def damage(self, path: Path, duration_s: float | None, expected: int | None) -> str | None:
-        # Three frames, or a twentieth, is more than rounding and edit lists explain.
-        slack_s = max(3 / self.fps, 0.05 * (duration_s or 0.0))
-        short = duration_s is not None and duration_s - self.end_s > slack_s
-        if short or self.broken_packet or self.broken_picture:
-            about = "" if expected is None else f", about {expected} were expected"
-            return f"{path} ends in the middle: {self.delivered} frames decoded{about}."
-        if self.damaged:
-            return f"{path}: {self.damaged} damaged frames skipped, {self.delivered} decoded."
-        return None
-
-
-def display_orientation(pixels: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Turn and mirror a frame as the container's 3×3 display matrix asks.
-
-    Args:
-        pixels: [H, W, 3] as decoded.
-        matrix: int32 [9], row-major; (x, y) is shown at (a·x + c·y, b·x + d·y) where
-            a, b = matrix[0:2] and c, d = matrix[3:5] (ISO/IEC 14496-12, `tkhd`).
-
-    Returns:
-        [H, W, 3], or [W, H, 3] for a quarter turn; contiguous. Angles other than quarter
-        turns leave the frame as it is: no camera writes them.
-    """
-    a, b, c, d = (int(np.sign(matrix[at])) for at in (0, 1, 3, 4))
-    if a and d and not (b or c):
-        turned, flip_x, flip_y = pixels, a < 0, d < 0
-    elif b and c and not (a or d):
-        turned, flip_x, flip_y = pixels.transpose(1, 0, 2), c < 0, b < 0
-    else:
-        return pixels
-    return np.ascontiguousarray(turned[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 
 
 def _declared_duration_s(container: Any, stream: Any) -> float | None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from bas_edge.errors import InputError, MissingExtraError
-from bas_edge.video.sources import VideoSource, display_orientation
+from bas_edge.video.pictures import display_orientation
+from bas_edge.video.sources import VideoSource
 
 FASTSTART = {"movflags": "faststart"}
 
