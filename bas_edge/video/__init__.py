@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
+from bas_edge.video.live_capture import LiveOptions
+from bas_edge.video.open_source import open_source
 from bas_edge.video.pipeline import VideoSummary, localize_video
+from bas_edge.video.reconnect import Reconnect
 from bas_edge.video.sink import Sink
 from bas_edge.video.sinks import VideoSink, available_encoders
 from bas_edge.video.sources import VideoSource
+from bas_edge.video.stream import Stream, StreamStats
 
 __all__ = [
     "FrameResult",
+    "LiveOptions",
+    "Reconnect",
     "Sink",
     "Stability",
+    "Stream",
     "StreamEvent",
+    "StreamStats",
     "VideoFrame",
     "VideoSink",
     "VideoSource",
     "VideoSummary",
     "available_encoders",
     "localize_video",
+    "open_source",
 ]

@@ -1,0 +1,87 @@
+"""What FFmpeg says of a source, as one of our errors: never with its address in full."""
+
+from __future__ import annotations
+
+import errno
+
+from bas_edge._require import require
+from bas_edge.errors import (
+    StreamAuthenticationError,
+    StreamCodecError,
+    StreamConnectionError,
+    StreamError,
+    StreamNotFoundError,
+    StreamTimeoutError,
+)
+from bas_edge.video.addresses import redacted
+
+__all__ = ["stream_error"]
+
+_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+_BUSY = {errno.EBUSY}
+
+
+def stream_error(error: Exception, uri: str) -> StreamError:
+    """The error to raise for what PyAV raised.
+
+    FFmpeg's own text is not used: it holds the address with its credentials. Its reason ("401
+    Unauthorized") is.
+    """
+    where = redacted(uri)
+    reason = redacted(getattr(error, "strerror", None) or type(error).__name__).rstrip(".")
+    kind, sentence, hint = _judge(error, where, reason)
+    return kind(sentence, hint=hint)
+
+
+def _judge(error: Exception, where: str, reason: str) -> tuple[type[StreamError], str, str | None]:
+    names = require("av", extra="video", purpose="Reading video").error
+    code = getattr(error, "errno", None)
+    if isinstance(error, names.HTTPUnauthorizedError | names.HTTPForbiddenError):
+        return (
+            StreamAuthenticationError,
+            f"{where} refuses the user name or the password ({reason}).",
+            "Give them in the address: rtsp://NAME:PASSWORD@host/path, with %40 for an @.",
+        )
+    if isinstance(error, names.HTTPNotFoundError | names.FileNotFoundError):
+        return (
+            StreamNotFoundError,
+            f"{where} does not exist ({reason}).",
+            "Check the path after the host name, or the number of the device (ls /dev/video*).",
+        )
+    if isinstance(error, names.ExitError | names.TimeoutError):
+        return (
+            StreamTimeoutError,
+            f"{where} was silent for too long.",
+            "Check that the camera is on and reachable, or raise the timeout.",
+        )
+    if isinstance(error, names.PermissionError):
+        return (
+            StreamConnectionError,
+            f"{where} may not be opened by this user ({reason}).",
+            "Add the user to the group of the device (usually: video).",
+        )
+    if code in _BUSY:
+        return (
+            StreamConnectionError,
+            f"{where} is in use by another program ({reason}).",
+            "Close the other program, or read the device through a server that both can use.",
+        )
+    undecodable = (
+        names.DecoderNotFoundError,
+        names.DemuxerNotFoundError,
+        names.ProtocolNotFoundError,
+        names.InvalidDataError,
+        names.PatchWelcomeError,
+        names.NotImplementedError,
+    )
+    if isinstance(error, undecodable):
+        return (
+            StreamCodecError,
+            f"{where} sends nothing that can be decoded here ({reason}).",
+            "Set the camera to H.264, and check that the address is that of a video stream.",
+        )
+    if isinstance(error, names.EOFError):
+        reason = "it was closed from the other side"
+    elif code in _UNREACHABLE:
+        reason = "there is no way to this host"
+    return StreamConnectionError, f"{where} cannot be read: {reason}.", None

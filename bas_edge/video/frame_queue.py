@@ -1,0 +1,95 @@
+"""Frames between the thread that reads a source and whoever takes them, under one policy."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+
+__all__ = ["FrameQueue", "Policy"]
+
+Policy = Literal["newest", "oldest", "wait"]
+
+Item = TypeVar("Item")
+
+
+class FrameQueue(Generic[Item]):
+    """A bounded queue with one writer.
+
+    Policies, when it is full:
+        newest: The frame that waited longest gives way. For live streams; with a depth of 1
+            what is taken is never older than one frame interval.
+        oldest: The new frame gives way: what came first is kept, as for a burst.
+        wait: The writer waits, so nothing is lost. For files.
+
+    Args:
+        policy: See above.
+        depth: How many frames wait at most.
+        changed: Called, without any lock held, after each change that a taker may wait for.
+    """
+
+    def __init__(self, policy: Policy, depth: int, changed: Callable[[], None]) -> None:
+        self.policy = policy
+        self.given_way = 0
+        self._depth = depth
+        self._changed = changed
+        self._items: deque[Item] = deque()
+        self._ready = threading.Condition()
+        self._closed = False
+
+    def put(self, item: Item) -> bool:
+        """Add a frame; False if the queue was closed and it was not taken."""
+        with self._ready:
+            while self.policy == "wait" and len(self._items) >= self._depth and not self._closed:
+                self._ready.wait()
+            if self._closed:
+                return False
+            if len(self._items) >= self._depth:
+                self.given_way += 1
+                if self.policy == "oldest":
+                    return True
+                self._items.popleft()
+            self._items.append(item)
+            self._ready.notify_all()
+        self._changed()
+        return True
+
+    def take(self, timeout_s: float | None = 0.0) -> Item | None:
+        """The next frame; None if none came in time, or the queue is closed and empty."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._ready:
+            while not self._items and not self._closed:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._ready.wait(left)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._ready.notify_all()
+            return item
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def drained(self) -> bool:
+        """Nothing waits, and nothing will come."""
+        with self._ready:
+            return self._closed and not self._items
+
+    def clear(self) -> None:
+        """Let go of what waits."""
+        with self._ready:
+            self.given_way += len(self._items)
+            self._items.clear()
+            self._ready.notify_all()
+
+    def close(self) -> None:
+        """No more frames are taken in; those that wait can still be taken out."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+        self._changed()
