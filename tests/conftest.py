@@ -111,6 +111,7 @@ _beside("sample_report")
 _beside("graphs")
 _beside("colour_network")
 _beside("small_nets")
+_beside("numbered_frames")
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +136,20 @@ def pareto_examples() -> ModuleType:
 def clips() -> ModuleType:
     """`tests/clips.py`: small videos, whole, cut short and turned."""
     return _beside("clips")
+
+
+@pytest.fixture(scope="session")
+def rtsp() -> ModuleType:
+    """`tests/rtsp_server.py`: a camera on the loopback that tests can break."""
+    _beside("h264_rtp")
+    _beside("rtsp_client")
+    return _beside("rtsp_server")
+
+
+@pytest.fixture(scope="session")
+def mjpeg() -> ModuleType:
+    """`tests/mjpeg_server.py`: a camera that speaks HTTP, and servers that break the rules."""
+    return _beside("mjpeg_server")
 
 
 @pytest.fixture(scope="session")
