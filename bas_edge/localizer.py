@@ -43,6 +43,7 @@ class Localizer:
         *,
         backend: str = "auto",
         threads: int | None = None,
+        spin: bool = True,
         threshold: float | ThresholdPolicy | None = None,
         top_k: int | None = None,
         min_score: float | None = None,
@@ -58,6 +59,9 @@ class Localizer:
             backend: One of `bas_edge.backends.backend_names()`, or "auto": what the engine was
                 built for, or ONNX Runtime (with a log line) where there is no NVIDIA driver.
             threads: CPU threads of the network; None lets the backend choose.
+            spin: Whether these threads stay awake between layers and frames. That is faster for
+                one frame after another, and takes the processor from everything else: False
+                where frames are read, drawn or encoded at the same time.
             threshold: A fraction of each map's range (0 to 1), or a ThresholdPolicy; None takes
                 the engine's own, which is what its accuracy was measured with.
             top_k: How many class maps are averaged, at most the engine's `k`; None takes
@@ -95,6 +99,7 @@ class Localizer:
             self._options,
             backend=backend,
             threads=threads,
+            spin=spin,
             device=device,
             rebuild=rebuild,
         )

@@ -196,7 +196,7 @@ def _run_videos(
     summaries: list[VideoSummary],
 ) -> list[str]:
     from bas_edge.video.frames import FrameResult
-    from bas_edge.video.pipeline import localize_video
+    from bas_edge.video.video_job import localize_video
 
     failures = []
     for file in files:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
 from bas_edge.video.live_capture import LiveOptions
 from bas_edge.video.open_source import open_source
-from bas_edge.video.pipeline import VideoSummary, localize_video
+from bas_edge.video.pipeline import Pipeline
+from bas_edge.video.pipeline_engine import open_for_pipeline
+from bas_edge.video.pipeline_stats import LaneStats, PipelineStats
 from bas_edge.video.reconnect import Reconnect
 from bas_edge.video.sink import Sink
 from bas_edge.video.sinks import VideoSink, available_encoders
 from bas_edge.video.sources import VideoSource
 from bas_edge.video.stream import Stream, StreamStats
+from bas_edge.video.video_job import VideoSummary, localize_video
 
 __all__ = [
     "FrameResult",
+    "LaneStats",
     "LiveOptions",
+    "Pipeline",
+    "PipelineStats",
     "Reconnect",
     "Sink",
     "Stability",
@@ -27,5 +33,6 @@ __all__ = [
     "VideoSummary",
     "available_encoders",
     "localize_video",
+    "open_for_pipeline",
     "open_source",
 ]
