@@ -112,6 +112,7 @@ _beside("graphs")
 _beside("colour_network")
 _beside("small_nets")
 _beside("numbered_frames")
+_beside("stub_localizer")
 
 
 @pytest.fixture(scope="session")

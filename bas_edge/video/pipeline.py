@@ -68,7 +68,7 @@ class Pipeline:
         self._lanes: list[Lane] = []
         self._sinks: dict[int, SinkThread] = {}
         self._changed = threading.Condition()
-        self._stopping = False
+        self._stopping = self._closed = False
         self._error: BaseException | None = None
         self._failures: list[str] = []
         self._clock = 0
@@ -172,8 +172,12 @@ class Pipeline:
 
     def close(self) -> None:
         """Stop, wait for every thread, close streams and sinks. Safe to call twice."""
-        finished = all(lane.done for lane in self._lanes)
-        self._stopping = True
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = self._stopping = True
+        # A live stream has no end that it could miss.
+        cut = [lane for lane in self._lanes if not (lane.done or lane.stream.live)]
         for lane in self._lanes:
             lane.stream.close()
         self._wake()
@@ -181,10 +185,10 @@ class Pipeline:
             thread.join()
         for lane in self._lanes:
             lane.settle()
-        for sink in list(self._sinks.values()):
-            sink.finish(complete=self._error is None and (finished or self._nothing_cut(sink)))
-        if self._ended is None:
-            self._ended = time.perf_counter()
+        for sink in self._sinks.values():
+            whole = not any(sink in lane.sinks for lane in cut)
+            sink.finish(complete=whole and self._error is None)
+        self._ended = time.perf_counter()
 
     def pause(self, name: str) -> None:
         """Pause one stream; see `Stream.pause`."""
@@ -237,10 +241,6 @@ class Pipeline:
 
             self._sinks[id(sink)] = SinkThread(sink, failed=failed)
         return self._sinks[id(sink)]
-
-    def _nothing_cut(self, sink: SinkThread) -> bool:
-        """A live stream has no end that it could miss."""
-        return all(lane.stream.live or lane.done for lane in self._lanes if sink in lane.sinks)
 
     def _wake(self) -> None:
         with self._changed:
