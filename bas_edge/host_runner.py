@@ -71,8 +71,8 @@ class HostRunner:
         )
         return _Done(answers, timing)
 
-    def clone(self) -> HostRunner:
-        return HostRunner(self.backend.clone(), self._options)
+    def clone(self, options: RunOptions | None = None) -> HostRunner:
+        return HostRunner(self.backend.clone(), options or self._options)
 
     def close(self) -> None:
         self.backend.close()

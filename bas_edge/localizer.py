@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ class Localizer:
                 one frame after another, and takes the processor from everything else: False
                 where frames are read, drawn or encoded at the same time.
             threshold: A fraction of each map's range (0 to 1), or a ThresholdPolicy; None takes
-                the engine's own, which is what its accuracy was measured with.
+                the engine's override where it has one (`save_overrides`), and otherwise its own,
+                which is what its accuracy was measured with. So with `top_k` and `min_score`.
             top_k: How many class maps are averaged, at most the engine's `k`; None takes
                 the engine's own. An engine with maps "mean" has nothing to choose.
             min_score: `found` is False below this class score; None takes the engine's own.
@@ -207,20 +209,38 @@ class Localizer:
             for answer, placement in zip(answers, placements, strict=True)
         ]
 
-    def clone(self) -> Localizer:
-        """A second Localizer with the same engine and options, for another thread.
+    def clone(
+        self,
+        *,
+        threshold: float | ThresholdPolicy | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+    ) -> Localizer:
+        """A second Localizer with the same engine, for another thread, or to be tuned otherwise.
 
         It shares the weights where the backend can, and is closed on its own.
 
+        Args:
+            threshold, top_k, min_score: As when it was opened; None keeps what is in use here.
+
         Raises:
+            InputError: An argument is out of range.
             BackendError: This Localizer is closed.
         """
         twin = object.__new__(type(self))
-        with self._lock:
-            twin._runner = self._open_runner().clone()
         twin._manifest = self._manifest
         twin._min_score = self._min_score
-        twin._options = self._options
+        if min_score is not None:
+            twin._min_score = _min_score(min_score, self._manifest)
+        twin._options = replace(
+            self._options,
+            threshold=self._options.threshold
+            if threshold is None
+            else _threshold_policy(threshold, self._manifest),
+            top_k=self._options.top_k if top_k is None else _top_k(top_k, self._manifest),
+        )
+        with self._lock:
+            twin._runner = self._open_runner().clone(twin._options)
         twin._backend_name = self._backend_name
         twin._lock = threading.Lock()
         return twin
@@ -314,7 +334,9 @@ def _threshold_policy(
     threshold: float | ThresholdPolicy | None, manifest: Manifest
 ) -> ThresholdPolicy:
     if threshold is None:
-        return manifest.threshold
+        threshold = manifest.overrides.threshold
+        if threshold is None:
+            return manifest.threshold
     if isinstance(threshold, ThresholdPolicy):
         return threshold
     if not 0 <= threshold <= 1:
@@ -327,7 +349,7 @@ def _threshold_policy(
 
 def _top_k(top_k: int | None, manifest: Manifest) -> int:
     if top_k is None:
-        return manifest.top_k
+        return manifest.overrides.top_k or manifest.top_k
     if manifest.maps == "mean":
         raise InputError(
             f"top_k is {top_k}, but this engine emits one averaged map (maps: mean).",
@@ -344,7 +366,8 @@ def _top_k(top_k: int | None, manifest: Manifest) -> int:
 
 def _min_score(min_score: float | None, manifest: Manifest) -> float:
     if min_score is None:
-        return manifest.min_score
+        own = manifest.overrides.min_score
+        return manifest.min_score if own is None else own
     if not 0 <= min_score <= 1 or math.isnan(min_score):
         raise InputError(f"min_score is {min_score}, but a softmax probability is 0 to 1.")
     return float(min_score)

@@ -63,6 +63,8 @@ class Pipeline:
         if max_batch < 1:
             raise InputError(f"max_batch is {max_batch}, but must be 1 or more.")
         self._localizer = localizer
+        self._tuned: Localizer | None = None  # clones are made of it, where there is one
+        self._tuning = 0
         self._workers = workers
         self._stop_on_failure = stop_on_failure
         self._lanes: list[Lane] = []
@@ -183,6 +185,8 @@ class Pipeline:
         self._wake()
         for thread in self._threads:
             thread.join()
+        if self._tuned is not None:
+            self._tuned.close()
         for lane in self._lanes:
             lane.settle()
         for sink in self._sinks.values():
@@ -197,6 +201,32 @@ class Pipeline:
     def resume(self, name: str) -> None:
         """Go on with one stream."""
         self._lane(name).stream.resume()
+
+    def retune(
+        self,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+    ) -> None:
+        """Change how maps become boxes, from the next frame on; None leaves a value as it is.
+
+        Raises:
+            InputError: A value is out of range; nothing was changed.
+        """
+        with self._changed:
+            former = self._tuned
+            self._tuned = self.localizer.clone(
+                threshold=threshold, top_k=top_k, min_score=min_score
+            )
+            self._tuning += 1
+        if former is not None:
+            former.close()
+
+    @property
+    def localizer(self) -> Localizer:
+        """The engine with the options in use. Not to be closed."""
+        return self._localizer if self._tuned is None else self._tuned
 
     def stats(self) -> PipelineStats:
         """Every count at this moment."""
@@ -250,20 +280,26 @@ class Pipeline:
 
     def _work(self) -> None:
         try:
-            with self._localizer.clone() as localizer:
-                while jobs := self._take():
-                    self._localize(localizer, jobs)
+            while not self._stopping and self._error is None:
+                with self._changed:
+                    localizer, tuning = self.localizer.clone(), self._tuning
+                with localizer:
+                    while tuning == self._tuning and (jobs := self._take(tuning)):
+                        self._localize(localizer, jobs)
         except BaseException as error:  # noqa: BLE001  (raised again by run)
             if self._error is None:
                 self._error = error
             self._stopping = True
             self._wake()
 
-    def _take(self) -> list[Job]:
-        """Frames to run together, of the streams that waited longest; empty at the end."""
+    def _take(self, tuning: int) -> list[Job]:
+        """Frames to run together, of the streams that waited longest; empty at the end.
+
+        Also empty where the engine was tuned anew.
+        """
         with self._changed:
             while True:
-                if self._stopping or self._error is not None:
+                if self._stopping or self._error is not None or tuning != self._tuning:
                     return []
                 ready = sorted(
                     (lane for lane in self._lanes if lane.ready), key=lambda lane: lane.served
