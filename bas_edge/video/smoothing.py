@@ -40,7 +40,7 @@ class Smoothing:
         InputError: An option is out of its range.
     """
 
-    map_time_s: float = 0.06
+    map_time_s: float = 0.08
     motion: bool = True
     min_cutoff_hz: float = 0.0
     beta: float = 0.0

@@ -50,7 +50,8 @@ class Steadier:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._frame: VideoFrame | None = None
+        self._time_s: float | None = None  # of the last frame
+        self._size: tuple[int, ...] = ()
         self._picture: SmallPicture | None = None
         self._map: NDArray[np.float32] | None = None  # [h, w]
         self._vote = ClassVote(self.smoothing, self._localizer.min_score)
@@ -81,24 +82,21 @@ class Steadier:
                 )
             result = self._smoothed(frame, localization)
         stability = None if self._last is None else stability_between(self._last, result)
-        # Only the time and the size of the frame are needed: its pixels may be large.
-        self._frame = replace(frame, pixels=frame.pixels[:0])
-        self._size = frame.pixels.shape
-        self._last = result
+        self._time_s, self._size, self._last = frame.time_s, frame.pixels.shape, result
         return result, stability
 
     def _interrupted(self, frame: VideoFrame) -> bool:
-        if self._frame is None:
+        if self._time_s is None:
             return False
-        ahead_s = frame.time_s - self._frame.time_s
+        ahead_s = frame.time_s - self._time_s
         jumped = ahead_s < 0 or (self.smoothing.active and ahead_s > self.smoothing.forget_s)
         return jumped or frame.gap_s > 0 or frame.pixels.shape != self._size
 
     def _smoothed(self, frame: VideoFrame, seen: Localization) -> Localization:
         shift = self._look(frame)
         dt_s = _SHORTEST_S
-        if self._frame is not None:
-            dt_s = max(dt_s, frame.time_s - self._frame.time_s)
+        if self._time_s is not None:
+            dt_s = max(dt_s, frame.time_s - self._time_s)
         appeared = seen.found and not self._vote.found
         if self._map is None or appeared:
             self._map, self._boxes = seen.map, None
@@ -124,7 +122,7 @@ class Steadier:
         shift = _NO_SHIFT
         if last is not None:
             shift = shift_between(last, picture)
-            if likeness(last, picture, shift) < self.smoothing.cut:
+            if self.smoothing.cut > 0 and likeness(last, picture, shift) < self.smoothing.cut:
                 self.reset()
                 shift = _NO_SHIFT
         self._picture = picture
