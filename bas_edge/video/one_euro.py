@@ -62,9 +62,12 @@ class BoxFilter:
 
     def step(self, box: Box, dt_s: float) -> Box:
         """The next box, `dt_s` > 0 seconds after the one before → filtered, inside the frame."""
-        if self._last is not None and not _touch(self._last, box):
+        if self._last is None or not _touch(self._last, box):
             self._filter = OneEuro(*self._options)
-        self._last = self._box(self._filter.step(self._values(box), dt_s))
+            self._filter.step(self._values(box), dt_s)
+            self._last = box
+        else:
+            self._last = self._box(self._filter.step(self._values(box), dt_s))
         return self._last
 
     def move(self, down: float, right: float) -> None:

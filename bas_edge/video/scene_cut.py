@@ -1,4 +1,11 @@
-"""Scene cuts, seen in the frame of the cut itself."""
+"""Scene cuts, seen in the frame of the cut itself.
+
+A cut is where `likeness` is below `Smoothing.cut`, 0.5 as a rule. That was chosen on 8000 pairs of
+unrelated photographs (COCO and CUB: 0.5 % are more alike than that) and on dog.mp4: neighbouring
+frames, frames a second apart, exposure halved and doubled, pans by up to a quarter of the frame
+and a roll of 5° between two frames, of which one pan in a few hundred is less alike. A zoom by a
+fifth between two frames is taken for a cut.
+"""
 
 from __future__ import annotations
 
