@@ -47,7 +47,7 @@ WAYS = {
     "strong": Smoothing.named("strong"),
 }
 PRESETS = ("light", "strong")
-CUTS = 10
+CUTS = 30
 LONGEST = 15  # frames: of a latency, and of a wait after a cut
 
 

@@ -48,7 +48,7 @@ class Smoothing:
     class_margin: float = 0.1
     release: float = 0.6
     hold_s: float = 0.2
-    cut: float = 0.5
+    cut: float = 0.65
     forget_s: float = 1.0
 
     def __post_init__(self) -> None:
