@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bas_edge.device_frames import gpu_frame
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.engine.manifest import Manifest, ThresholdPolicy
 from bas_edge.errors import BackendError, InputError
+from bas_edge.foreground import foreground_boxes
 from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import InputMask, Placement, place
 from bas_edge.open_runner import open_runner
@@ -196,6 +198,52 @@ class Localizer:
             pending = runner.submit([shot])
         return Ticket(self, pending, shot.placement)
 
+    def localization_of(
+        self,
+        foreground: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        frame_size: tuple[int, int],
+        *,
+        label: int | None = None,
+        found: bool | None = None,
+        timing: Timing | None = None,
+    ) -> Localization:
+        """The result that a frame with this map and these class scores has. Runs no network.
+
+        For maps that were changed after the network, as smoothing does: boxes and mask are cut
+        as `run` cuts them. It waits for no other thread, and works after `close()`.
+
+        Args:
+            foreground: [h, w] float32, as in `Localization.map`.
+            scores: [C] float32, probabilities, as in `Localization.scores`.
+            frame_size: (H, W) of the frame.
+            label: The class to report; None takes the best, ties to the lower index.
+            found: Whether the score is good enough; None asks `min_score`. Without a pixel
+                above the threshold nothing is found in any case.
+            timing: To carry on; None is all zeros.
+
+        Raises:
+            InputError: Another dtype or shape, NaN or Inf, or no such class.
+        """
+        if scores.shape != (len(self.classes),):
+            raise InputError(
+                f"scores have the shape {list(scores.shape)}, but this engine has "
+                f"{len(self.classes)} classes.",
+                hint="With boxes_only a result carries no scores; open the Localizer without it.",
+            )
+        label = int(scores.argmax()) if label is None else label
+        if not 0 <= label < len(self.classes):
+            raise InputError(f"There is no class {label}: this engine has {len(self.classes)}.")
+        answer = Answer(
+            label=label,
+            score=float(scores[label]),
+            boxes=foreground_boxes(foreground[None], self._options)[0],
+            foreground=foreground,
+            scores=scores,
+        )
+        placement = place(frame_size, self._manifest.input)
+        return self._localization(answer, placement, timing or Timing(0.0, 0.0, 0.0), found)
+
     def _collect(self, pending: Pending, placements: list[Placement]) -> list[Localization]:
         with self._lock:
             return self._localizations(pending, placements)
@@ -287,12 +335,14 @@ class Localizer:
         pixels, swap = checked_frame(frame, swap, at, count)
         return Shot(pixels, swap, place(pixels.shape[:2], policy))
 
-    def _localization(self, answer: Answer, placement: Placement, timing: Timing) -> Localization:
+    def _localization(
+        self, answer: Answer, placement: Placement, timing: Timing, good: bool | None = None
+    ) -> Localization:
         height, width = placement.frame_size
         mapped = [placement.box_to_frame(box) for box in answer.boxes]
         on_frame = mapped and mapped[0] is not None  # not just on a letterbox's padding
         boxes = tuple(box for box in mapped if box is not None) if on_frame else ()
-        found = bool(boxes) and answer.score >= self._min_score
+        found = bool(boxes) and (answer.score >= self._min_score if good is None else good)
         return Localization(
             box=boxes[0] if found else (0.0, 0.0, float(width), float(height)),
             label=answer.label,

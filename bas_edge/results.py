@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge._require import require
 from bas_edge.errors import InputError
 
 __all__ = ["Box", "ColorOrder", "Localization", "MaskSource", "Timing"]
@@ -128,6 +129,39 @@ class Localization:
         if not self.found:
             return frame.copy()
         return _draw(self, frame, color)
+
+    def to_supervision(self, *, mask: bool = False) -> Any:
+        """As `supervision.Detections`, for its trackers' and annotators' sake (docs/steady.md).
+
+        One detection per box: all of `boxes` where there are any, else `box`; none when not
+        `found`. Of the fields, `xyxy` [n, 4] float32 in frame pixels, `confidence` [n] float32
+        and `class_id` [n] int are `box`, `score` and `label`: a Localizer names one class a
+        frame, so all boxes have it. `data["class_name"]` [n] is its name.
+
+        Args:
+            mask: Also set `mask`, [1, H, W] bool. Only the largest object has one, so it is
+                refused with more than one box.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            InputError: `mask` with several boxes, or for a result that has none.
+        """
+        purpose = "Localization.to_supervision()"
+        supervision = require("supervision", extra="tracking", purpose=purpose)
+        boxes = (self.boxes or (self.box,)) if self.found else ()
+        if mask and len(boxes) > 1:
+            raise InputError(
+                f"There are {len(boxes)} boxes, but a mask only of the largest object.",
+                hint="Leave mask out, or open the Localizer with max_boxes=1.",
+            )
+        count = len(boxes)
+        return supervision.Detections(
+            xyxy=np.array(boxes, np.float32).reshape(count, 4),
+            mask=self.mask()[None][:count] if mask else None,
+            confidence=np.full(count, self.score, np.float32),
+            class_id=np.full(count, self.label, np.int64),
+            data={"class_name": np.array([self.class_name] * count, dtype=np.str_)},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, as plain JSON types; box corners in frame pixels."""

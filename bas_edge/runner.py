@@ -17,6 +17,7 @@ from bas_edge.results import Timing
 
 __all__ = [
     "Answer",
+    "InputBox",
     "Pending",
     "RunOptions",
     "Runner",

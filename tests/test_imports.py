@@ -53,6 +53,7 @@ ONE_FILE_EACH = {
     "tensorrt_rtx": "backends/tensorrt_rtx_backend.py",
     "onnx": "engine/onnx_graph.py",
     "jinja2": "quantization/report_page.py",
+    "supervision": "results.py",
 }
 VAGUE_NAMES = {"utils", "helpers", "common", "core", "misc"}
 

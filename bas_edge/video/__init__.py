@@ -11,7 +11,10 @@ from bas_edge.video.pipeline_stats import LaneStats, PipelineStats
 from bas_edge.video.reconnect import Reconnect
 from bas_edge.video.sink import Sink
 from bas_edge.video.sinks import VideoSink, available_encoders
+from bas_edge.video.smoothing import Smoothing
 from bas_edge.video.sources import VideoSource
+from bas_edge.video.stability import StabilitySummary
+from bas_edge.video.steadier import Steadier
 from bas_edge.video.stream import Stream, StreamStats
 from bas_edge.video.video_job import VideoSummary, localize_video
 
@@ -23,7 +26,10 @@ __all__ = [
     "PipelineStats",
     "Reconnect",
     "Sink",
+    "Smoothing",
     "Stability",
+    "StabilitySummary",
+    "Steadier",
     "Stream",
     "StreamEvent",
     "StreamStats",
