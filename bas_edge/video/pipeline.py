@@ -18,6 +18,7 @@ from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.stream import Stream
 
 if TYPE_CHECKING:
+    from bas_edge.engine.manifest import ThresholdPolicy
     from bas_edge.localizer import Localizer
     from bas_edge.video.frames import VideoFrame
 
@@ -205,7 +206,7 @@ class Pipeline:
     def retune(
         self,
         *,
-        threshold: float | None = None,
+        threshold: float | ThresholdPolicy | None = None,
         top_k: int | None = None,
         min_score: float | None = None,
     ) -> None:

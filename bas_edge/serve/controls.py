@@ -1,0 +1,160 @@
+"""What can be changed while the pipeline runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from bas_edge.engine.overrides import save_overrides
+from bas_edge.errors import InputError
+from bas_edge.serve.event_log import EventLog
+from bas_edge.serve.live_smoother import LiveSmoother
+from bas_edge.serve.schema import Threshold, Tuning, TuningChange, TuningValues
+from bas_edge.video.frames import utc
+
+if TYPE_CHECKING:
+    from bas_edge.engine.manifest import Manifest, ThresholdPolicy
+    from bas_edge.video.pipeline import Pipeline
+
+__all__ = ["Controls"]
+
+
+class Controls:
+    """Tunes a running pipeline, and keeps what was found good in its engine.
+
+    Args:
+        pipeline: What is tuned.
+        engine: The engine's folder or file, as it was opened.
+        smoothers: By stream; a stream without one cannot be smoothed.
+        log: Where changes are noted.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        engine: Path,
+        smoothers: Mapping[str, LiveSmoother] | None = None,
+        log: EventLog | None = None,
+    ) -> None:
+        self.log = EventLog() if log is None else log
+        self._pipeline, self._engine = pipeline, engine
+        self._smoothers = dict(smoothers or {})
+        self._manifest: Manifest = pipeline.localizer.manifest
+
+    def tuning(self) -> Tuning:
+        """What is in use, and what the engine has of its own."""
+        localizer, manifest = self._pipeline.localizer, self._manifest
+        saved = manifest.overrides
+        own = _values(manifest.threshold, manifest.top_k, manifest.min_score)
+        return Tuning(
+            engine=manifest.name or self._engine.name,
+            backend=localizer.backend_name,
+            in_use=_values(localizer.threshold, localizer.top_k, localizer.min_score),
+            own=own,
+            saved=TuningValues(
+                threshold=own.threshold
+                if saved.threshold is None
+                else Threshold("fixed", saved.threshold),
+                top_k=saved.top_k or own.top_k,
+                min_score=own.min_score if saved.min_score is None else saved.min_score,
+            ),
+            most_top_k=1 if manifest.maps == "mean" else manifest.k,
+            savable=self._engine.is_dir(),
+        )
+
+    def retune(self, change: TuningChange) -> Tuning:
+        """Use other values, from the next frame of every stream on.
+
+        Raises:
+            InputError: A value is out of range; nothing was changed.
+        """
+        own, localizer = self._manifest, self._pipeline.localizer
+        threshold: float | ThresholdPolicy | None
+        threshold = None if change.threshold is UNSET else change.threshold
+        if change.threshold is None:
+            threshold = own.threshold
+        top_k = own.top_k if change.top_k is None else change.top_k
+        min_score = own.min_score if change.min_score is None else change.min_score
+        self._pipeline.retune(
+            threshold=threshold,
+            # An engine with one averaged map refuses even its own value.
+            top_k=None if top_k is UNSET or top_k == localizer.top_k else top_k,
+            min_score=None if min_score is UNSET else min_score,
+        )
+        tuning = self.tuning()
+        self._note("tuning", _said(tuning.in_use))
+        return tuning
+
+    def save(self) -> Tuning:
+        """Keep the values in use in the engine: it starts with them from now on.
+
+        Raises:
+            InputError: The engine is a bare `.onnx` file.
+            EngineError: It cannot be written.
+        """
+        in_use = self.tuning().in_use
+        own = self.tuning().own
+        same = in_use.threshold == own.threshold
+        changed = save_overrides(
+            self._engine,
+            threshold=None if same else in_use.threshold.value,
+            top_k=None if in_use.top_k == own.top_k else in_use.top_k,
+            min_score=None if in_use.min_score == own.min_score else in_use.min_score,
+        )
+        self._manifest = changed.manifest
+        self._note("saved", _said(in_use))
+        return self.tuning()
+
+    def smooth(self, stream: str, preset: str) -> None:
+        """Use another preset for one stream, from its next frame on.
+
+        Raises:
+            InputError: The stream cannot be smoothed, or there is no such preset.
+        """
+        smoother = self._smoothers.get(stream)
+        if smoother is None:
+            raise InputError(
+                f"The stream '{stream}' has no smoother that can be changed.",
+                hint=f"Streams that have one: {', '.join(self._smoothers) or 'none'}.",
+            )
+        smoother.choose(preset)
+        self._note("smoothing", preset, stream)
+
+    def smoother(self, stream: str) -> LiveSmoother | None:
+        """The smoother of a stream, if it has one."""
+        return self._smoothers.get(stream)
+
+    def pause(self, stream: str) -> None:
+        """Let one stream wait.
+
+        Raises:
+            InputError: There is no such stream.
+        """
+        self._pipeline.pause(stream)
+        self._note("paused", "", stream)
+
+    def resume(self, stream: str) -> None:
+        """Go on with it.
+
+        Raises:
+            InputError: There is no such stream.
+        """
+        self._pipeline.resume(stream)
+        self._note("resumed", "", stream)
+
+    def _note(self, what: str, text: str, stream: str = "") -> None:
+        self.log.note(utc(time.time()), what, text, stream)
+
+
+def _values(threshold: ThresholdPolicy, top_k: int, min_score: float) -> TuningValues:
+    return TuningValues(Threshold(threshold.rule, threshold.value), top_k, min_score)
+
+
+def _said(values: TuningValues) -> str:
+    cut = values.threshold
+    said = f"{cut.value:.2f}" if cut.rule == "fixed" else f"{cut.value:.2f} × mean"
+    return f"threshold {said}, top-k {values.top_k}, min score {values.min_score:.2f}"

@@ -1,0 +1,129 @@
+"""The numbers of the server for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bas_edge import __version__
+from bas_edge._require import require
+from bas_edge.serve.schema import StreamList, StreamStatus, Tuning
+
+__all__ = ["Metrics"]
+
+_STATES = ("connecting", "running", "stalled", "reconnecting", "ended")
+# name, what it is, where it comes from
+_COUNTERS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
+    ("results", "Frames that were localized.", lambda one: one.results),
+    ("found", "Results with an object.", lambda one: one.found),
+    ("frames_delivered", "Frames that the pipeline took.", lambda one: one.delivered),
+    ("frames_dropped", "Frames left out by policy, stride or pause.", lambda one: one.dropped),
+    ("frames_damaged", "Pictures that did not decode whole.", lambda one: one.damaged),
+    ("frames_unusable", "Frames that had no pixels.", lambda one: one.unusable),
+    ("results_missed", "Results that a slow sink missed.", lambda one: one.missed),
+    ("reconnects", "Connections after the first.", lambda one: one.reconnects),
+)
+_GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
+    ("fps", "Results a second, lately.", lambda one: one.fps),
+    ("source_fps", "Frames a second that arrive, lately.", lambda one: one.source_fps),
+    ("failed", "1 where the stream ended with an error.", lambda one: float(one.failed)),
+    ("paused", "1 where the stream is paused.", lambda one: float(one.paused)),
+    ("gap_seconds", "How long the connection was lost last.", lambda one: one.gap_s),
+)
+
+
+class Metrics:
+    """Collects at each scrape; keeps nothing.
+
+    Args:
+        streams: The streams now.
+        tuning: What is in use now.
+        encoded: How many pictures were made for viewers.
+        refused: Requests that were refused, by reason.
+
+    Raises:
+        MissingExtraError: prometheus-client is not installed.
+    """
+
+    def __init__(
+        self,
+        streams: Callable[[], StreamList],
+        tuning: Callable[[], Tuning],
+        encoded: Callable[[], int],
+        refused: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._client: Any = require("prometheus_client", extra="serve", purpose="Serving metrics")
+        self._families: Any = require(
+            "prometheus_client.core", extra="serve", purpose="Serving metrics"
+        )
+        self._streams, self._tuning = streams, tuning
+        self._encoded, self._refused = encoded, refused
+        self._registry = self._client.CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> tuple[bytes, str]:
+        """The exposition and its content type."""
+        return self._client.generate_latest(self._registry), self._client.CONTENT_TYPE_PLAIN_0_0_4
+
+    def describe(self) -> list[Any]:
+        """No names before they are asked for: registering then collects nothing."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """Every family of metrics, for the registry."""
+        listed, tuning = self._streams(), self._tuning()
+        info = self._gauge("info", "What runs here; always 1.", ("version", "engine", "backend"))
+        info.add_metric((__version__, tuning.engine, tuning.backend), 1)
+        yield info
+        yield self._one("uptime_seconds", "Since the pipeline started.", listed.seconds)
+        yield self._one("viewers", "Pages and MJPEG streams that look.", listed.viewers)
+        encoded = self._counter("views_encoded", "Pictures made for viewers.", ())
+        encoded.add_metric((), self._encoded())
+        yield encoded
+        refused = self._counter("requests_refused", "Requests that were refused.", ("reason",))
+        for reason, count in self._refused().items():
+            refused.add_metric((reason,), count)
+        yield refused
+        stages = self._gauge(
+            "stage_seconds", "Time of a frame in each stage.", ("stage", "quantile")
+        )
+        for stage, quantiles in listed.stages_ms.items():
+            for name, value in quantiles.items():
+                stages.add_metric((stage.removesuffix("_ms"), _quantile(name)), value / 1000)
+        yield stages
+        yield from self._of_streams(listed.streams)
+
+    def _of_streams(self, streams: tuple[StreamStatus, ...]) -> Iterator[Any]:
+        state = self._gauge("stream_state", "1 for the state it is in.", ("stream", "state"))
+        age = self._gauge("stream_age_seconds", "Capture to result.", ("stream", "quantile"))
+        for stream in streams:
+            for each in _STATES:
+                state.add_metric((stream.name, each), float(each == stream.state))
+            age.add_metric((stream.name, "0.5"), stream.age_ms.p50 / 1000)
+            age.add_metric((stream.name, "0.95"), stream.age_ms.p95 / 1000)
+        yield state
+        yield age
+        for make, prefix, rows in (
+            (self._counter, "stream_", _COUNTERS),
+            (self._gauge, "stream_", _GAUGES),
+        ):
+            for name, meaning, value in rows:
+                family = make(f"{prefix}{name}", meaning, ("stream",))
+                for stream in streams:
+                    family.add_metric((stream.name,), value(stream))
+                yield family
+
+    def _one(self, name: str, meaning: str, value: float) -> Any:
+        family = self._gauge(name, meaning, ())
+        family.add_metric((), value)
+        return family
+
+    def _gauge(self, name: str, meaning: str, labels: tuple[str, ...]) -> Any:
+        return self._families.GaugeMetricFamily(f"bas_edge_{name}", meaning, labels=labels)
+
+    def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Any:
+        return self._families.CounterMetricFamily(f"bas_edge_{name}", meaning, labels=labels)
+
+
+def _quantile(name: str) -> str:
+    return f"{int(name.removeprefix('p')) / 100:g}"

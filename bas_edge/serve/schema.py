@@ -1,0 +1,194 @@
+"""What the API takes and gives. The OpenAPI document is made of these types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+__all__ = [
+    "Age",
+    "Event",
+    "EventList",
+    "Health",
+    "Latest",
+    "PageMessage",
+    "Problem",
+    "SmoothingChange",
+    "StreamList",
+    "StreamStatus",
+    "Threshold",
+    "Tuning",
+    "TuningChange",
+    "TuningValues",
+    "Watch",
+]
+
+
+class Age(msgspec.Struct, frozen=True):
+    """From capture to result, in milliseconds, since the start: median and 95th percentile."""
+
+    p50: float
+    p95: float
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """The newest result of a stream. `box` is (x0, y0, x1, y1) in pixels of the frame."""
+
+    frame: int
+    captured_at: str
+    found: bool
+    class_name: str
+    score: float
+    box: tuple[float, float, float, float]
+    width: int
+    height: int
+    iou: float | None = None
+    jitter_px: float | None = None
+
+
+class StreamStatus(msgspec.Struct, frozen=True):
+    """One stream in numbers, since it was started.
+
+    `state` is connecting, running, stalled, reconnecting or ended; `failed` says that it ended with
+    an error. `fps` are results a second lately, `source_fps` frames a second that arrive. `dropped`
+    counts frames left out by the policy, `damaged` those that did not decode whole, `unusable`
+    those that had no pixels, `missed` results that a slow sink missed. `gap_s` is how long the
+    connection was lost last, `silent_s` the time since the last frame came in.
+    """
+
+    name: str
+    uri: str
+    state: str
+    reason: str
+    failed: bool
+    paused: bool
+    details: str
+    smoothing: str | None
+    presets: tuple[str, ...]
+    fps: float
+    source_fps: float
+    results: int
+    found: int
+    delivered: int
+    dropped: int
+    damaged: int
+    unusable: int
+    missed: int
+    reconnects: int
+    failures: int
+    gap_s: float
+    silent_s: float | None
+    age_ms: Age
+    latest: Latest | None = None
+
+
+class StreamList(msgspec.Struct, frozen=True):
+    """Every stream, and what goes for all of them."""
+
+    streams: tuple[StreamStatus, ...]
+    seconds: float
+    viewers: int
+    stages_ms: dict[str, dict[str, float]]
+    problems: tuple[str, ...]
+    last_event: int
+
+
+class Threshold(msgspec.Struct, frozen=True):
+    """Where maps are cut: "fixed": a fraction of their range; "mean": so many times their mean."""
+
+    rule: str
+    value: float
+
+
+class TuningValues(msgspec.Struct, frozen=True):
+    """How maps become boxes."""
+
+    threshold: Threshold
+    top_k: int
+    min_score: float
+
+
+class Tuning(msgspec.Struct, frozen=True):
+    """What is in use, what the engine itself was measured with, and what it starts with.
+
+    `most_top_k` is 1 where the engine has nothing to choose. `savable` says whether the engine can
+    keep values, which an .onnx file cannot.
+    """
+
+    engine: str
+    backend: str
+    in_use: TuningValues
+    own: TuningValues
+    saved: TuningValues
+    most_top_k: int
+    savable: bool
+
+
+class TuningChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """New values, for every stream, from the next frame on.
+
+    What is left out stays; null takes the engine's own value.
+    """
+
+    threshold: float | UnsetType | None = UNSET
+    top_k: int | UnsetType | None = UNSET
+    min_score: float | UnsetType | None = UNSET
+
+
+class SmoothingChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the stream's `presets`."""
+
+    preset: str
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened.
+
+    `kind` is "state" (`what` is the new state, `text` why), "rule" (`what` is the rule, `text` what
+    was seen) or "change" (somebody tuned or paused something). `at` is ISO 8601 in UTC.
+    """
+
+    id: int
+    kind: str
+    stream: str
+    at: str
+    what: str
+    text: str
+
+
+class EventList(msgspec.Struct, frozen=True):
+    """Events in order. `last` goes into the next request as `after`."""
+
+    events: tuple[Event, ...]
+    last: int
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether the pipeline lives and no stream has failed for ever. Names no stream."""
+
+    status: Literal["ok", "failing"]
+    reasons: tuple[str, ...] = ()
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why a request was refused, and what to do about it."""
+
+    error: str
+    hint: str | None = None
+
+
+class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A page wants pictures of a stream, so wide in pixels, with a map of this opacity, 0 to 1."""
+
+    stream: str
+    width: Annotated[float, Meta(ge=1, le=10_000)] = 640.0
+    overlay: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class PageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a page says over its WebSocket: what it wants to see, or which picture it has drawn."""
+
+    watch: Annotated[tuple[Watch, ...], Meta(max_length=64)] | UnsetType = UNSET
+    drawn: int | UnsetType = UNSET

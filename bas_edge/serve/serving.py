@@ -1,0 +1,118 @@
+"""A pipeline and its server, side by side until somebody stops them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from bas_edge.serve.controls import Controls
+from bas_edge.serve.live_views import LiveViews
+from bas_edge.serve.options import ServeOptions
+from bas_edge.serve.server import Server
+from bas_edge.serve.site import Site
+
+if TYPE_CHECKING:
+    from bas_edge.video.pipeline import Pipeline
+
+__all__ = ["PipelineThread", "serve", "until_signalled"]
+
+_POLL_S = 0.25
+
+
+class PipelineThread:
+    """Runs a pipeline; `close` waits for its end.
+
+    Attributes:
+        error: What it raised; None if nothing.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.error: BaseException | None = None
+        self._pipeline = pipeline
+        self._thread = threading.Thread(target=self._run, name="bas-edge-pipeline", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def broken(self) -> str:
+        """Why it failed, in a sentence; "" if it did not, or ended where its streams end."""
+        return "" if self.error is None else f"The pipeline has stopped: {self.error}"
+
+    def close(self) -> None:
+        """Finish the frames in flight and close every sink."""
+        self._pipeline.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._pipeline.close()
+
+    def _run(self) -> None:
+        try:
+            self._pipeline.run()
+        except BaseException as error:  # noqa: BLE001  (raised again by serve)
+            self.error = error
+
+
+def serve(
+    pipeline: Pipeline,
+    views: LiveViews,
+    controls: Controls,
+    options: ServeOptions,
+    *,
+    started: Callable[[Server], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Run a pipeline and show it, until a signal or `stop` ends both.
+
+    Streams that end stay on the page as ended; a pipeline whose engine fails ends the server.
+
+    Args:
+        pipeline: Not yet started. It is closed at the end.
+        views: A sink of each of its streams.
+        controls: What the page may change.
+        options: Where to listen and whom to let in.
+        started: Called once requests are answered.
+        stop: Ends it when set; None waits for Ctrl-C or SIGTERM, on the main thread.
+
+    Raises:
+        InputError: The address cannot be listened on.
+        MissingExtraError: The `[serve]` extra is not installed.
+        BackendError: The engine failed.
+    """
+    running = PipelineThread(pipeline)
+    server = Server(Site(pipeline, views, controls, options, running.broken))
+    try:
+        with until_signalled(stop) as ended:
+            server.start()
+            running.start()
+            started(server)
+            while not ended.wait(_POLL_S) and running.error is None:
+                pass
+    finally:
+        server.stop()
+        running.close()
+    if running.error is not None:
+        raise running.error
+
+
+@contextmanager
+def until_signalled(stop: threading.Event | None = None) -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; handlers are put back at the end."""
+    if stop is not None:
+        yield stop
+        return
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (signal's signature)
+        asked.set()
+
+    former = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)

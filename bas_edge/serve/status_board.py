@@ -1,0 +1,135 @@
+"""How the streams are, in the words of the API."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bas_edge.serve.controls import Controls
+from bas_edge.serve.live_views import LiveViews
+from bas_edge.serve.schema import Age, Health, Latest, StreamList, StreamStatus
+from bas_edge.video.frames import utc
+
+if TYPE_CHECKING:
+    from bas_edge.video.frames import FrameResult
+    from bas_edge.video.pipeline import Pipeline
+    from bas_edge.video.pipeline_stats import LaneStats
+
+__all__ = ["StatusBoard"]
+
+_FRESH_S = 0.25  # counting is not free, and several ask at once
+
+
+class StatusBoard:
+    """Collects numbers from everywhere. From any thread.
+
+    Args:
+        pipeline: What runs.
+        views: Its newest results.
+        controls: Its smoothers.
+        broken: Says why the pipeline does not run any more; "" while it does.
+        viewers: How many look.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        views: LiveViews,
+        controls: Controls,
+        *,
+        broken: Callable[[], str],
+        viewers: Callable[[], int],
+    ) -> None:
+        self._pipeline, self._views, self._controls = pipeline, views, controls
+        self._broken, self._viewers = broken, viewers
+        self._lock = threading.Lock()
+        self._held: tuple[float, StreamList] | None = None
+
+    def streams(self) -> StreamList:
+        """Every stream, as it was at most a quarter of a second ago."""
+        with self._lock:
+            now = time.monotonic()
+            if self._held is None or now - self._held[0] > _FRESH_S:
+                self._held = (now, self._collect())
+            return self._held[1]
+
+    def forget(self) -> None:
+        """Count anew when asked next: something was changed."""
+        with self._lock:
+            self._held = None
+
+    def stream(self, name: str) -> StreamStatus | None:
+        """One stream; None if there is no such."""
+        return next((each for each in self.streams().streams if each.name == name), None)
+
+    def health(self) -> Health:
+        """Whether everything works that cannot repair itself. It names no stream and no address."""
+        reasons = ["The pipeline has stopped: the engine failed."] if self._broken() else []
+        streams = self.streams().streams
+        failed = sum(stream.failed for stream in streams)
+        if failed:
+            reasons.append(f"{failed} of {len(streams)} streams ended with an error.")
+        return Health("failing" if reasons else "ok", tuple(reasons))
+
+    def _collect(self) -> StreamList:
+        stats = self._pipeline.stats()
+        broken = self._broken()
+        return StreamList(
+            streams=tuple(self._status(lane) for lane in stats.lanes),
+            seconds=stats.seconds,
+            viewers=self._viewers(),
+            stages_ms=stats.stages,
+            problems=(*stats.failures, *([broken] if broken else [])),
+            last_event=self._views.log.last,
+        )
+
+    def _status(self, lane: LaneStats) -> StreamStatus:
+        stream, name = lane.stream, lane.stream.name
+        seen = self._views.newest(name)
+        smoother = self._controls.smoother(name)
+        last = stream.last_frame_at
+        return StreamStatus(
+            name=name,
+            uri=stream.uri,
+            state=stream.state,
+            reason=stream.reason,
+            failed=self._views.failed(name),
+            paused=lane.paused,
+            details=stream.details,
+            smoothing=None if smoother is None else smoother.preset,
+            presets=() if smoother is None else smoother.presets,
+            fps=self._views.rate(name),
+            source_fps=stream.fps,
+            results=lane.results,
+            found=lane.found,
+            delivered=stream.delivered,
+            dropped=stream.dropped,
+            damaged=stream.damaged,
+            unusable=lane.unusable,
+            missed=lane.sink_dropped,
+            reconnects=max(0, stream.connections - 1),
+            failures=stream.failures,
+            gap_s=self._views.gap_s(name),
+            silent_s=None if last is None else max(0.0, time.time() - last),
+            age_ms=Age(lane.age_ms["p50"], lane.age_ms["p95"]),
+            latest=None if seen is None else _latest(seen.result),
+        )
+
+
+def _latest(result: FrameResult) -> Latest:
+    found, stability = result.localization, result.stability
+    height, width = found.frame_size
+    return Latest(
+        frame=result.index,
+        captured_at=utc(result.frame.captured_at),
+        found=found.found,
+        class_name=found.class_name,
+        score=float(found.score),
+        box=found.box,
+        width=width,
+        height=height,
+        iou=None if stability is None else stability.iou,
+        jitter_px=None if stability is None else stability.jitter_px,
+    )
