@@ -47,9 +47,7 @@ def draw_boxes(
     return drawn
 
 
-def _outline(
-    drawn: NDArray[np.uint8], box: tuple[int, int, int, int], ink: Ink, line: int
-) -> None:
+def _outline(drawn: NDArray[np.uint8], box: tuple[int, int, int, int], ink: Ink, line: int) -> None:
     """The outline of a box whose corners are all inside it; `line` thick, inwards.
 
     One thinner than two lines gets wider, as it does with Pillow.

@@ -111,6 +111,7 @@ _beside("sample_report")
 _beside("graphs")
 _beside("colour_network")
 _beside("small_nets")
+_beside("stream_results")
 
 
 @pytest.fixture(scope="session")
