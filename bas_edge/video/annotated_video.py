@@ -28,7 +28,7 @@ class AnnotatedVideo:
     Of files, one video a stream is written as `NAME.partial.mp4`; it gets its name, replacing an
     older one, when the pipeline closes this sink complete, and otherwise stays, and plays.
 
-    A live stream's videos are fragmented: they play up to some two seconds before a power cut, get
+    A live stream's videos are fragmented: they play up to some four seconds before a power cut, get
     their name however the stream ends, and never replace a file: a name that is taken is numbered.
     A new one begins after `segment_s`, when the size of the frames changes (in segments only) and
     after a pause of more than an hour.

@@ -94,8 +94,9 @@ class Csv:
 
 def _row(cells: tuple[object, ...]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue().encode("utf-8", "replace")
+    end = "\r\n"  # cells with either of them are quoted; the row itself ends in "\n"
+    csv.writer(text, lineterminator=end).writerow(cells)
+    return text.getvalue().removesuffix(end).encode("utf-8", "replace")
 
 
 def _looks_right(path: Path, first_line: bytes) -> None:

@@ -27,7 +27,7 @@ class EventRule:
         inside: None: the centre of the box must lie in the zone. A number over 0 and up to 1: at
             least this part of the box's area must.
         dwell_s: For how long all this must hold without a break.
-        grace_s: Breaks up to so long are none: one missed frame begins nothing anew.
+        grace_s: Breaks up to so long are none: a few missed frames begin nothing anew.
         cooldown_s: How long after an event there is no other one.
 
     Raises:
@@ -61,7 +61,7 @@ class EventRule:
                 "both are parts of 1, and inside is over 0.",
                 hint="For one half, write 0.5.",
             )
-        if not min(self.dwell_s, self.grace_s, self.cooldown_s) >= 0:
+        if not all(one >= 0 for one in (self.dwell_s, self.grace_s, self.cooldown_s)):
             raise InputError(
                 f"The rule '{self.name}' has a negative time: dwell_s {self.dwell_s}, grace_s "
                 f"{self.grace_s}, cooldown_s {self.cooldown_s}."

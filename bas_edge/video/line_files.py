@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video.file_names import NameTemplate, moment_fields, prepare_folder
@@ -43,7 +44,7 @@ class LineFiles:
         prepare_folder(names.root)
         self._names, self._looks_right, self._header = names, looks_right, header
         self._max_bytes, self._keep = max_bytes, keep
-        self._open_files: dict[Path, BinaryIO] = {}
+        self._open_files: dict[Path, FileIO] = {}
         self._path_of: dict[str, Path] = {}  # the file that each stream wrote to last
 
     def write(self, stream: str, unix_s: float, line: bytes) -> None:
@@ -57,8 +58,7 @@ class LineFiles:
             file = self._open_files.get(path) or self._open(path)
             if self._max_bytes is not None and file.tell() >= self._max_bytes:
                 file = self._turn_over(path)
-            file.write(line + b"\n")
-            file.flush()
+            _append(file, line + b"\n")
         except OSError as error:
             raise BasEdgeError(
                 f"Cannot write {path}: {error.strerror}.",
@@ -75,26 +75,26 @@ class LineFiles:
         if file is not None:
             file.close()
 
-    def _open(self, path: Path) -> BinaryIO:
+    def _open(self, path: Path) -> FileIO:
         prepare_folder(path.parent)
-        file = path.open("ab+")
+        file = path.open("ab+", buffering=0)
         try:
             self._repair(path, file)
             if self._header is not None and file.tell() == 0:
-                file.write(self._header + b"\n")
+                _append(file, self._header + b"\n")
         except BaseException:
             file.close()
             raise
         self._open_files[path] = file
         return file
 
-    def _repair(self, path: Path, file: BinaryIO) -> None:
+    def _repair(self, path: Path, file: FileIO) -> None:
         """Cut off the line that a crash tore, so that what follows is on lines of its own."""
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             return
         file.seek(0)
-        self._looks_right(path, file.readline(_LONGEST_LINE).rstrip(b"\n"))
+        self._looks_right(path, file.read(_LONGEST_LINE).partition(b"\n")[0])
         tail_at = max(0, size - _LONGEST_LINE)
         file.seek(tail_at)
         tail = file.read()
@@ -102,13 +102,26 @@ class LineFiles:
             file.truncate(tail_at + tail.rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
 
-    def _turn_over(self, path: Path) -> BinaryIO:
+    def _turn_over(self, path: Path) -> FileIO:
         self._close(path)
         for number in range(self._keep, 0, -1):
             newer = path if number == 1 else _numbered(path, number - 1)
             if newer.exists():
                 newer.replace(_numbered(path, number))
         return self._open(path)
+
+
+def _append(file: FileIO, line: bytes) -> None:
+    """All of the line or, on a full disk, nothing of it."""
+    begin = file.seek(0, os.SEEK_END)
+    left = line
+    try:
+        while left:
+            left = left[file.write(left) or 0 :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(begin)
+        raise
 
 
 def _numbered(path: Path, number: int) -> Path:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge._require import require
-from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.errors import InputError
 from bas_edge.video.encoders import TICKS_PER_S, choose_encoder, configure
 from bas_edge.video.file_names import partial
-from bas_edge.video.sinks import FRAGMENTED, even
+from bas_edge.video.mp4_output import Mp4Output
+from bas_edge.video.sinks import even
 
 __all__ = ["EncodedPicture", "PacketFile", "PacketRing"]
 
@@ -156,8 +157,8 @@ class PacketFile:
         self.path, self._partial = path, partial(path)
         self.frames = 0
         self.first_pts = self.last_pts = 0
-        self._file = self._av.open(str(self._partial), "w", format="mp4", options=FRAGMENTED)
-        self._stream = self._file.add_stream_from_template(ring.stream)
+        self._output = Mp4Output(self._partial, fragmented=True)
+        self._stream = self._output.container.add_stream_from_template(ring.stream)
 
     def write(self, pictures: Iterable[EncodedPicture]) -> None:
         """Append packets.
@@ -173,23 +174,11 @@ class PacketFile:
             packet.pts, packet.dts = one.pts - self.first_pts, one.dts - self.first_pts
             packet.is_keyframe = one.keyframe
             packet.stream = self._stream
-            try:
-                self._file.mux(packet)
-            except (self._av.error.FFmpegError, OSError) as error:
-                raise self._failed(error) from error
+            self._output.mux(packet)
             self.frames += 1
             self.last_pts = max(self.last_pts, one.pts)
 
     def finish(self) -> None:
         """Give the file its name; raises what `write` raises."""
-        try:
-            self._file.close()
-            self._partial.replace(self.path)
-        except (self._av.error.FFmpegError, OSError) as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: Any) -> BasEdgeError:
-        return BasEdgeError(
-            f"Cannot write {self._partial}: {error.strerror or error}.",
-            hint="Check the folder, its permissions and the space that is left.",
-        )
+        self._output.close()
+        self._partial.replace(self.path)

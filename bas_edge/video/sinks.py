@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge._require import require
-from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.errors import InputError
 from bas_edge.video.encoders import (
     HARDWARE_ENCODERS,
     PREFERRED_ENCODERS,
@@ -23,15 +21,9 @@ from bas_edge.video.encoders import (
     configure,
     encoder_works,
 )
+from bas_edge.video.mp4_output import Mp4Output
 
-__all__ = ["FRAGMENTED", "PREFERRED_ENCODERS", "VideoSink", "available_encoders", "even"]
-
-# The index goes into the file every two seconds, so that it plays up to there after a power cut.
-FRAGMENTED = {
-    "movflags": "+delay_moov+default_base_moof",
-    "frag_duration": "2000000",  # µs
-    "flush_packets": "1",
-}
+__all__ = ["PREFERRED_ENCODERS", "VideoSink", "available_encoders", "even"]
 
 
 class VideoSink:
@@ -51,7 +43,7 @@ class VideoSink:
         codec: An FFmpeg encoder by name ("libx264", "h264_nvenc", "h264_v4l2m2m", …), or
             "auto": the first of `available_encoders()` that takes the size of the frames.
         fragmented: Write the index as the video goes on, so that the partial file plays even
-            after a power cut, up to about two seconds before it.
+            after a power cut, up to some four seconds before it.
 
     Attributes:
         codec: The encoder in use.
@@ -75,9 +67,7 @@ class VideoSink:
         self._last_tick = -1
         self._stream: Any = None
         self._reformatter = self._av.video.reformatter.VideoReformatter()
-        self._container: Any = self._av.open(
-            str(self.partial_path), mode="w", format="mp4", options=FRAGMENTED if fragmented else {}
-        )
+        self._output = Mp4Output(self.partial_path, fragmented=fragmented)
 
     def write(self, pixels: NDArray[np.uint8], time_s: float | None = None) -> None:
         """Append one frame.
@@ -98,8 +88,9 @@ class VideoSink:
             tick = 0 if self._last_tick < 0 else self._last_tick + step
         frame.pts, frame.time_base = tick, Fraction(1, TICKS_PER_S)
         self._last_tick = tick
-        with self._named_errors():
-            self._container.mux(self._stream.encode(frame))
+        with self._output.named_errors():
+            packets = self._stream.encode(frame)
+        self._output.mux(packets)
         self.frames += 1
 
     def close(self, *, complete: bool = True) -> None:
@@ -109,12 +100,10 @@ class VideoSink:
             complete: Give it its own name. Otherwise it stays under `partial_path`.
         """
         try:
-            with self._named_errors():
-                if self._stream is not None:
-                    self._container.mux(self._stream.encode())  # what the encoder still holds
+            if self._stream is not None:
+                self._output.mux(self._stream.encode())  # what the encoder still holds
         finally:
-            with self._named_errors():
-                self._container.close()
+            self._output.close()
         if not self.frames:
             self.partial_path.unlink(missing_ok=True)
         elif complete:
@@ -122,9 +111,7 @@ class VideoSink:
 
     def discard(self) -> None:
         """Stop, and leave no file."""
-        with contextlib.suppress(self._av.error.FFmpegError, OSError):  # the file goes anyway
-            self._container.close()
-        self.partial_path.unlink(missing_ok=True)
+        self._output.discard()
 
     def __enter__(self) -> VideoSink:
         return self
@@ -140,17 +127,6 @@ class VideoSink:
         else:
             self.discard()
 
-    @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (self._av.error.FFmpegError, OSError) as error:
-            reason = error.strerror or str(error)
-            raise BasEdgeError(
-                f"Cannot write {self.partial_path}: {reason}.",
-                hint="Check the folder, its permissions and the space that is left.",
-            ) from error
-
     def _add_stream(self, height: int, width: int) -> Any:
         if self._choose_again and self.codec in HARDWARE_ENCODERS:
             self.codec = next(
@@ -164,7 +140,7 @@ class VideoSink:
             )
         rate = Fraction(self.fps).limit_denominator(1001)
         try:
-            stream = self._container.add_stream(self.codec, rate=rate)
+            stream = self._output.container.add_stream(self.codec, rate=rate)
             configure(stream.codec_context, self.codec, (height, width), self.fps)
             stream.codec_context.open(strict=False)
         except (self._av.error.FFmpegError, ValueError) as error:

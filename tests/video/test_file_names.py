@@ -70,9 +70,10 @@ def test_a_template_is_filled_in() -> None:
     assert names.fields == {"stream", "date", "frame"}
     moment = moment_fields(1795320306.789)
     assert moment == {"date": "2026-11-22", "time": "040506"}
-    assert names.path(stream="../x", frame=7, **moment) == Path("out") / safe_name(
-        "../x"
-    ) / "2026-11-22-00000007.jpg"
+    assert (
+        names.path(stream="../x", frame=7, **moment)
+        == Path("out") / safe_name("../x") / "2026-11-22-00000007.jpg"
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,7 @@ def test_a_taken_name_is_numbered(tmp_path: Path) -> None:
     assert free_path(path, also=".json") == tmp_path / "a-3.mp4"
 
 
-def test_folders_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is a file, so nothing can be written into it"):
         prepare_folder(tmp_path / "file")
