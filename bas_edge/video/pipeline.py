@@ -14,7 +14,9 @@ from bas_edge.video.lane import Job, Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats
 from bas_edge.video.sink import Sink
 from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.smoothing import Smoothing
 from bas_edge.video.stage_times import StageTimes
+from bas_edge.video.steadier import Steadier
 from bas_edge.video.stream import Stream
 
 if TYPE_CHECKING:
@@ -85,14 +87,15 @@ class Pipeline:
         stream: Stream,
         *,
         sinks: Iterable[Sink] = (),
-        smoother: Smoother | None = None,
+        smooth: Smoothing | Smoother | None = None,
     ) -> None:
         """Add a stream, before `run` or while it runs. The pipeline closes it, and its sinks.
 
         Args:
             stream: What `open_source` gave.
             sinks: Where its results go; one sink may serve several streams.
-            smoother: Makes its results steady; it belongs to this stream alone.
+            smooth: How its results are made steady, or what does it, for this stream alone. None
+                leaves them as they are and does not compare them either.
 
         Raises:
             InputError: The pipeline has another stream of this name, or has ended.
@@ -110,10 +113,10 @@ class Pipeline:
             lane = Lane(
                 stream,
                 threads,
-                smoother,
                 in_flight=self._workers + spare,
                 changed=self._wake,
             )
+            self._smooth(lane, smooth)
             self._lanes.append(lane)
             running = self._started is not None
         if running:
@@ -220,8 +223,20 @@ class Pipeline:
                 threshold=threshold, top_k=top_k, min_score=min_score
             )
             self._tuning += 1
+            for lane in self._lanes:
+                if lane.smoothing is not None:
+                    self._smooth(lane, lane.smoothing)
         if former is not None:
             former.close()
+
+    def set_smoothing(self, name: str, smoothing: Smoothing) -> None:
+        """Smooth one stream otherwise, from the next result on; it begins without a history."""
+        with self._changed:
+            self._smooth(self._lane(name), smoothing)
+
+    def smoothing(self, name: str) -> Smoothing | None:
+        """How one stream is smoothed; None where it is not, or by something else."""
+        return self._lane(name).smoothing
 
     @property
     def localizer(self) -> Localizer:
@@ -259,6 +274,12 @@ class Pipeline:
                 return lane
         known = ", ".join(lane.stream.name for lane in self._lanes) or "none"
         raise InputError(f"There is no stream '{name}'.", hint=f"Streams: {known}.")
+
+    def _smooth(self, lane: Lane, smooth: Smoothing | Smoother | None) -> None:
+        if isinstance(smooth, Smoothing):
+            lane.smoothing, lane.smoother = smooth, Steadier(self.localizer, smooth)
+        else:
+            lane.smoothing, lane.smoother = None, smooth
 
     def _sink_thread(self, sink: Sink) -> SinkThread:
         if id(sink) not in self._sinks:
