@@ -72,7 +72,7 @@ class Pipeline:
         self._lanes: list[Lane] = []
         self._sinks: dict[int, SinkThread] = {}
         self._changed = threading.Condition()
-        self._stopping = self._closed = False
+        self._stopping = self._closed = self._time_over = False
         self._error: BaseException | None = None
         self._failures: list[str] = []
         self._clock = 0
@@ -155,6 +155,7 @@ class Pipeline:
         try:
             while not self._over():
                 if deadline is not None and time.monotonic() >= deadline:
+                    self._time_over = True
                     break
                 left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
                 with self._changed:
@@ -181,8 +182,9 @@ class Pipeline:
             if self._closed:
                 return
             self._closed = self._stopping = True
-        # A live stream has no end that it could miss.
-        cut = [lane for lane in self._lanes if not (lane.done or lane.stream.live)]
+        # A live stream has no end that it could miss, and a duration was asked for.
+        whole = self._time_over
+        cut = [lane for lane in self._lanes if not (whole or lane.done or lane.stream.live)]
         for lane in self._lanes:
             lane.stream.close()
         self._wake()
@@ -193,8 +195,8 @@ class Pipeline:
         for lane in self._lanes:
             lane.settle()
         for sink in self._sinks.values():
-            whole = not any(sink in lane.sinks for lane in cut)
-            sink.finish(complete=whole and self._error is None)
+            in_full = not any(sink in lane.sinks for lane in cut)
+            sink.finish(complete=in_full and self._error is None)
         self._ended = time.perf_counter()
 
     def pause(self, name: str) -> None:
