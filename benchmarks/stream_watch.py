@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bas_edge import Localizer
 from bas_edge.errors import BasEdgeError
-from bas_edge.video import FrameResult, Stream, StreamEvent, VideoFrame, VideoSource
+from bas_edge.video import FrameResult, Pipeline, Stream, StreamEvent, VideoFrame, VideoSource
 
 from .frame_stamp import GRID, SQUARE, squares
 
@@ -86,24 +86,31 @@ class Watch:
     Args:
         stream: The client.
         film: The truth.
-        localizer: Localizes every frame, if given.
-        lines: Where frames and changes of state go as JSON lines.
+        localizer: If given, the frames go through a `Pipeline` with it, and this is its sink.
+        lines: Where results and changes of state go as JSON lines.
 
     Attributes:
         error: What ended the stream.
     """
 
     def __init__(
-        self, stream: Stream, film: Film, localizer: Localizer | None, lines: TextIO | None
+        self,
+        stream: Stream,
+        film: Film,
+        localizer: Localizer | None = None,
+        lines: TextIO | None = None,
     ) -> None:
         self.sights: list[Sight] = []
         self.events: list[StreamEvent] = []
-        self.error: BasEdgeError | None = None
+        self.error: BaseException | None = None
         self._stream = stream
         self._film = film
-        self._localizer = localizer
         self._lines = lines
-        stream.listen(self._note)
+        self._pipeline = None if localizer is None else Pipeline(localizer)
+        if self._pipeline is None:
+            stream.listen(self.event)
+        else:
+            self._pipeline.add(stream, sinks=[self])
         self._thread = threading.Thread(target=self._work, name="watch")
 
     def __enter__(self) -> Watch:
@@ -116,7 +123,10 @@ class Watch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stream.close()
+        if self._pipeline is not None:
+            self._pipeline.stop()
+        else:
+            self._stream.close()
         self._thread.join()
 
     @property
@@ -147,28 +157,37 @@ class Watch:
             count += not 0 < (after.number - before.number) % len(self._film) < len(self._film) / 2
         return count
 
-    def _work(self) -> None:
-        try:
-            for frame in self._stream:
-                self._see(frame)
-        except BasEdgeError as error:
-            self.error = error
+    def write(self, result: FrameResult) -> None:
+        """As a sink: a frame, and what was found in it."""
+        self._see(result.frame)
+        self._write(result.to_dict())
 
-    def _see(self, frame: VideoFrame) -> None:
-        pixels = frame.pixels
-        number = read_stamp(pixels)
-        known = number is not None and number < len(self._film)
-        apart = self._film.apart(pixels, number) if number is not None and known else float("inf")
-        height, width = pixels.shape[:2]
-        self.sights.append(Sight(number, apart, (height, width), frame.gap_s))
-        if self._localizer is not None:
-            found = self._localizer.run(pixels)
-            age_ms = (time.time() - frame.captured_at) * 1e3
-            self._write(FrameResult(self._stream.name, frame, found, age_ms).to_dict())
-
-    def _note(self, event: StreamEvent) -> None:
+    def event(self, event: StreamEvent) -> None:
+        """As a sink, or a listener: the stream changed its state."""
         self.events.append(event)
         self._write(event.to_dict())
+
+    def close(self, *, complete: bool) -> None:
+        """As a sink: nothing to finish, whether `complete` or not."""
+
+    def _work(self) -> None:
+        try:
+            if self._pipeline is not None:
+                self._pipeline.run()
+            else:
+                for frame in self._stream:
+                    self._see(frame)
+        except BasEdgeError as error:
+            self.error = error
+        self.error = self.error or self._stream.error
+
+    def _see(self, frame: VideoFrame) -> None:
+        number = read_stamp(frame.pixels)
+        apart = float("inf")
+        if number is not None and number < len(self._film):
+            apart = self._film.apart(frame.pixels, number)
+        height, width = frame.pixels.shape[:2]
+        self.sights.append(Sight(number, apart, (height, width), frame.gap_s))
 
     def _write(self, line: dict[str, object]) -> None:
         if self._lines is not None:

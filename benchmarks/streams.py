@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from bas_edge import Localizer, open_engine
+from bas_edge import Localizer
 from bas_edge.errors import StreamAuthenticationError
 from bas_edge.video import LiveOptions, Reconnect, Stream, open_source
 
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     film = Film(options.video)
     with contextlib.ExitStack() as opened:
-        localizer = opened.enter_context(open_engine(options.engine)) if options.engine else None
+        localizer = opened.enter_context(Localizer(options.engine)) if options.engine else None
         lines = opened.enter_context(options.lines.open("w")) if options.lines else None
         failed = []
         for name in options.fault or FAULTS:

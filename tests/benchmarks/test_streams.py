@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from numbered_frames import frame_number, numbered, picture
 
+from bas_edge.video import open_source
 from benchmarks.fault_proxy import FaultProxy
 from benchmarks.harness import SkippedCaseError
 from benchmarks.rtsp_process import RtspProcess
-from benchmarks.stream_watch import Film, read_stamp
+from benchmarks.stream_watch import Film, Watch, read_stamp
 
 QUICK = {"rtsp_transport": "tcp", "analyzeduration": "100000", "fpsprobesize": "0"}
 
@@ -55,6 +56,18 @@ def test_a_whole_picture_is_true_in_any_size_and_a_smeared_one_is_not(
     smeared = frames[1].copy()
     smeared[100:116, 200:216] = 255 - smeared[100:116, 200:216]
     assert film.apart(smeared, 1) > 30
+
+
+def test_a_watch_counts_repeated_and_false_frames(clips: ModuleType, tmp_path: Path) -> None:
+    frames = [picture(number, (180, 320)) for number in range(4)]
+    film = Film(clips.write_clip(tmp_path / "film.mp4", frames))
+    grey = np.full_like(frames[0], 128)
+    with Watch(open_source([frames[0], frames[1], frames[1], grey, frames[2]]), film) as watch:
+        assert watch.until(lambda: len(watch.sights) == 5)
+    assert [seen.number for seen in watch.sights] == [0, 1, 1, None, 2]
+    assert [seen.true for seen in watch.sights] == [True, True, True, False, True]
+    assert watch.repeated() == 1
+    assert watch.states == ["connecting", "running", "ended"]
 
 
 def test_the_proxy_passes_a_stream_on(proxied: tuple[Any, FaultProxy]) -> None:
