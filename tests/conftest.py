@@ -113,6 +113,7 @@ _beside("colour_network")
 _beside("small_nets")
 _beside("numbered_frames")
 _beside("stub_localizer")
+_beside("stream_results")
 
 
 @pytest.fixture(scope="session")

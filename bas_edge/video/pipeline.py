@@ -14,7 +14,9 @@ from bas_edge.video.lane import Job, Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats
 from bas_edge.video.sink import Sink
 from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.smoothing import Smoothing
 from bas_edge.video.stage_times import StageTimes
+from bas_edge.video.steadier import Steadier
 from bas_edge.video.stream import Stream
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class Pipeline:
         self._lanes: list[Lane] = []
         self._sinks: dict[int, SinkThread] = {}
         self._changed = threading.Condition()
-        self._stopping = self._closed = False
+        self._stopping = self._closed = self._time_over = False
         self._error: BaseException | None = None
         self._failures: list[str] = []
         self._clock = 0
@@ -86,14 +88,15 @@ class Pipeline:
         stream: Stream,
         *,
         sinks: Iterable[Sink] = (),
-        smoother: Smoother | None = None,
+        smooth: Smoothing | Smoother | None = None,
     ) -> None:
         """Add a stream, before `run` or while it runs. The pipeline closes it, and its sinks.
 
         Args:
             stream: What `open_source` gave.
             sinks: Where its results go; one sink may serve several streams.
-            smoother: Makes its results steady; it belongs to this stream alone.
+            smooth: How its results are made steady, or what does it, for this stream alone. None
+                leaves them as they are and does not compare them either.
 
         Raises:
             InputError: The pipeline has another stream of this name, or has ended.
@@ -111,10 +114,10 @@ class Pipeline:
             lane = Lane(
                 stream,
                 threads,
-                smoother,
                 in_flight=self._workers + spare,
                 changed=self._wake,
             )
+            self._smooth(lane, smooth)
             self._lanes.append(lane)
             running = self._started is not None
         if running:
@@ -153,6 +156,7 @@ class Pipeline:
         try:
             while not self._over():
                 if deadline is not None and time.monotonic() >= deadline:
+                    self._time_over = True
                     break
                 left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
                 with self._changed:
@@ -179,8 +183,9 @@ class Pipeline:
             if self._closed:
                 return
             self._closed = self._stopping = True
-        # A live stream has no end that it could miss.
-        cut = [lane for lane in self._lanes if not (lane.done or lane.stream.live)]
+        # A live stream has no end that it could miss, and a duration was asked for.
+        whole = self._time_over
+        cut = [lane for lane in self._lanes if not (whole or lane.done or lane.stream.live)]
         for lane in self._lanes:
             lane.stream.close()
         self._wake()
@@ -191,8 +196,8 @@ class Pipeline:
         for lane in self._lanes:
             lane.settle()
         for sink in self._sinks.values():
-            whole = not any(sink in lane.sinks for lane in cut)
-            sink.finish(complete=whole and self._error is None)
+            in_full = not any(sink in lane.sinks for lane in cut)
+            sink.finish(complete=in_full and self._error is None)
         self._ended = time.perf_counter()
 
     def pause(self, name: str) -> None:
@@ -221,8 +226,20 @@ class Pipeline:
                 threshold=threshold, top_k=top_k, min_score=min_score
             )
             self._tuning += 1
+            for lane in self._lanes:
+                if lane.smoothing is not None:
+                    self._smooth(lane, lane.smoothing)
         if former is not None:
             former.close()
+
+    def set_smoothing(self, name: str, smoothing: Smoothing) -> None:
+        """Smooth one stream otherwise, from the next result on; it begins without a history."""
+        with self._changed:
+            self._smooth(self._lane(name), smoothing)
+
+    def smoothing(self, name: str) -> Smoothing | None:
+        """How one stream is smoothed; None where it is not, or by something else."""
+        return self._lane(name).smoothing
 
     @property
     def localizer(self) -> Localizer:
@@ -260,6 +277,12 @@ class Pipeline:
                 return lane
         known = ", ".join(lane.stream.name for lane in self._lanes) or "none"
         raise InputError(f"There is no stream '{name}'.", hint=f"Streams: {known}.")
+
+    def _smooth(self, lane: Lane, smooth: Smoothing | Smoother | None) -> None:
+        if isinstance(smooth, Smoothing):
+            lane.smoothing, lane.smoother = smooth, Steadier(self.localizer, smooth)
+        else:
+            lane.smoothing, lane.smoother = None, smooth
 
     def _sink_thread(self, sink: Sink) -> SinkThread:
         if id(sink) not in self._sinks:

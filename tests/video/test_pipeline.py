@@ -291,7 +291,7 @@ def test_a_smoother_sees_frames_in_order_and_its_result_is_handed_on() -> None:
 
     smoother, recorder = Smoother(), Recorder()
     pipeline = Pipeline(StubLocalizer(jitter_s=0.003), workers=3)
-    pipeline.add(a_file(40), sinks=[recorder], smoother=smoother)
+    pipeline.add(a_file(40), sinks=[recorder], smooth=smoother)
     pipeline.run(duration_s=LONG_S)
     assert smoother.seen == list(range(40))
     assert {one.localization.label for one in recorder.results} == {7}
