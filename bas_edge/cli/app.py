@@ -33,6 +33,7 @@ VERBS = {  # in the order of the work, and of `--help`; verb → module
     "export": "export",
     "build-engine": "build_engine",
     "run": "run",
+    "serve": "serve",
     "evaluate": "evaluate",
     "benchmark": "benchmark",
     "inspect": "inspect",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bas_edge.serve.controls import Controls
 from bas_edge.serve.event_log import EventLog
-from bas_edge.serve.live_smoother import LiveSmoother
 from bas_edge.serve.live_views import LiveViews
 from bas_edge.serve.options import ServeOptions
 from bas_edge.serve.server import Server
@@ -13,7 +12,6 @@ from bas_edge.serve.serving import serve
 __all__ = [
     "Controls",
     "EventLog",
-    "LiveSmoother",
     "LiveViews",
     "ServeOptions",
     "Server",

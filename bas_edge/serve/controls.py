@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from msgspec import UNSET
 
 from bas_edge.engine.overrides import save_overrides
 from bas_edge.errors import InputError
 from bas_edge.serve.event_log import EventLog
-from bas_edge.serve.live_smoother import LiveSmoother
 from bas_edge.serve.schema import Threshold, Tuning, TuningChange, TuningValues
 from bas_edge.video.frames import utc
+from bas_edge.video.smoothing import Smoothing, SmoothingName
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import Manifest, ThresholdPolicy
     from bas_edge.video.pipeline import Pipeline
 
-__all__ = ["Controls"]
+__all__ = ["CUSTOM", "PRESETS", "Controls"]
+
+PRESETS: tuple[str, ...] = get_args(SmoothingName)
+CUSTOM = "custom"  # what the configuration says, where it is no preset
 
 
 class Controls:
@@ -29,7 +31,6 @@ class Controls:
     Args:
         pipeline: What is tuned.
         engine: The engine's folder or file, as it was opened.
-        smoothers: By stream; a stream without one cannot be smoothed.
         log: Where changes are noted.
     """
 
@@ -37,12 +38,11 @@ class Controls:
         self,
         pipeline: Pipeline,
         engine: Path,
-        smoothers: Mapping[str, LiveSmoother] | None = None,
         log: EventLog | None = None,
     ) -> None:
         self.log = EventLog() if log is None else log
         self._pipeline, self._engine = pipeline, engine
-        self._smoothers = dict(smoothers or {})
+        self._custom: dict[str, Smoothing] = {}  # by stream: options that have no name
         self._manifest: Manifest = pipeline.localizer.manifest
 
     def tuning(self) -> Tuning:
@@ -115,18 +115,25 @@ class Controls:
         Raises:
             InputError: The stream cannot be smoothed, or there is no such preset.
         """
-        smoother = self._smoothers.get(stream)
-        if smoother is None:
+        known = self.smoothing(stream)[1]
+        if preset not in known:
             raise InputError(
-                f"The stream '{stream}' has no smoother that can be changed.",
-                hint=f"Streams that have one: {', '.join(self._smoothers) or 'none'}.",
+                f"The stream '{stream}' cannot be smoothed as {preset!r}.",
+                hint=f"It can as: {', '.join(known)}." if known else "It was opened without.",
             )
-        smoother.choose(preset)
+        custom = self._custom.get(stream) if preset == CUSTOM else None
+        self._pipeline.set_smoothing(stream, custom or Smoothing.named(preset))
         self._note("smoothing", preset, stream)
 
-    def smoother(self, stream: str) -> LiveSmoother | None:
-        """The smoother of a stream, if it has one."""
-        return self._smoothers.get(stream)
+    def smoothing(self, stream: str) -> tuple[str | None, tuple[str, ...]]:
+        """The preset that a stream uses, and those it can use; None and none without smoothing."""
+        used = self._pipeline.smoothing(stream)
+        if used is None:
+            return None, ()
+        name = next((each for each in PRESETS if Smoothing.named(each) == used), CUSTOM)
+        if name == CUSTOM:
+            self._custom.setdefault(stream, used)
+        return name, (*PRESETS, CUSTOM) if stream in self._custom else PRESETS
 
     def pause(self, stream: str) -> None:
         """Let one stream wait.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ class LiveViews:
         self._seen: dict[str, Seen] = {}
         self._times: dict[str, deque[float]] = {}
         self._gaps: dict[str, float] = {}
+        self._reconnects: Counter[str] = Counter()
         self._last_events: dict[str, StreamEvent] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._number = 0
@@ -58,6 +59,9 @@ class LiveViews:
     def event(self, event: StreamEvent) -> None:
         """Remember what became of the stream."""
         with self._lock:
+            before = self._last_events.get(event.stream)
+            if event.state == "running" and before is not None and before.state == "reconnecting":
+                self._reconnects[event.stream] += 1
             self._last_events[event.stream] = event
         self.log.add(event)
 
@@ -84,6 +88,11 @@ class LiveViews:
         """How long the connection was lost when it was lost last; 0.0 if it never was."""
         with self._lock:
             return self._gaps.get(stream, 0.0)
+
+    def reconnects(self, stream: str) -> int:
+        """How often the connection was lost and found again."""
+        with self._lock:
+            return self._reconnects[stream]
 
     def failed(self, stream: str) -> bool:
         """Whether it ended with an error, and so for ever."""

@@ -21,7 +21,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
     ("frames_damaged", "Pictures that did not decode whole.", lambda one: one.damaged),
     ("frames_unusable", "Frames that had no pixels.", lambda one: one.unusable),
     ("results_missed", "Results that a slow sink missed.", lambda one: one.missed),
-    ("reconnects", "Connections after the first.", lambda one: one.reconnects),
+    ("reconnects", "Connections that were lost and found again.", lambda one: one.reconnects),
 )
 _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
     ("fps", "Results a second, lately.", lambda one: one.fps),

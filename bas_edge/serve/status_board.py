@@ -28,7 +28,7 @@ class StatusBoard:
     Args:
         pipeline: What runs.
         views: Its newest results.
-        controls: Its smoothers.
+        controls: What is in use.
         broken: Says why the pipeline does not run any more; "" while it does.
         viewers: How many look.
     """
@@ -88,7 +88,7 @@ class StatusBoard:
     def _status(self, lane: LaneStats) -> StreamStatus:
         stream, name = lane.stream, lane.stream.name
         seen = self._views.newest(name)
-        smoother = self._controls.smoother(name)
+        smoothing, presets = self._controls.smoothing(name)
         last = stream.last_frame_at
         return StreamStatus(
             name=name,
@@ -98,8 +98,8 @@ class StatusBoard:
             failed=self._views.failed(name),
             paused=lane.paused,
             details=stream.details,
-            smoothing=None if smoother is None else smoother.preset,
-            presets=() if smoother is None else smoother.presets,
+            smoothing=smoothing,
+            presets=presets,
             fps=self._views.rate(name),
             source_fps=stream.fps,
             results=lane.results,
@@ -109,7 +109,7 @@ class StatusBoard:
             damaged=stream.damaged,
             unusable=lane.unusable,
             missed=lane.sink_dropped,
-            reconnects=max(0, stream.connections - 1),
+            reconnects=self._views.reconnects(name),
             failures=stream.failures,
             gap_s=self._views.gap_s(name),
             silent_s=None if last is None else max(0.0, time.time() - last),

@@ -166,7 +166,7 @@ function showEvents(events, last) {
   lastEvent = last;
   for (const event of events) {
     if (list.querySelector(`[data-id="${event.id}"]`)) continue;
-    const item = part('li', event.kind);
+    const item = part('li', `about-${event.kind}`);
     item.dataset.id = event.id;
     const time = part('time', '', new Date(event.at).toLocaleTimeString('en-GB'));
     time.dateTime = event.at;

@@ -155,6 +155,7 @@ export function numbers(stream) {
     const row = document.createElement('div');
     row.append(part('dt', '', name), part('dd', '', value));
     if (name === 'Source' || name === 'Why') row.className = 'wide';
+    if (name === 'Found') row.className = 'seen';
     return row;
   });
 }

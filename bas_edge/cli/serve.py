@@ -1,0 +1,109 @@
+"""`bas-edge serve`: cameras on a page in the browser."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bas_edge.cli.options import Json
+from bas_edge.cli.output import counted, print_json
+
+if TYPE_CHECKING:
+    from bas_edge.serve import Server
+    from bas_edge.video import PipelineStats
+
+__all__ = ["command"]
+
+
+def command(
+    cameras: Annotated[
+        Path, typer.Argument(metavar="CAMERAS", help="A cameras.toml: an engine and its cameras.")
+    ],
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="Address to listen on. Default: the file's, or 127.0.0.1."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="TCP port; 0 takes a free one."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            help="File with the token. Default: the configuration's, BAS_EDGE_TOKEN, or a new one.",
+        ),
+    ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Let everybody on this machine in.")
+    ] = False,
+    open_metrics: Annotated[
+        bool, typer.Option("--open-metrics", help="/metrics needs no token.")
+    ] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Run cameras and show them in the browser, with controls, an API and metrics."""
+    from bas_edge.serve import Controls, EventLog, LiveViews, serve
+    from bas_edge.serve.from_config import rules_of, serve_options
+    from bas_edge.serve.options import is_loopback
+    from bas_edge.serve.rule_log import RuleLog
+    from bas_edge.video.camera_config import read_cameras
+    from bas_edge.video.camera_pipeline import open_cameras
+
+    config = read_cameras(cameras)
+    options, made = serve_options(
+        config.server,
+        host=host,
+        port=port,
+        token_file=token_file,
+        no_token=no_token,
+        open_metrics=open_metrics,
+    )
+    views = LiveViews(EventLog())
+    each_camera = iter(config.cameras)  # streams are opened in their order
+
+    def started(server: Server) -> None:
+        shown = server.url if made else server.address
+        if json_output:
+            print_json({"url": shown, "port": server.port, "cameras": len(config.cameras)})
+        else:
+            print(f"{counted(len(config.cameras), 'camera')} on {shown}", flush=True)
+            print("Ctrl-C stops it.", file=sys.stderr)
+        if not is_loopback(options.host):
+            print(
+                "note: the connection is not encrypted, so whoever is in between reads the token: "
+                "use a reverse proxy with TLS, or ssh -L (docs/serve.md).",
+                file=sys.stderr,
+            )
+        if open_page:
+            import webbrowser
+
+            webbrowser.open(server.url)
+
+    with open_cameras(
+        config,
+        more_sinks=lambda _: [views, RuleLog(rules_of(config, next(each_camera)), views.log)],
+    ) as pipeline:
+        controls = Controls(pipeline, Path(config.engine_options.path), views.log)
+        serve(pipeline, views, controls, options, started=started)
+        _print_summary(pipeline.stats(), json_output)
+
+
+def _print_summary(stats: PipelineStats, as_json: bool) -> None:
+    found = sum(lane.found for lane in stats.lanes)
+    if as_json:
+        summary = {
+            "seconds": round(stats.seconds, 1),
+            "localized": stats.results,
+            "found": found,
+            "failures": stats.failures,
+        }
+        print_json({"summary": summary})
+        return
+    print(f"{counted(stats.results, 'frame')} localized, an object found in {found}")
+    for failure in stats.failures:
+        print(f"note: {failure}", file=sys.stderr)
