@@ -43,6 +43,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     _require_rtx(items)
+    _require_browser(items)
     _fewer_examples(items)
     if cuda_device_count() > 0:
         return
@@ -83,6 +84,18 @@ def _require_rtx(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def _require_browser(items: list[pytest.Item]) -> None:
+    """The same policy for a Chromium, which the page of `bas-edge serve` is tested in."""
+    if sys.modules["chromium"].executable() is not None:
+        return
+    if os.environ.get("BAS_EDGE_REQUIRE_BROWSER") == "1":
+        raise pytest.UsageError("BAS_EDGE_REQUIRE_BROWSER=1, but there is no Chromium on the path")
+    reason = "no Chromium on the path (set BAS_EDGE_REQUIRE_BROWSER=1 to fail instead)"
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images and video; tests that need it are marked `shared_data`."""
@@ -113,6 +126,8 @@ _beside("colour_network")
 _beside("small_nets")
 _beside("numbered_frames")
 _beside("stub_localizer")
+_beside("served", "serve/served.py")
+_beside("chromium", "serve/chromium.py")
 _beside("stream_results")
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,17 +84,37 @@ def command(
                 file=sys.stderr,
             )
         if open_page:
-            import webbrowser
+            stack.enter_context(_in_browser(server.url))
 
-            webbrowser.open(server.url)
-
-    with open_cameras(
-        config,
-        more_sinks=lambda _: [views, RuleLog(rules_of(config, next(each_camera)), views.log)],
-    ) as pipeline:
+    with ExitStack() as stack:
+        pipeline = stack.enter_context(
+            open_cameras(
+                config,
+                more_sinks=lambda _: [
+                    views,
+                    RuleLog(rules_of(config, next(each_camera)), views.log),
+                ],
+            )
+        )
         controls = Controls(pipeline, Path(config.engine_options.path), views.log)
         serve(pipeline, views, controls, options, started=started)
         _print_summary(pipeline.stats(), json_output)
+
+
+@contextmanager
+def _in_browser(url: str) -> Iterator[None]:
+    """Open a page through a file that only this user may read.
+
+    Every user of the machine sees the arguments of a browser, and the address holds the token.
+    """
+    import webbrowser
+
+    with TemporaryDirectory(prefix="bas-edge-") as folder:  # of mode 0700
+        file = Path(folder) / "open.html"
+        target = escape(url)
+        file.write_text(f'<meta http-equiv="refresh" content="0; url={target}">', encoding="utf-8")
+        webbrowser.open(file.as_uri())
+        yield
 
 
 def _print_summary(stats: PipelineStats, as_json: bool) -> None:

@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import websockets.sync.client
-
 LONG_S = 30.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -42,6 +40,8 @@ class Page:
     """One tab."""
 
     def __init__(self, address: str) -> None:
+        import websockets.sync.client
+
         self._socket = websockets.sync.client.connect(address, max_size=None, open_timeout=LONG_S)
         self._last = 0
         self.requested: list[str] = []
@@ -72,7 +72,11 @@ class Page:
             self.complaints.append(json.dumps(told["exceptionDetails"]))
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
             self.complaints.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
-        elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and told["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.complaints.append(json.dumps(told["args"]))
 
     def open(self, url: str) -> None:
@@ -110,7 +114,9 @@ class Page:
         self.command("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self, path: Path, *, quality: int = 82) -> None:
-        kind = {"format": "png"} if path.suffix == ".png" else {"format": "jpeg", "quality": quality}
+        kind = (
+            {"format": "png"} if path.suffix == ".png" else {"format": "jpeg", "quality": quality}
+        )
         path.write_bytes(base64.b64decode(self.command("Page.captureScreenshot", **kind)["data"]))
 
     def close(self) -> None:
@@ -141,6 +147,8 @@ def chromium(folder: Path) -> Iterator[Page]:
 
 def _page_address(folder: Path, log: Path) -> str:
     """Where the first tab is driven: the port is in a file that the browser writes."""
+    import websockets.sync.client
+
     deadline = time.monotonic() + LONG_S
     port = folder / "DevToolsActivePort"
     while not (port.exists() and len(port.read_text().split()) == 2):

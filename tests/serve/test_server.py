@@ -1,0 +1,154 @@
+"""Start, stop, failure, health and metrics."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from served import LONG_S, TOKEN, Served, a_camera, our_threads, until
+
+from bas_edge import Localizer
+from bas_edge.errors import BackendError, InputError
+from bas_edge.serve import Controls, LiveViews, ServeOptions, Server, serve
+from bas_edge.video import Pipeline, open_source
+
+Serve = Callable[..., AbstractContextManager[Served]]
+
+
+def test_stopping_lets_every_viewer_go_and_leaves_no_thread(serve: Serve) -> None:
+    before = our_threads()
+    with serve() as running, running.request("GET", "/streams/door.mjpeg") as video:
+        page = running.page().__enter__()
+        page.watch()
+        page.picture()
+        assert video.read(2) == b"--"
+        assert our_threads() > before
+    until(lambda: our_threads() <= before)
+    assert running.views.newest("door") is not None
+    running.server.stop()  # safe to call twice
+
+
+def test_a_port_in_use_is_said_in_a_sentence(serve: Serve) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(InputError, match=f"Port {port} of 127.0.0.1 is in use") as caught,
+            serve(port=port),
+        ):
+            pass
+    assert "--port" in str(caught.value.hint)
+
+
+def test_an_address_of_another_machine_is_said_in_a_sentence(serve: Serve) -> None:
+    with pytest.raises(InputError, match=r"Cannot listen on port 0 of '192\.0\.2\.1'"):
+        serve(host="192.0.2.1").__enter__()
+
+
+def test_the_address_to_open_holds_the_token_where_no_server_sees_it(serve: Serve) -> None:
+    with serve() as running:
+        assert running.server.url == f"http://127.0.0.1:{running.port}/#token={TOKEN}"
+        assert TOKEN not in running.server.address
+    with serve(token=None) as running:
+        assert running.server.url == f"http://127.0.0.1:{running.port}/"
+
+
+def test_health_is_failing_once_a_stream_ended_with_an_error(serve: Serve, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video at all")
+    with serve(a_camera(), open_source(broken, name="secret name")) as running:
+        until(lambda: running.ask("GET", "/healthz", token=None).status == 503)
+        health = running.ask("GET", "/healthz", token=None)
+        assert health.json == {
+            "status": "failing",
+            "reasons": ["1 of 2 streams ended with an error."],
+        }
+        status = running.ask("GET", "/api/streams/secret%20name").json
+        assert (status["failed"], status["state"]) == (True, "ended")
+
+
+def test_health_is_ok_where_a_stream_came_to_its_end(serve: Serve) -> None:
+    from served import glow
+
+    with serve(open_source([glow(0)] * 3, name="short", policy="wait")) as running:
+        until(lambda: running.ask("GET", "/api/streams/short").json["state"] == "ended")
+        assert running.ask("GET", "/healthz", token=None).json["status"] == "ok"
+        with running.page() as page:
+            page.watch("short")
+            assert page.picture().header["frame"] == 2, "the last picture can still be seen"
+
+
+def run_to_its_end(engine: Path, stop: threading.Event, *, fails: bool) -> Pipeline:
+    views = LiveViews()
+    with Localizer(engine, spin=False, threads=1) as localizer:
+        pipeline = Pipeline(localizer)
+        pipeline.add(a_camera(), sinks=[views])
+
+        def started(server: Server) -> None:
+            until(lambda: views.newest("door") is not None)
+            if fails:
+                pipeline.retune(threshold=0.4)  # a worker clones it, and is let down
+            else:
+                stop.set()
+
+        if fails:
+            localizer.clone = _clone_that_fails  # type-checkers do not see tests
+        options = ServeOptions(token=TOKEN, port=0)
+        controls = Controls(pipeline, engine, views.log)
+        serve(pipeline, views, controls, options, started=started, stop=stop)
+    return pipeline
+
+
+def _clone_that_fails(**_: object) -> Localizer:
+    raise BackendError("the network caught fire")
+
+
+def test_serving_ends_when_it_is_told_to_and_everything_is_closed(engine: Path) -> None:
+    before = our_threads()
+    pipeline = run_to_its_end(engine, threading.Event(), fails=False)
+    assert pipeline.stats().results > 0
+    until(lambda: our_threads() <= before)
+
+
+def test_an_engine_that_fails_ends_the_server_with_its_error(engine: Path) -> None:
+    with pytest.raises(BackendError, match="caught fire"):
+        run_to_its_end(engine, threading.Event(), fails=True)
+
+
+def samples(running: Served, **options: object) -> dict[tuple[str, ...], float]:
+    text = running.ask("GET", "/metrics", **options).content.decode()
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_what_prometheus_reads(serve: Serve) -> None:
+    with serve(a_camera('ga"te\n\\'), a_camera()) as running:
+        until(lambda: samples(running)["bas_edge_stream_results_total", "door"] > 5)
+        running.ask("GET", "/api/streams", token=None)
+        values = samples(running)
+    assert values["bas_edge_stream_state", "running", "door"] == 1
+    assert values["bas_edge_stream_state", "stalled", "door"] == 0
+    assert values["bas_edge_stream_found_total", 'ga"te\n\\'] > 0
+    assert 0 < values["bas_edge_stream_age_seconds", "0.5", "door"] < LONG_S
+    assert values["bas_edge_stage_seconds", "0.9", "infer"] > 0
+    assert values["bas_edge_requests_refused_total", "token"] == 1
+    assert values["bas_edge_viewers",] == 0
+    assert values["bas_edge_uptime_seconds",] > 0
+    assert [key for key in values if key[0] == "bas_edge_info"] == [
+        ("bas_edge_info", "onnxruntime", "tiny", "0.1.0")
+    ]
+
+
+def test_metrics_are_open_where_that_was_asked_for_and_nothing_else_is(serve: Serve) -> None:
+    with serve(open_metrics=True) as running:
+        assert samples(running, token=None)["bas_edge_viewers",] == 0
+        assert running.ask("GET", "/api/streams", token=None).status == 401
