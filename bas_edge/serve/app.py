@@ -18,7 +18,7 @@ from bas_edge.serve.openapi import openapi
 from bas_edge.serve.operations import OPERATIONS, Asked, NotThereError, Operation
 from bas_edge.serve.page_files import PAGE_FILES, page_file
 from bas_edge.serve.page_socket import converse
-from bas_edge.serve.picture import nearest_look
+from bas_edge.serve.picture import Look, nearest_look
 from bas_edge.serve.schema import Problem
 from bas_edge.serve.site import Site
 
@@ -169,11 +169,10 @@ class _Mjpeg:
 
         site, query = self._site, Request(scope).query_params
         name = scope["path_params"]["name"]
-        try:
-            look = nearest_look(float(query.get("width", "640")), float(query.get("overlay", "0")))
-        except ValueError:
-            refusal = _json(Problem("width and overlay must be numbers."), 422)
-            await refusal(scope, receive, send)
+        look = _look(query.get("width", "640"), query.get("overlay", "0"))
+        if look is None:
+            problem = Problem("width must be a number of pixels, and overlay one of 0 to 1.")
+            await _json(problem, 422)(scope, receive, send)
             return
         if site.board.stream(name) is None:
             await _json(Problem(f"There is no stream '{name}'."), 404)(scope, receive, send)
@@ -183,6 +182,15 @@ class _Mjpeg:
             await _json(_FULL, 503, {"retry-after": _RETRY_S})(scope, receive, send)
             return
         await send_mjpeg(site, viewer, name, look, receive, send)
+
+
+def _look(width: str, overlay: str) -> Look | None:
+    try:
+        wide, share = float(width), float(overlay)
+    except ValueError:
+        return None
+    fits = 1 <= wide <= 10_000 and 0 <= share <= 1  # NaN does not
+    return nearest_look(wide, share) if fits else None
 
 
 def _live(site: Site) -> Callable[[WebSocket], Awaitable[None]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -108,11 +109,14 @@ class Server:
         self._server.should_exit = True
 
     def _run(self, listening: socket.socket) -> None:
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(_meant)
         try:
             asyncio.run(self._serve(listening))
         except BaseException as error:  # noqa: BLE001  (handed to the thread that waits)
             self._error = error
         finally:
+            log.removeFilter(_meant)
             listening.close()
             self._started.set()
 
@@ -123,6 +127,11 @@ class Server:
             await asyncio.sleep(0.005)
         self._started.set()
         await serving
+
+
+def _meant(record: logging.LogRecord) -> bool:
+    """Uvicorn takes a WebSocket that was refused, with an answer, for a mistake."""
+    return "without completing handshake" not in str(record.msg)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -222,7 +222,7 @@ def test_more_viewers_than_allowed_are_told_to_come_later(serve: Serve) -> None:
             assert refused_page(running) == 503
             answer = running.ask("GET", "/streams/door.mjpeg")
             assert (answer.status, answer.headers["retry-after"]) == (503, "5")
-            assert running.ask("GET", "/api/streams").json["viewers"] == 2
+            until(lambda: running.ask("GET", "/api/streams").json["viewers"] == 2)
         until(lambda: running.ask("GET", "/api/streams").json["viewers"] == 0)
         with running.page() as page:
             page.watch()

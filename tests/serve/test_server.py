@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import LONG_S, TOKEN, Served, a_camera, our_threads, until
+from served import LONG_S, TOKEN, Served, a_camera, glow, our_threads, until
+from websockets.exceptions import ConnectionClosed
 
 from bas_edge import Localizer
 from bas_edge.errors import BackendError, InputError
@@ -23,14 +24,16 @@ Serve = Callable[..., AbstractContextManager[Served]]
 def test_stopping_lets_every_viewer_go_and_leaves_no_thread(serve: Serve) -> None:
     before = our_threads()
     with serve() as running, running.request("GET", "/streams/door.mjpeg") as video:
-        page = running.page().__enter__()
-        page.watch()
-        page.picture()
-        assert video.read(2) == b"--"
-        assert our_threads() > before
+        with running.page() as page:
+            page.watch()
+            page.picture()
+            assert video.read(2) == b"--"
+            assert our_threads() > before
+            running.server.stop()
+            with pytest.raises(ConnectionClosed):
+                page.picture()
+        running.server.stop()  # safe to call twice
     until(lambda: our_threads() <= before)
-    assert running.views.newest("door") is not None
-    running.server.stop()  # safe to call twice
 
 
 def test_a_port_in_use_is_said_in_a_sentence(serve: Serve) -> None:
@@ -74,8 +77,6 @@ def test_health_is_failing_once_a_stream_ended_with_an_error(serve: Serve, tmp_p
 
 
 def test_health_is_ok_where_a_stream_came_to_its_end(serve: Serve) -> None:
-    from served import glow
-
     with serve(open_source([glow(0)] * 3, name="short", policy="wait")) as running:
         until(lambda: running.ask("GET", "/api/streams/short").json["state"] == "ended")
         assert running.ask("GET", "/healthz", token=None).json["status"] == "ok"
@@ -84,41 +85,38 @@ def test_health_is_ok_where_a_stream_came_to_its_end(serve: Serve) -> None:
             assert page.picture().header["frame"] == 2, "the last picture can still be seen"
 
 
-def run_to_its_end(engine: Path, stop: threading.Event, *, fails: bool) -> Pipeline:
-    views = LiveViews()
+def run_to_its_end(engine: Path, then: Callable[[threading.Event], None]) -> Pipeline:
+    """`serve`, and what happens once there is a result; it is given what stops the server."""
+    views, stop = LiveViews(), threading.Event()
     with Localizer(engine, spin=False, threads=1) as localizer:
         pipeline = Pipeline(localizer)
         pipeline.add(a_camera(), sinks=[views])
 
-        def started(server: Server) -> None:
+        def started(_: Server) -> None:
             until(lambda: views.newest("door") is not None)
-            if fails:
-                pipeline.retune(threshold=0.4)  # a worker clones it, and is let down
-            else:
-                stop.set()
+            then(stop)
 
-        if fails:
-            localizer.clone = _clone_that_fails  # type-checkers do not see tests
         options = ServeOptions(token=TOKEN, port=0)
         controls = Controls(pipeline, engine, views.log)
         serve(pipeline, views, controls, options, started=started, stop=stop)
     return pipeline
 
 
-def _clone_that_fails(**_: object) -> Localizer:
-    raise BackendError("the network caught fire")
-
-
 def test_serving_ends_when_it_is_told_to_and_everything_is_closed(engine: Path) -> None:
     before = our_threads()
-    pipeline = run_to_its_end(engine, threading.Event(), fails=False)
+    pipeline = run_to_its_end(engine, threading.Event.set)
     assert pipeline.stats().results > 0
     until(lambda: our_threads() <= before)
 
 
-def test_an_engine_that_fails_ends_the_server_with_its_error(engine: Path) -> None:
+def test_an_engine_that_fails_ends_the_server_with_its_error(
+    engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BackendError("the network caught fire")
+
     with pytest.raises(BackendError, match="caught fire"):
-        run_to_its_end(engine, threading.Event(), fails=True)
+        run_to_its_end(engine, lambda _: monkeypatch.setattr(Localizer, "run_batch", fail))
 
 
 def samples(running: Served, **options: object) -> dict[tuple[str, ...], float]:
