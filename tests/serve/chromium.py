@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ class Page:
     def __init__(self, address: str) -> None:
         import websockets.sync.client
 
-        self._socket = websockets.sync.client.connect(address, max_size=None, open_timeout=LONG_S)
+        connection = websockets.sync.client.connect(address, max_size=None, open_timeout=LONG_S)
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(connection)
         self._last = 0
         self.requested: list[str] = []
         self.complaints: list[str] = []
@@ -78,6 +80,15 @@ class Page:
             "assert",
         ):
             self.complaints.append(json.dumps(told["args"]))
+
+    def forget(self) -> None:
+        """As a new browser: no storage, and nothing that was told before."""
+        here = self.evaluate("location.protocol")
+        if here.startswith("http"):
+            self.evaluate("sessionStorage.clear(), localStorage.clear()")
+        self.command("Page.navigate", url="about:blank")
+        self.requested.clear()
+        self.complaints.clear()
 
     def open(self, url: str) -> None:
         # Another fragment alone would load nothing.
@@ -120,7 +131,7 @@ class Page:
         path.write_bytes(base64.b64decode(self.command("Page.captureScreenshot", **kind)["data"]))
 
     def close(self) -> None:
-        self._socket.close()
+        self._open.close()
 
 
 @contextmanager
