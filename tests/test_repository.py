@@ -59,6 +59,8 @@ def test_the_wheel_has_one_native_module_and_the_data_files(wheel: zipfile.ZipFi
     assert "bas_edge_training/report.html.j2" in names
     assert "bas_edge/quantization/report_page.html.j2" in names
     assert "bas_edge/quantization/report_page.css" in names
+    page = ("index.html", "app.js", "link.js", "tiles.js", "controls.js", "style.css", "icon.svg")
+    assert {f"bas_edge/serve/page/{name}" for name in page} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
@@ -91,7 +93,7 @@ def test_every_direct_dependency_is_constrained() -> None:
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     pinned = {name(line) for line in lines if line and not line.startswith("#")}
     wanted = set(PROJECT["dependencies"])
-    for extra in ("build", "train", "video", "report", "mqtt", "webhook"):
+    for extra in ("build", "train", "video", "report", "mqtt", "webhook", "serve"):
         wanted |= set(PROJECT["optional-dependencies"][extra])
     assert {name(line) for line in wanted} - {"bas-edge"} <= pinned
 
