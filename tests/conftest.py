@@ -112,6 +112,7 @@ _beside("graphs")
 _beside("colour_network")
 _beside("small_nets")
 _beside("numbered_frames")
+_beside("scripted_source")
 
 
 @pytest.fixture(scope="session")

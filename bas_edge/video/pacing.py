@@ -16,7 +16,7 @@ __all__ = ["Pacing", "StreamOptions"]
 
 _RATE_FRAMES = 60
 _BACK_S, _AHEAD_S = 1.0, 10.0  # a clock that is off by more was set anew
-_SLACK_FRAMES = 0.5  # a source's frames come early and late by about this much
+_SLACK_FRAMES = 0.55  # half an interval early or late, and what containers round
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,8 @@ class Pacing:
         if time_s < self._next_s - slack_s:
             return False
         # From when it was due, so that the rate holds; from now where frames were missing.
-        self._next_s = max(self._next_s, time_s - slack_s) + 1 / limit
+        late = time_s > self._next_s + slack_s
+        self._next_s = (time_s if late else self._next_s) + 1 / limit
         return True
 
     def _release(self, time_s: float, stop: threading.Event) -> float:
