@@ -99,7 +99,9 @@ def name_of(uri: str) -> str:
     if kind == "gstreamer":
         return uri.split(maxsplit=1)[0]
     if kind == "device":
-        return f"video{uri}" if uri.isdecimal() else _parts(uri).path.partition("/dev/")[2] or "video"
+        return (
+            f"video{uri}" if uri.isdecimal() else _parts(uri).path.partition("/dev/")[2] or "video"
+        )
     parts = _parts(redacted_uri(uri))
     host = (parts.hostname or "").replace(HIDDEN, "")
     if kind == "csi":

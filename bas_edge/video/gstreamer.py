@@ -130,6 +130,7 @@ class GStreamerCapture:
         self._pipeline = pipeline
         self._video: Any = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
         if not self._video.isOpened():
+            self._video.release()
             raise StreamConnectionError(
                 f"The GStreamer pipeline does not start: {redacted(pipeline)}.",
                 hint="Try it alone: gst-launch-1.0 with the same text, and 'fakesink' in place of "

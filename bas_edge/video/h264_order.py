@@ -54,8 +54,8 @@ class H264Order:
         if number is None or self._number_bits is None:
             return False
         last, most = self._last, 1 << self._number_bits
-        if unit[0] >> 5 & 3:  # others build on it
-            self._last = number
+        # What nothing builds on (nal_ref_idc 0) is numbered as if it counted, but does not.
+        self._last = number if unit[0] >> 5 & 3 else (number - 1) % most
         if last is None or self._gaps_allowed:
             return False
         return number not in (last, (last + 1) % most)

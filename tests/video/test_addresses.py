@@ -64,7 +64,7 @@ def test_secrets_in_queries_and_pipelines(key: str, value: str) -> None:
         ("rtsp://10.0.0.7:554/live", "rtsp://10.0.0.7:554/live"),
         ("rtsp://token@10.0.0.7/live", "rtsp://***@10.0.0.7/live"),
         ("rtspsrc location=\"rtsp://a:b@h/x\" user-pw='b c' ! appsink",)
-        + ("rtspsrc location=\"rtsp://***@h/x\" user-pw=*** ! appsink",),
+        + ('rtspsrc location="rtsp://***@h/x" user-pw=*** ! appsink',),
         ('location="http://h/?token=abc" ! appsink', 'location="http://h/?token=***" ! appsink'),
         ("Authorization: Basic YWI6Y2Q=", "Authorization: ***"),
         ("/videos/birds@dawn.mp4", "/videos/birds@dawn.mp4"),

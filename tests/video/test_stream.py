@@ -62,9 +62,7 @@ def test_what_waits_while_nobody_takes(
 
 def test_frames_after_the_oldest_say_how_many_gave_way() -> None:
     taken = threading.Event()
-    stream, _ = stream_of(
-        Scripted(*range(10), taken, 10), live=False, policy="oldest", depth=2
-    )
+    stream, _ = stream_of(Scripted(*range(10), taken, 10), live=False, policy="oldest", depth=2)
     stream.start()
     until(lambda: stream.stats().decoded == 10)
     first = [stream.take(), stream.take()]
