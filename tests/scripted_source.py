@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,15 @@ def until(condition: Callable[[], Any], what: str = "") -> None:
     while not condition():
         assert time.monotonic() < deadline, what or "it never came to be"
         time.sleep(0.002)
+
+
+def collect(stream: Stream) -> list[int]:
+    """The numbers of the frames until it ends, though it end with an error."""
+    seen: list[int] = []
+    with contextlib.suppress(Exception):
+        for frame in stream:
+            seen.append(number_of(frame.pixels))  # noqa: PERF401  (a comprehension loses them)
+    return seen
 
 
 def reading_threads() -> list[str]:

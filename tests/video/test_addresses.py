@@ -42,8 +42,23 @@ def test_an_address_alone_may_hold_blanks(user: str, password: str) -> None:
 
 @given(
     key=st.sampled_from(
-        ["password", "pwd", "user-pw", "user-id", "token", "access_token", "accessToken", "apikey"]
-        + ["api-key", "streamkey", "X-Amz-Signature", "sig", "passphrase", "secret", "Login"]
+        [
+            "password",
+            "pwd",
+            "user-pw",
+            "user-id",
+            "token",
+            "access_token",
+            "accessToken",
+            "apikey",
+            "api-key",
+            "streamkey",
+            "X-Amz-Signature",
+            "sig",
+            "passphrase",
+            "secret",
+            "Login",
+        ]
     ),
     value=st.text(SAFE + "@:/!$,;'=", min_size=1, max_size=12).map(lambda text: f"Qz{text}zQ"),
 )
@@ -63,8 +78,10 @@ def test_secrets_in_queries_and_pipelines(key: str, value: str) -> None:
     [
         ("rtsp://10.0.0.7:554/live", "rtsp://10.0.0.7:554/live"),
         ("rtsp://token@10.0.0.7/live", "rtsp://***@10.0.0.7/live"),
-        ("rtspsrc location=\"rtsp://a:b@h/x\" user-pw='b c' ! appsink",)
-        + ('rtspsrc location="rtsp://***@h/x" user-pw=*** ! appsink',),
+        (
+            "rtspsrc location=\"rtsp://a:b@h/x\" user-pw='b c' ! appsink",
+            'rtspsrc location="rtsp://***@h/x" user-pw=*** ! appsink',
+        ),
         ('location="http://h/?token=abc" ! appsink', 'location="http://h/?token=***" ! appsink'),
         ("Authorization: Basic YWI6Y2Q=", "Authorization: ***"),
         ("/videos/birds@dawn.mp4", "/videos/birds@dawn.mp4"),

@@ -106,8 +106,15 @@ def test_a_file_that_begins_again_goes_on_by_one_frame(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("fps", "limit", "expected"),
-    [(30.0, 10.0, 100), (30.0, 20.0, 200), (30.0, 25.0, 250), (25.0, 12.5, 125), (30.0, 7.0, 70)]
-    + [(5.0, 25.0, 50), (30.0, 30.0, 300)],
+    [
+        (30.0, 10.0, 100),
+        (30.0, 20.0, 200),
+        (30.0, 25.0, 250),
+        (25.0, 12.5, 125),
+        (30.0, 7.0, 70),
+        (5.0, 25.0, 50),
+        (30.0, 30.0, 300),
+    ],
 )
 def test_max_fps_holds_the_rate_exactly(fps: float, limit: float, expected: int) -> None:
     """Of ten seconds; the times are rounded to milliseconds, as containers do."""

@@ -11,7 +11,15 @@ import pytest
 
 from bas_edge.video.pictures import DecodedPicture, rgb_pixels
 
-FORMATS = ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "yuyv422", "rgb24", "bgr24"] + [
+FORMATS = [
+    "yuv420p",
+    "yuvj420p",
+    "yuv422p",
+    "yuv444p",
+    "nv12",
+    "yuyv422",
+    "rgb24",
+    "bgr24",
     "gray",
     "yuv420p10le",
 ]

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from scripted_source import PATIENCE_S, Scripted, number_of, reading_threads, stream_of, until
+from scripted_source import (
+    PATIENCE_S,
+    Scripted,
+    collect,
+    number_of,
+    reading_threads,
+    stream_of,
+    until,
+)
 
 from bas_edge.errors import InputError
 from bas_edge.video import Stream, StreamEvent, VideoFrame
@@ -86,7 +95,7 @@ def test_stride_and_max_fps_drop_and_count(options: dict[str, Any], expected: li
     assert numbers(frames) == expected
     seen = [-1, *expected]
     assert [frame.dropped for frame in frames] == [
-        later - earlier - 1 for earlier, later in zip(seen, seen[1:], strict=False)
+        later - earlier - 1 for earlier, later in pairwise(seen)
     ]
 
 
@@ -123,11 +132,9 @@ def test_realtime_frames_come_no_earlier_than_they_stand() -> None:
 
 def test_an_error_comes_after_the_frames_before_it() -> None:
     stream, events = stream_of(Scripted(0, 1, RuntimeError("broken program")), live=False)
-    seen = []
+    assert collect(stream) == [0, 1]
     with pytest.raises(RuntimeError, match="broken program"):
-        for frame in stream:
-            seen.append(number_of(frame.pixels))  # noqa: PERF401  (a comprehension loses them)
-    assert seen == [0, 1]
+        list(stream)
     assert events[-1].state == "ended"
     assert events[-1].reason == "broken program"
     assert events[-1].error is None  # it is none of ours

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scripted_source import (
     AT_ONCE,
     PATIENCE_S,
     Scripted,
+    collect,
     number_of,
     reading_threads,
     stream_of,
@@ -54,7 +56,7 @@ def test_states_in_their_order_and_why() -> None:
     assert events[1].reason == "fake://camera was lost. Next attempt in 0.0 s."
     assert events[1].error is LOST
     assert events[-1].reason == "closed"
-    assert all(earlier.at <= later.at for earlier, later in zip(events, events[1:], strict=False))
+    assert all(earlier.at <= later.at for earlier, later in pairwise(events))
 
 
 def test_the_gap_is_told_by_the_first_frame_after_it() -> None:
@@ -141,11 +143,9 @@ def test_it_is_not_hopeless_where_it_worked_or_always_is_asked(
     first = [Scripted(0, LOST)] if reached else []
     again = Reconnect(first_s=0, longest_s=0, attempts=5, always=not reached)
     stream, _ = stream_of(*first, kind("no."), kind("no."), Scripted(1), reconnect=again)
-    seen = []
+    assert collect(stream) == ([0, 1] if reached else [1])
     with pytest.raises(StreamConnectionError):
-        for frame in stream:
-            seen.append(number_of(frame.pixels))  # noqa: PERF401  (a comprehension loses them)
-    assert seen == ([0, 1] if reached else [1])
+        list(stream)
 
 
 def test_an_error_of_ours_is_not_tried_again() -> None:
