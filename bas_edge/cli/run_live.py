@@ -132,7 +132,7 @@ class _Lines:
     def event(self, event: StreamEvent) -> None:
         self._results.add(event.to_dict())
         text = f"{event.stream}: {event.state}" + (f": {event.reason}" if event.reason else "")
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self, *, complete: bool) -> None:
         """The lines are closed by who opened them."""
