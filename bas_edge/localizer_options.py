@@ -1,0 +1,56 @@
+"""The options of a Localizer: those that are given, else the engine's overrides, else its own."""
+
+from __future__ import annotations
+
+import math
+
+from bas_edge.engine.manifest import Manifest, ThresholdPolicy
+from bas_edge.errors import InputError
+
+__all__ = ["chosen_min_score", "chosen_threshold", "chosen_top_k"]
+
+
+def chosen_threshold(
+    threshold: float | ThresholdPolicy | None, manifest: Manifest
+) -> ThresholdPolicy:
+    """What cuts maps; a number is a fraction of each map's range."""
+    if threshold is None:
+        threshold = manifest.overrides.threshold
+        if threshold is None:
+            return manifest.threshold
+    if isinstance(threshold, ThresholdPolicy):
+        return threshold
+    if not 0 <= threshold <= 1:
+        raise InputError(
+            f"threshold is {threshold}, but a fraction of the map's range is 0 to 1.",
+            hint="For another rule pass a ThresholdPolicy.",
+        )
+    return ThresholdPolicy(rule="fixed", value=float(threshold), chosen_by="Localizer(threshold=…)")
+
+
+def chosen_top_k(top_k: int | None, manifest: Manifest) -> int:
+    """How many class maps are averaged, 1 to the engine's `k`."""
+    if top_k is None:
+        return manifest.overrides.top_k or manifest.top_k
+    if manifest.maps == "mean":
+        raise InputError(
+            f"top_k is {top_k}, but this engine emits one averaged map (maps: mean).",
+            hint="Leave top_k out, or export with --maps all or --maps selected.",
+        )
+    if not 1 <= top_k <= manifest.k:
+        raise InputError(
+            f"top_k is {top_k}, but this engine computes {manifest.k} class maps, so it must be "
+            f"1 to {manifest.k}.",
+            hint="Lower top_k, or export with a larger --k.",
+        )
+    return top_k
+
+
+def chosen_min_score(min_score: float | None, manifest: Manifest) -> float:
+    """The class score below which nothing is found, 0 to 1."""
+    if min_score is None:
+        own = manifest.overrides.min_score
+        return manifest.min_score if own is None else own
+    if not 0 <= min_score <= 1 or math.isnan(min_score):
+        raise InputError(f"min_score is {min_score}, but a softmax probability is 0 to 1.")
+    return float(min_score)
