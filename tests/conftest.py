@@ -114,6 +114,7 @@ _beside("small_nets")
 _beside("numbered_frames")
 _beside("stub_localizer")
 _beside("stream_results")
+_beside("scripted_source")
 
 
 @pytest.fixture(scope="session")
