@@ -112,14 +112,16 @@ class Clips:
         if self._draw:
             pixels = result.localization.draw(pixels, color="rgb")
         new = ring.encode(pixels, result.time_s)
-        for clip in self._clips_of(stream):
-            clip.file.write(one for one in new if one.pts <= ring.ticks(clip.end_s))
-            if new and new[-1].pts >= ring.ticks(clip.end_s):
-                self._finish(clip, complete=True)
+        before = self._clips_of(stream)
         for watch in self._watches:
             event = watch.see(result)
             if event is not None:
                 self._begin(ring, event)
+        for clip in before:
+            end = ring.ticks(clip.end_s)
+            clip.file.write(one for one in new if one.pts <= end)
+            if new and new[-1].pts >= end:
+                self._finish(clip, complete=True)
 
     def event(self, event: StreamEvent) -> None:
         """Nothing comes for a while, or ever: finish the clips of this stream."""

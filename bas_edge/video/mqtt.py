@@ -102,6 +102,8 @@ class Mqtt:
         link = self._link(result.stream)
         if self._filter.passes(result):
             link.publish("result", json_line(result.to_dict()))
+        else:
+            link.publish_waiting()
 
     def event(self, event: StreamEvent) -> None:
         """Publish the state, retained."""
@@ -177,6 +179,11 @@ class _Link:
             self._waiting.append((f"{self._topic}/{kind}", message))
             self._send()
 
+    def publish_waiting(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._send()
+
     def set_state(self, state: bytes) -> None:
         with self._lock:
             self._state = state
@@ -192,10 +199,10 @@ class _Link:
             )
 
     def close(self, until: float) -> None:
-        while time.monotonic() < until and self._client.is_connected():
+        while time.monotonic() < until and (self._client.is_connected() or not self.problem):
             with self._lock:
                 self._send()
-                if not self._waiting and not self._on_the_way:
+                if self._was_connected and not self._waiting and not self._on_the_way:
                     break
             time.sleep(0.01)
         with self._lock:
@@ -204,13 +211,14 @@ class _Link:
             self._on_the_way.clear()
         self._client.disconnect()
         self._client.loop_stop()
+        self._client = None  # its sockets go with it
 
     def _send(self) -> None:
         """Hand paho what waits, as far as it gets rid of it; the lock is held."""
         while self._on_the_way and self._arrived(*self._on_the_way[0]):
             self._on_the_way.popleft()
         while self._waiting and self._client.is_connected():
-            if len(self._on_the_way) >= self._queue_size:
+            if len(self._on_the_way) >= self._queue_size + 2:  # two states
                 return
             topic, message = self._waiting.popleft()
             info = self._client.publish(topic, message, qos=self._qos)
