@@ -14,9 +14,14 @@ from fakes.mqtt_broker import Broker, Message
 from stream_results import STARTED, descriptors, result
 
 from bas_edge.errors import InputError, MissingExtraError
-from bas_edge.video import EventRule, Mqtt, StreamEvent
+from bas_edge.video import EventRule, Mqtt, StreamEvent, mqtt
 from bas_edge.video.event_rules import RuleWatch
 from bas_edge.video.frames import StreamState
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "_RECONNECT_S", (0.02, 0.05))
 
 
 def state(of: StreamState, stream: str = "door") -> StreamEvent:
