@@ -25,7 +25,7 @@ from bas_edge.host_runner import HostRunner
 from bas_edge.ops.cuda_module import native
 from bas_edge.runner import Runner, RunOptions
 
-__all__ = ["open_runner"]
+__all__ = ["chosen_backend", "open_runner"]
 
 _log = logging.getLogger("bas_edge")
 
@@ -36,6 +36,7 @@ def open_runner(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    spin: bool = True,
     device: int = 0,
     rebuild: bool = False,
 ) -> Runner:
@@ -47,6 +48,7 @@ def open_runner(
         backend: A name, or "auto": what the engine was built for; without any NVIDIA driver,
             ONNX Runtime, which is logged.
         threads: Of ONNX Runtime.
+        spin: Whether these stay awake between frames.
         device: The GPU, as CUDA numbers it.
         rebuild: Build the plan again where it does not fit this machine, or is damaged.
 
@@ -59,7 +61,7 @@ def open_runner(
     """
     if not isinstance(device, int) or device < 0:
         raise InputError(f"device is {device!r}, but CUDA counts GPUs from 0.")
-    name = _chosen(backend, engine)
+    name = chosen_backend(backend, engine)
     verdict = engine.manifest.bound
     if verdict is not None and not verdict.accepted:
         _log.warning(
@@ -78,6 +80,7 @@ def open_runner(
             engine.model_path,
             threads=threads,
             literal=quantization is not None and quantization.flavour == "tensorrt",
+            spin=spin,
         )
         if quantization is not None:
             from bas_edge.quantization.saturation import warn_of_saturation
@@ -105,7 +108,12 @@ def open_runner(
         raise
 
 
-def _chosen(backend: str, engine: Engine) -> str:
+def chosen_backend(backend: str, engine: Engine) -> str:
+    """The backend that "auto" stands for here, logged where it is not the engine's own.
+
+    Raises:
+        InputError: There is no backend by this name.
+    """
     if backend != "auto":
         return check_name(backend)
     built_for = engine.manifest.backend

@@ -9,6 +9,7 @@ import msgspec
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .precision_rows import PlantedRow, PrecisionRow, missed_planted
+from .steady_rows import SteadyRow, missed_steady
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Ratio",
     "Row",
     "SpeedRow",
+    "SteadyRow",
     "Timing",
     "VideoRow",
     "append_row",
@@ -176,6 +178,7 @@ Row = (
     | PlantedRow
     | ParetoAccuracyRow
     | ParetoSpeedRow
+    | SteadyRow
 )
 
 
@@ -229,6 +232,8 @@ def missed_targets(row: Row) -> list[str]:
             )
     elif isinstance(row, PlantedRow):
         missed += missed_planted(row)
+    elif isinstance(row, SteadyRow):
+        missed += missed_steady(row)
     elif isinstance(row, GpuOpRow):
         missed += missed_op_targets(row)
     elif isinstance(row, GpuFrameRow):

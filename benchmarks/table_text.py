@@ -19,6 +19,7 @@ from .rows import (
     Ratio,
     Row,
     SpeedRow,
+    SteadyRow,
     Timing,
     VideoRow,
 )
@@ -39,6 +40,7 @@ Some = TypeVar(
     PrecisionRow,
     ParetoAccuracyRow,
     ParetoSpeedRow,
+    SteadyRow,
 )
 
 
@@ -59,6 +61,8 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.data, row.model, row.precision, row.flavour)
         elif isinstance(row, PlantedRow):
             key = (row.data, row.model, row.planted)
+        elif isinstance(row, SteadyRow):
+            key = (row.video, row.model, row.camera)
         elif isinstance(row, GpuOpRow):
             key = (row.device, row.op, row.shape, row.cache)
         elif isinstance(row, GpuFrameRow):

@@ -24,9 +24,11 @@ from .rows import (
     PrecisionRow,
     Row,
     SpeedRow,
+    SteadyRow,
     Timing,
     VideoRow,
 )
+from .steady_tables import steady_line, steady_table
 from .table_text import Some, both, measured, ms, newest, ratio_text, table
 
 __all__ = ["PAGE", "compare_table", "page_with_rows", "pictures", "row_line"]
@@ -51,6 +53,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "planted": lambda: planted_table(_only(rows, PlantedRow)),
         "memory": lambda: _memory_table(_only(rows, MemoryRow)),
         "pareto": lambda: pareto_table(_only(rows, ParetoAccuracyRow), _only(rows, ParetoSpeedRow)),
+        "steady": lambda: steady_table(_only(rows, SteadyRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
@@ -98,6 +101,8 @@ def row_line(row: Row) -> str:
         return accuracy_line(row)
     if isinstance(row, ParetoSpeedRow):
         return speed_line(row)
+    if isinstance(row, SteadyRow):
+        return steady_line(row)
     metrics = ", ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())
     return f"{row.method} {row.threshold} {row.cut}: {metrics}"
 

@@ -78,6 +78,7 @@ def open_backend(
     *,
     threads: int | None = None,
     literal: bool = False,
+    spin: bool = True,
 ) -> Backend:
     """Load an ONNX graph.
 
@@ -86,6 +87,7 @@ def open_backend(
         model_path: The graph.
         threads: CPU threads for one run; None lets the library choose (physical cores).
         literal: Compute a quantized graph with the rounding of TensorRT.
+        spin: Whether its idle threads stay awake; see `Localizer`.
 
     Raises:
         InputError: Unknown backend, or `threads` is not positive.
@@ -101,7 +103,7 @@ def open_backend(
         raise InputError(f"threads is {threads}, but must be at least 1.")
     from bas_edge.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend.open(model_path, threads=threads, literal=literal)
+    return OnnxRuntimeBackend.open(model_path, threads=threads, literal=literal, spin=spin)
 
 
 def plan_builder(

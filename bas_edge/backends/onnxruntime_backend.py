@@ -53,6 +53,7 @@ class OnnxRuntimeBackend:
         *,
         threads: int | None = None,
         literal: bool = False,
+        spin: bool = True,
     ) -> OnnxRuntimeBackend:
         """Load a graph.
 
@@ -62,6 +63,7 @@ class OnnxRuntimeBackend:
             literal: Compute QuantizeLinear and DequantizeLinear as they stand and what lies
                 between in float32: the rounding of TensorRT. Otherwise they are fused into
                 kernels on eight bits, as far as their places allow.
+            spin: Whether idle threads of the network stay awake for its next layer or frame.
 
         Raises:
             MissingExtraError: onnxruntime is not installed.
@@ -71,6 +73,8 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         options.log_severity_level = _ONLY_FATAL
         options.intra_op_num_threads = threads or 0
+        if not spin:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if literal:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:

@@ -1,126 +1,367 @@
-"""Localize every frame of a video: read ahead, infer, draw and write behind."""
+"""Any number of streams through one engine: read ∥ infer ∥ write, nothing waits for another."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bas_edge.video.frames import FrameResult, VideoFrame
-from bas_edge.video.overlap import WriteBehind, read_ahead
-from bas_edge.video.sinks import VideoSink
-from bas_edge.video.sources import VideoSource
+from bas_edge.errors import InputError
+from bas_edge.video.batch_size import BatchSize
+from bas_edge.video.lane import Job, Lane, Smoother
+from bas_edge.video.pipeline_stats import PipelineStats, lane_stats
+from bas_edge.video.sink import Sink
+from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.smoothing import Smoothing
 from bas_edge.video.stage_times import StageTimes
+from bas_edge.video.steadier import Steadier
+from bas_edge.video.stream import Stream
 
 if TYPE_CHECKING:
     from bas_edge.localizer import Localizer
-    from bas_edge.results import Localization
+    from bas_edge.video.frames import VideoFrame
 
-__all__ = ["VideoSummary", "localize_video"]
+__all__ = ["STAGES", "Pipeline"]
 
-QUEUE_DEPTH = 3
+_log = logging.getLogger(__name__)
+
 STAGES = ("pre_ms", "infer_ms", "post_ms", "total_ms")
+_POLL_S = 0.25  # how often stalls are looked for, and signals let in
+_MORE_IN_FLIGHT = 4  # beyond one frame a worker: what waits in the sinks of a lossless stream
 
 
-@dataclass(frozen=True, slots=True)
-class VideoSummary:
-    """How one video went.
+class Pipeline:
+    """Runs streams through one engine and hands the results to sinks.
 
-    Attributes:
-        source: The video file.
-        frames: Frames localized.
-        found: Frames with an object.
-        expected_frames: What the file declares, or an estimate; None if unknown.
-        seconds: Wall time from the first frame asked for to the last one written.
-        fps: `frames / seconds`: decoding, inference, drawing and encoding overlapped.
-        source_fps: The video's own frame rate.
-        late: Frames that took longer (pre + infer + post) than the video's frame interval.
-        stages: {"pre_ms": {"p50": …, "p90": …}, "infer_ms", "post_ms", "total_ms"}.
-        annotated: The video written, or None.
-        damage: None, or one sentence on what could not be decoded.
-    """
+    Each source is read by a thread of its own and each sink is fed by one; `workers` threads run
+    the engine, each with its own clone. A worker takes the streams in turn, the one that waited
+    longest first, and takes several frames at once only where that is faster. So a slow, stalled
+    or dead stream or sink holds up nobody else.
 
-    source: Path
-    frames: int
-    found: int
-    expected_frames: int | None
-    seconds: float
-    fps: float
-    source_fps: float
-    late: int
-    stages: dict[str, dict[str, float]]
-    annotated: Path | None
-    damage: str | None
-
-
-def localize_video(
-    localizer: Localizer,
-    path: str | Path,
-    *,
-    annotated: str | Path | None = None,
-    codec: str = "auto",
-    on_frame: Callable[[FrameResult], None] | None = None,
-) -> VideoSummary:
-    """Localize every frame of a video file, in constant memory.
+    Example:
+        with Localizer("birds.engine") as localizer, Pipeline(localizer) as pipeline:
+            pipeline.add(open_source("rtsp://camera/live"), sinks=[JsonLines("birds.jsonl")])
+            pipeline.run()
 
     Args:
-        localizer: Used from the calling thread only.
-        path: The video. A damaged one is localized as far as it decodes; see `damage`.
-        annotated: Where to write an mp4 with the boxes drawn; None writes none.
-        codec: Its encoder; see `VideoSink`.
-        on_frame: Called on the calling thread with each result, in order.
-
-    Raises:
-        InputError: The file is missing or not a video, or the encoder cannot be used.
-        BackendError: Inference failed.
-        MissingExtraError: PyAV is not installed.
+        localizer: The engine. It is cloned, and stays the caller's.
+        workers: How many threads run it; see `open_for_pipeline`.
+        max_batch: Most frames at once.
+        stop_on_failure: Stop everything when a sink fails, and raise what it raised.
     """
-    source = VideoSource(path)
-    times = {stage: StageTimes() for stage in STAGES}
-    frames = found = late = 0
-    started = time.perf_counter()
-    with ExitStack() as stack:
-        writer = None
-        if annotated is not None:
-            sink = stack.enter_context(VideoSink(annotated, source.fps, codec=codec))
-            writer = stack.enter_context(WriteBehind(_drawing(sink), QUEUE_DEPTH))
-        for frame in stack.enter_context(closing(read_ahead(source, QUEUE_DEPTH))):
-            localization = localizer.run(frame.pixels, color="rgb")
-            for stage in STAGES:
-                times[stage].add(getattr(localization.timing, stage))
-            frames += 1
-            found += localization.found
-            late += localization.timing.total_ms > 1000 / source.fps
-            if on_frame is not None:
-                age_ms = 1000 * (time.time() - frame.captured_at)
-                on_frame(FrameResult(str(source.path), frame, localization, age_ms))
-            if writer is not None:
-                writer.put((frame, localization))
-    seconds = time.perf_counter() - started
-    return VideoSummary(
-        source=source.path,
-        frames=frames,
-        found=found,
-        expected_frames=source.frame_count,
-        seconds=seconds,
-        fps=frames / seconds,
-        source_fps=source.fps,
-        late=late,
-        stages={
-            stage: {"p50": each.percentile(50), "p90": each.percentile(90)}
-            for stage, each in times.items()
-        },
-        annotated=None if annotated is None else Path(annotated),
-        damage=source.damage,
-    )
+
+    def __init__(
+        self,
+        localizer: Localizer,
+        *,
+        workers: int = 1,
+        max_batch: int = 8,
+        stop_on_failure: bool = False,
+    ) -> None:
+        if not 1 <= workers <= 64:
+            raise InputError(f"workers is {workers}, but must be 1 to 64.")
+        if max_batch < 1:
+            raise InputError(f"max_batch is {max_batch}, but must be 1 or more.")
+        self._localizer = localizer
+        self._tuned: Localizer | None = None  # clones are made of it, where there is one
+        self._tuning = 0
+        self._workers = workers
+        self._stop_on_failure = stop_on_failure
+        self._lanes: list[Lane] = []
+        self._sinks: dict[int, SinkThread] = {}
+        self._changed = threading.Condition()
+        self._stopping = self._closed = self._time_over = False
+        self._error: BaseException | None = None
+        self._failures: list[str] = []
+        self._clock = 0
+        self._batch_size = BatchSize(max_batch)
+        self._times = {stage: StageTimes() for stage in STAGES}
+        self._threads: list[threading.Thread] = []
+        self._started: float | None = None
+        self._ended: float | None = None
+
+    def add(
+        self,
+        stream: Stream,
+        *,
+        sinks: Iterable[Sink] = (),
+        smooth: Smoothing | Smoother | None = None,
+    ) -> None:
+        """Add a stream, before `run` or while it runs. The pipeline closes it, and its sinks.
+
+        Args:
+            stream: What `open_source` gave.
+            sinks: Where its results go; one sink may serve several streams.
+            smooth: How its results are made steady, or what does it, for this stream alone. None
+                leaves them as they are and does not compare them either.
+
+        Raises:
+            InputError: The pipeline has another stream of this name, or has ended.
+        """
+        with self._changed:
+            if self._stopping:
+                raise InputError("This pipeline has ended.", hint="Make a new one.")
+            if any(lane.stream.name == stream.name for lane in self._lanes):
+                raise InputError(
+                    f"There is a stream '{stream.name}' already.",
+                    hint="Give each source a name: open_source(…, name=…).",
+                )
+            threads = [self._sink_thread(sink) for sink in sinks]
+            spare = _MORE_IN_FLIGHT if stream.policy == "wait" else 0
+            lane = Lane(
+                stream,
+                threads,
+                in_flight=self._workers + spare,
+                changed=self._wake,
+            )
+            self._smooth(lane, smooth)
+            self._lanes.append(lane)
+            running = self._started is not None
+        if running:
+            stream.start()
+
+    def start(self) -> None:
+        """Start every thread and return. Safe to call twice."""
+        with self._changed:
+            if self._started is not None:
+                return
+            self._started = time.perf_counter()
+            lanes = list(self._lanes)
+        for lane in lanes:
+            lane.stream.start()
+        for number in range(self._workers):
+            thread = threading.Thread(
+                target=self._work, name=f"bas-edge-infer-{number}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def run(self, *, duration_s: float | None = None) -> PipelineStats:
+        """Run until every stream has ended, `stop` is called, or the time is over.
+
+        Returns with every frame in flight handed to its sinks and every sink closed.
+
+        Args:
+            duration_s: Longest time in seconds; None has no limit.
+
+        Raises:
+            BackendError: The engine failed.
+            BaseException: With `stop_on_failure`, what a sink raised.
+        """
+        self.start()
+        deadline = None if duration_s is None else time.monotonic() + duration_s
+        try:
+            while not self._over():
+                if deadline is not None and time.monotonic() >= deadline:
+                    self._time_over = True
+                    break
+                left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
+                with self._changed:
+                    self._changed.wait(max(0.0, left))
+                for lane in list(self._lanes):
+                    lane.stream.watch()
+                    lane.settle()
+        finally:
+            self.close()
+        if self._error is not None:
+            raise self._error
+        return self.stats()
+
+    def stop(self) -> None:
+        """Let `run` come to its end: frames in flight are finished, then the sinks closed.
+
+        From any thread, and from a signal handler.
+        """
+        self._stopping = True
+
+    def close(self) -> None:
+        """Stop, wait for every thread, close streams and sinks. Safe to call twice."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = self._stopping = True
+        # A live stream has no end that it could miss, and a duration was asked for.
+        whole = self._time_over
+        cut = [lane for lane in self._lanes if not (whole or lane.done or lane.stream.live)]
+        for lane in self._lanes:
+            lane.stream.close()
+        self._wake()
+        for thread in self._threads:
+            thread.join()
+        if self._tuned is not None:
+            self._tuned.close()
+        for lane in self._lanes:
+            lane.settle()
+        for sink in self._sinks.values():
+            in_full = not any(sink in lane.sinks for lane in cut)
+            sink.finish(complete=in_full and self._error is None)
+        self._ended = time.perf_counter()
+
+    def pause(self, name: str) -> None:
+        """Pause one stream; see `Stream.pause`."""
+        self._lane(name).stream.pause()
+
+    def resume(self, name: str) -> None:
+        """Go on with one stream."""
+        self._lane(name).stream.resume()
+
+    def retune(
+        self,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+    ) -> None:
+        """Change how maps become boxes, from the next frame on; None leaves a value as it is.
+
+        Raises:
+            InputError: A value is out of range; nothing was changed.
+        """
+        with self._changed:
+            former = self._tuned
+            self._tuned = self.localizer.clone(
+                threshold=threshold, top_k=top_k, min_score=min_score
+            )
+            self._tuning += 1
+            for lane in self._lanes:
+                if lane.smoothing is not None:
+                    self._smooth(lane, lane.smoothing)
+        if former is not None:
+            former.close()
+
+    def set_smoothing(self, name: str, smoothing: Smoothing) -> None:
+        """Smooth one stream otherwise, from the next result on; it begins without a history."""
+        with self._changed:
+            self._smooth(self._lane(name), smoothing)
+
+    def smoothing(self, name: str) -> Smoothing | None:
+        """How one stream is smoothed; None where it is not, or by something else."""
+        return self._lane(name).smoothing
+
+    @property
+    def localizer(self) -> Localizer:
+        """The engine with the options in use. Not to be closed."""
+        return self._localizer if self._tuned is None else self._tuned
+
+    def stats(self) -> PipelineStats:
+        """Every count at this moment."""
+        began = self._started if self._started is not None else time.perf_counter()
+        ended = self._ended if self._ended is not None else time.perf_counter()
+        seconds = max(ended - began, 1e-9)
+        return PipelineStats(
+            seconds=seconds,
+            lanes=tuple(lane_stats(lane, seconds) for lane in self._lanes),
+            stages={
+                stage: {"p50": times.percentile(50), "p90": times.percentile(90)}
+                for stage, times in self._times.items()
+            },
+            batch_ms=self._batch_size.costs_ms(),
+            failures=tuple(self._failures),
+        )
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _over(self) -> bool:
+        return self._stopping or self._error is not None or all(lane.done for lane in self._lanes)
+
+    def _lane(self, name: str) -> Lane:
+        for lane in self._lanes:
+            if lane.stream.name == name:
+                return lane
+        known = ", ".join(lane.stream.name for lane in self._lanes) or "none"
+        raise InputError(f"There is no stream '{name}'.", hint=f"Streams: {known}.")
+
+    def _smooth(self, lane: Lane, smooth: Smoothing | Smoother | None) -> None:
+        if isinstance(smooth, Smoothing):
+            lane.smoothing, lane.smoother = smooth, Steadier(self.localizer, smooth)
+        else:
+            lane.smoothing, lane.smoother = None, smooth
+
+    def _sink_thread(self, sink: Sink) -> SinkThread:
+        if id(sink) not in self._sinks:
+
+            def failed(error: BaseException) -> None:
+                self._failures.append(f"{type(sink).__name__}: {error}")
+                if self._stop_on_failure and self._error is None:
+                    self._error = error
+                self._wake()
+
+            self._sinks[id(sink)] = SinkThread(sink, failed=failed)
+        return self._sinks[id(sink)]
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    # The workers
+
+    def _work(self) -> None:
+        try:
+            while not self._stopping and self._error is None:
+                with self._changed:
+                    localizer, tuning = self.localizer.clone(), self._tuning
+                with localizer:
+                    while tuning == self._tuning and (jobs := self._take(tuning)):
+                        self._localize(localizer, jobs)
+        except BaseException as error:  # noqa: BLE001  (raised again by run)
+            if self._error is None:
+                self._error = error
+            self._stopping = True
+            self._wake()
+
+    def _take(self, tuning: int) -> list[Job]:
+        """Frames to run together, of the streams that waited longest; empty at the end.
+
+        Also empty where the engine was tuned anew.
+        """
+        with self._changed:
+            while True:
+                if self._stopping or self._error is not None or tuning != self._tuning:
+                    return []
+                ready = sorted(
+                    (lane for lane in self._lanes if lane.ready), key=lambda lane: lane.served
+                )
+                jobs = []
+                for lane in ready[: self._batch_size.choose(len(ready))] if ready else ():
+                    self._clock += 1
+                    lane.served = self._clock
+                    job = lane.take()
+                    if job is not None:
+                        jobs.append(job)
+                if jobs:
+                    return jobs
+                self._changed.wait(_POLL_S)
+
+    def _localize(self, localizer: Localizer, jobs: Sequence[Job]) -> None:
+        usable: list[tuple[Job, VideoFrame]] = []
+        for job in jobs:
+            frame = _pixels_of(job)
+            if frame is None:
+                job.lane.put_back(job.ticket, None, None)
+            else:
+                usable.append((job, frame))
+        if not usable:
+            return
+        started = time.perf_counter()
+        found = localizer.run_batch([frame.pixels for _, frame in usable], color="rgb")
+        self._batch_size.learn(len(usable), 1000 * (time.perf_counter() - started))
+        for stage, times in self._times.items():
+            for one in found:
+                times.add(getattr(one.timing, stage))
+        for (job, frame), localization in zip(usable, found, strict=True):
+            job.lane.put_back(job.ticket, frame, localization)
 
 
-def _drawing(sink: VideoSink) -> Callable[[tuple[VideoFrame, Localization]], None]:
-    def write(item: tuple[VideoFrame, Localization]) -> None:
-        frame, localization = item
-        sink.write(localization.draw(frame.pixels, color="rgb"), frame.time_s)
-
-    return write
+def _pixels_of(job: Job) -> VideoFrame | None:
+    """The frame, or None where a decoder gave something that nobody can convert."""
+    try:
+        return job.frame.frame()
+    except Exception:  # noqa: BLE001  (FFmpeg has many; one frame is no reason to stop)
+        _log.exception("%s: a frame could not be converted", job.lane.stream.name)
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bas_edge.errors import InputError
 from bas_edge.video.capture import Capture
@@ -13,7 +14,7 @@ from bas_edge.video.pacing import StreamOptions
 from bas_edge.video.reconnect import Reconnect
 from bas_edge.video.stream_reader import StreamReader, Waiting
 
-__all__ = ["Stream", "StreamStats"]
+__all__ = ["ClaimedFrame", "Stream", "StreamStats"]
 
 _POLL_S = 0.25
 
@@ -53,6 +54,27 @@ class StreamStats:
     connections: int
     failures: int
     last_frame_at: float | None
+
+
+class ClaimedFrame(NamedTuple):
+    """A frame that was taken from a stream and is not yet pixels."""
+
+    waiting: Waiting
+    dropped: int
+    gap_s: float
+
+    def frame(self) -> VideoFrame:
+        """Converts it, on the caller's thread; once."""
+        waiting = self.waiting
+        assert waiting.picture is not None
+        return VideoFrame(
+            index=waiting.number,
+            time_s=waiting.time_s,
+            pixels=waiting.picture.pixels(),
+            captured_at=waiting.captured_at,
+            dropped=self.dropped,
+            gap_s=self.gap_s,
+        )
 
 
 class Stream:
@@ -184,7 +206,7 @@ class Stream:
             self._reader.start()
 
     def take(self, timeout_s: float | None = 0.0) -> VideoFrame | None:
-        """The next frame, for one taker at a time; it becomes pixels on the caller's thread.
+        """The next frame, for one taker at a time.
 
         Args:
             timeout_s: How long to wait for one; None waits until the stream ends.
@@ -192,17 +214,19 @@ class Stream:
         Returns:
             None if none came in time, or the stream has ended (`finished`).
         """
+        claimed = self.claim(timeout_s)
+        return None if claimed is None else claimed.frame()
+
+    def claim(self, timeout_s: float | None = 0.0) -> ClaimedFrame | None:
+        """As `take`, but the frame becomes pixels only when its `frame()` is called."""
         waiting = self._queue.take(timeout_s)
         if waiting is None:
             return None
-        last, self._last_taken = self._last_taken, waiting
+        last, self._last_taken = self._last_taken, waiting._replace(picture=None)
         self._delivered += 1
         lost = last is not None and last.connection != waiting.connection and self.live
-        return VideoFrame(
-            index=waiting.number,
-            time_s=waiting.time_s,
-            pixels=waiting.picture.pixels(),
-            captured_at=waiting.captured_at,
+        return ClaimedFrame(
+            waiting,
             dropped=waiting.number - (0 if last is None else last.number + 1),
             gap_s=waiting.arrived - last.arrived if last is not None and lost else 0.0,
         )

@@ -32,14 +32,14 @@ _CLOSE_S = 1.0  # a thread that waits for a silent network ends by itself, at it
 
 
 class Waiting(NamedTuple):
-    """A picture in the queue."""
+    """A picture in the queue; it is gone once it was taken."""
 
     number: int
     connection: int
     time_s: float
     captured_at: float
     arrived: float  # monotonic
-    picture: Picture
+    picture: Picture | None
 
 
 class StreamReader:

@@ -1,121 +1,367 @@
-"""A video through a tiny engine: every frame, its box, and an annotated copy."""
+"""Several streams through one engine: order, loss, fairness, failure, and a clean end."""
 
 from __future__ import annotations
 
-import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from numbered_frames import frame_number, numbered
+from stub_localizer import StubLocalizer
 
-from bas_edge.errors import InputError
-from bas_edge.localizer import Localizer
-from bas_edge.video import FrameResult, VideoSource, localize_video
+from bas_edge.errors import BackendError, InputError, StreamError
+from bas_edge.video import FrameResult, Pipeline, Stream, StreamEvent, open_source
 
-RED = (255, 0, 0)
-
-
-@pytest.fixture(scope="module")
-def localizer(
-    tiny_onnx: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Localizer]:
-    model = tiny_onnx(tmp_path_factory.mktemp("engine") / "tiny.onnx")
-    with Localizer(model, threads=1) as opened:
-        yield opened
+LONG_S = 30.0  # no test needs it; one that hangs ends here
 
 
-def moving_square(graphs: ModuleType, count: int) -> list[np.ndarray]:
-    return [
-        graphs.coloured_frame((64, 64), (8 * at, 16, 8 * at + 24, 40), RED) for at in range(count)
-    ]
+class Recorder:
+    """A sink that remembers, and may be slow or fail."""
+
+    def __init__(self, delay_s: float = 0.0, fail_at: int | None = None) -> None:
+        self.results: list[FrameResult] = []
+        self.events: list[StreamEvent] = []
+        self.complete: bool | None = None
+        self._delay_s = delay_s
+        self._fail_at = fail_at
+
+    def write(self, result: FrameResult) -> None:
+        time.sleep(self._delay_s)
+        if len(self.results) == self._fail_at:
+            raise OSError("No space left on device")
+        self.results.append(result)
+
+    def event(self, event: StreamEvent) -> None:
+        self.events.append(event)
+
+    def close(self, *, complete: bool) -> None:
+        assert self.complete is None, "closed twice"
+        self.complete = complete
+
+    def of(self, name: str) -> list[int]:
+        return [one.index for one in self.results if one.stream == name]
 
 
-def test_every_frame_and_its_box(
-    localizer: Localizer, graphs: ModuleType, clips: ModuleType, tmp_path: Path
-) -> None:
-    clip = clips.write_clip(tmp_path / "a.mp4", moving_square(graphs, 5))
-    results: list[FrameResult] = []
-    summary = localize_video(localizer, clip, on_frame=results.append)
-    assert [result.index for result in results] == list(range(5))
-    for at, result in enumerate(results):
-        assert result.localization.box == pytest.approx((8 * at, 16, 8 * at + 24, 40), abs=6)
-        assert result.time_s == pytest.approx(at / 25)
-    assert (summary.frames, summary.found, summary.expected_frames) == (5, 5, 5)
-    assert (summary.source_fps, summary.damage, summary.annotated) == (25.0, None, None)
-    assert summary.fps == pytest.approx(5 / summary.seconds)
-    assert set(summary.stages) == {"pre_ms", "infer_ms", "post_ms", "total_ms"}
-    assert all(0 < each["p50"] <= each["p90"] for each in summary.stages.values())
-    assert 0 <= summary.late <= 5
+def frames(count: int, period_s: float = 0.0) -> Iterator[np.ndarray]:
+    for number in range(count):
+        yield np.full((8, 8, 3), number % 251, np.uint8)
+        time.sleep(period_s)
 
 
-def test_a_frame_result_is_json_ready(
-    localizer: Localizer, graphs: ModuleType, clips: ModuleType, tmp_path: Path
-) -> None:
-    clip = clips.write_clip(tmp_path / "a.mp4", moving_square(graphs, 2))
-    lines: list[str] = []
-    localize_video(localizer, clip, on_frame=lambda one: lines.append(json.dumps(one.to_dict())))
-    assert json.loads(lines[1])["frame"] == 1
-    assert json.loads(lines[1])["time_s"] == 0.04
+def endless(period_s: float = 0.002) -> Iterator[np.ndarray]:
+    while True:
+        yield from frames(251, period_s)
 
 
-def test_the_annotated_copy_has_every_frame(
-    localizer: Localizer, graphs: ModuleType, clips: ModuleType, tmp_path: Path
-) -> None:
-    clip = clips.write_clip(tmp_path / "a.mp4", moving_square(graphs, 5))
-    summary = localize_video(localizer, clip, annotated=tmp_path / "b.mp4")
-    assert summary.annotated == tmp_path / "b.mp4"
-    plain, drawn = list(VideoSource(clip)), list(VideoSource(tmp_path / "b.mp4"))
-    assert [frame.time_s for frame in drawn] == pytest.approx([frame.time_s for frame in plain])
-    difference = np.abs(plain[2].pixels.astype(int) - drawn[2].pixels).max(axis=2)
-    assert difference[14:42, 14:42].max() > 60  # the outline of the box
+def a_file(count: int, name: str = "file", **options: object) -> Stream:
+    return open_source(frames(count), name=name, policy="wait", **options)
 
 
-def test_a_cut_video_is_localized_as_far_as_it_goes(
-    localizer: Localizer, clips: ModuleType, tmp_path: Path
-) -> None:
-    faststart = {"movflags": "faststart"}
-    whole = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(40), options=faststart)
-    clip = clips.cut(whole, 0.5)
-    summary = localize_video(localizer, clip, annotated=tmp_path / "b.mp4")
-    assert 10 < summary.frames < 30
-    assert summary.damage == (
-        f"{clip} ends in the middle: {summary.frames} frames decoded, about 40 were expected."
-    )
-    assert len(list(VideoSource(tmp_path / "b.mp4"))) == summary.frames
+def a_camera(name: str = "camera", period_s: float = 0.002, **options: object) -> Stream:
+    return open_source(endless(period_s), name=name, policy="newest", **options)
 
 
-def test_an_unusable_encoder_stops_it_cleanly(
-    localizer: Localizer, clips: ModuleType, tmp_path: Path
-) -> None:
-    clip = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(30))
-    with pytest.raises(InputError, match="The encoder 'gif' cannot write an mp4"):
-        localize_video(localizer, clip, annotated=tmp_path / "b.mp4", codec="gif")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.002)
 
 
-def test_an_interrupt_stops_every_thread(
-    localizer: Localizer, clips: ModuleType, tmp_path: Path
-) -> None:
-    clip = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(30))
-
-    def interrupt(result: FrameResult) -> None:
-        if result.index == 9:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        localize_video(localizer, clip, annotated=tmp_path / "b.mp4", on_frame=interrupt)
-    assert {path.name for path in tmp_path.iterdir()} <= {"a.mp4", "b.partial.mp4"}
-    assert not [one for one in threading.enumerate() if one.name.startswith("bas-edge-")]
+def open_descriptors() -> int:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
 
 
-@pytest.mark.shared_data
-def test_the_real_video_gives_every_frame(localizer: Localizer, shared_data: Path) -> None:
-    indices: list[int] = []
-    summary = localize_video(
-        localizer, shared_data / "video" / "dog.mp4", on_frame=lambda one: indices.append(one.index)
-    )
-    assert indices == list(range(289))
-    assert (summary.expected_frames, summary.damage) == (289, None)
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = {thread.ident for thread in threading.enumerate()}
+    descriptors = open_descriptors()
+    yield
+    left = [one.name for one in threading.enumerate() if one.ident not in before]
+    assert not [name for name in left if name.startswith("bas-edge-")]
+    assert open_descriptors() <= descriptors
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_stream_that_waits_loses_nothing_and_keeps_its_order(workers: int, batch: int) -> None:
+    localizer = StubLocalizer(jitter_s=0.003)
+    recorder = Recorder()
+    pipeline = Pipeline(localizer, workers=workers, max_batch=batch)
+    pipeline.add(a_file(80), sinks=[recorder])
+    stats = pipeline.run(duration_s=LONG_S)
+    assert recorder.of("file") == list(range(80))
+    assert [one.localization.label for one in recorder.results] == [n % 251 for n in range(80)]
+    assert all(one.frame.dropped == 0 and one.frame.gap_s == 0 for one in recorder.results)
+    assert (stats.results, stats.lanes[0].sink_dropped, recorder.complete) == (80, 0, True)
+    assert [event.state for event in recorder.events][-1] == "ended"
+
+
+def test_a_slow_sink_holds_back_a_stream_that_waits_and_loses_nothing() -> None:
+    slow, quick = Recorder(delay_s=0.002), Recorder()
+    pipeline = Pipeline(StubLocalizer(), workers=2)
+    pipeline.add(a_file(60), sinks=[slow, quick])
+    pipeline.run(duration_s=LONG_S)
+    assert slow.of("file") == quick.of("file") == list(range(60))
+
+
+def test_a_slow_sink_of_a_camera_misses_results_which_are_counted() -> None:
+    slow, quick = Recorder(delay_s=0.05), Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.add(a_camera(), sinks=[slow, quick])
+    pipeline.start()
+    until(lambda: len(quick.results) > 60)
+    pipeline.close()
+    (lane,) = pipeline.stats().lanes
+    assert lane.results == len(quick.results)
+    assert lane.sink_dropped == lane.results - len(slow.results) > 0
+
+
+def test_frames_that_were_dropped_are_in_the_numbers() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer(delay_s=0.02))
+    pipeline.add(a_camera(period_s=0.001), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.results) >= 10)
+    pipeline.close()
+    indices = recorder.of("camera")
+    dropped = [one.frame.dropped for one in recorder.results]
+    assert dropped == [after - before - 1 for before, after in pairwise([-1, *indices])]
+    assert sum(dropped) > 10
+    stats = pipeline.stats().lanes[0].stream
+    assert stats.decoded == stats.delivered + stats.dropped + stats.waiting
+
+
+def test_streams_share_the_engine_evenly() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer(delay_s=0.003), workers=2, max_batch=1)
+    for number in range(6):
+        pipeline.add(a_camera(f"camera{number}", period_s=0.001), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.results) >= 300)
+    pipeline.close()
+    counts = Counter(one.stream for one in recorder.results)
+    assert max(counts.values()) - min(counts.values()) <= 0.1 * max(counts.values())
+
+
+def test_a_file_among_cameras_takes_no_more_than_its_turn() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer(delay_s=0.003), max_batch=1)
+    pipeline.add(open_source(frames(10_000), name="file", policy="wait"), sinks=[recorder])
+    pipeline.add(a_camera(period_s=0.001), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.results) >= 200)
+    pipeline.close()
+    counts = Counter(one.stream for one in recorder.results)
+    assert abs(counts["file"] - counts["camera"]) <= 20
+
+
+def test_a_silent_stream_holds_up_nobody() -> None:
+    silence = threading.Event()
+
+    def silent() -> Iterator[np.ndarray]:
+        yield from frames(1)
+        silence.wait(LONG_S)
+
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.add(open_source(silent(), name="silent", policy="newest"), sinks=[recorder])
+    pipeline.add(a_file(200), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.of("file")) == 200)
+    assert recorder.of("silent") == [0]
+    silence.set()
+    pipeline.close()
+
+
+def test_a_stream_that_fails_ends_alone_and_says_why() -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield from frames(3)
+        raise StreamError("the lens fell off")
+
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    stream = open_source(broken(), name="broken", policy="wait")
+    pipeline.add(stream, sinks=[recorder])
+    pipeline.add(a_file(50), sinks=[recorder])
+    pipeline.run(duration_s=LONG_S)
+    assert (recorder.of("broken"), recorder.of("file")) == ([0, 1, 2], list(range(50)))
+    assert isinstance(stream.error, StreamError)
+    (ended,) = [one for one in recorder.events if (one.stream, one.state) == ("broken", "ended")]
+    assert ended.reason == "the lens fell off"
+
+
+def test_a_sink_that_fails_ends_alone() -> None:
+    failing, other = Recorder(fail_at=5), Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.add(a_file(50), sinks=[failing, other])
+    stats = pipeline.run(duration_s=LONG_S)
+    assert (len(failing.results), len(other.results)) == (5, 50)
+    assert (failing.complete, other.complete) == (False, True)
+    assert stats.failures == ("Recorder: No space left on device",)
+
+
+def test_a_sink_that_fails_ends_everything_if_asked_to() -> None:
+    failing, other = Recorder(fail_at=5), Recorder()
+    pipeline = Pipeline(StubLocalizer(), stop_on_failure=True)
+    pipeline.add(a_file(10_000), sinks=[failing, other])
+    with pytest.raises(OSError, match="No space left"):
+        pipeline.run(duration_s=LONG_S)
+    assert 5 <= len(other.results) < 10_000
+    assert other.complete is False
+
+
+def test_an_engine_that_fails_ends_everything_with_its_error() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer(fail_at=7), workers=2)
+    pipeline.add(a_file(10_000), sinks=[recorder])
+    pipeline.add(a_camera(), sinks=[recorder])
+    with pytest.raises(BackendError, match="the network caught fire"):
+        pipeline.run(duration_s=LONG_S)
+    assert recorder.complete is False
+
+
+def test_stopping_finishes_what_is_in_flight_and_closes_the_sinks() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer(delay_s=0.005), workers=2)
+    pipeline.add(a_file(10_000), sinks=[recorder])
+    threading.Timer(0.1, pipeline.stop).start()
+    stats = pipeline.run(duration_s=LONG_S)
+    assert 0 < stats.results < 10_000
+    assert recorder.of("file") == list(range(stats.results))
+    assert recorder.complete is False  # a file that was cut short
+
+
+def test_a_camera_that_is_stopped_is_complete() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.add(a_camera(), sinks=[recorder])
+    stats = pipeline.run(duration_s=0.1)
+    assert stats.results == len(recorder.results) > 0
+    assert recorder.events[-1].state == "ended"
+
+
+def test_pausing_one_stream_leaves_the_others_running() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.add(a_camera("one"), sinks=[recorder])
+    pipeline.add(a_camera("two"), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.of("one")) > 3)
+    pipeline.pause("one")
+    assert pipeline.stats().lanes[0].paused
+    time.sleep(0.05)  # what was on its way arrives
+    at = len(recorder.of("one"))
+    more = len(recorder.of("two")) + 20
+    until(lambda: len(recorder.of("two")) > more)
+    assert len(recorder.of("one")) <= at + 1
+    pipeline.resume("one")
+    until(lambda: len(recorder.of("one")) > at + 3)
+    pipeline.close()
+
+
+def test_streams_may_be_added_while_it_runs() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.add(a_camera(), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.results) > 3)
+    pipeline.add(a_file(20, name="later"), sinks=[recorder])
+    until(lambda: len(recorder.of("later")) == 20)
+    pipeline.close()
+    with pytest.raises(InputError, match="has ended"):
+        pipeline.add(a_file(1, name="too late"))
+
+
+def test_a_smoother_sees_frames_in_order_and_its_result_is_handed_on() -> None:
+    class Smoother:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def steady(self, frame: object, _: object) -> tuple[object, None]:
+            self.seen.append(frame.index)
+            return StubLocalizer.result(7), None
+
+    smoother, recorder = Smoother(), Recorder()
+    pipeline = Pipeline(StubLocalizer(jitter_s=0.003), workers=3)
+    pipeline.add(a_file(40), sinks=[recorder], smooth=smoother)
+    pipeline.run(duration_s=LONG_S)
+    assert smoother.seen == list(range(40))
+    assert {one.localization.label for one in recorder.results} == {7}
+    assert [one.seen.label for one in recorder.results] == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers is 0, but must be 1 to 64"),
+        ({"max_batch": 0}, "max_batch is 0, but must be 1 or more"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Pipeline(StubLocalizer(), **options)
+
+
+def test_names_are_unique_and_known() -> None:
+    with Pipeline(StubLocalizer()) as pipeline:
+        pipeline.add(a_file(1))
+        with pytest.raises(InputError, match="There is a stream 'file' already"):
+            pipeline.add(a_file(1))
+        with pytest.raises(InputError, match="There is no stream 'dor'"):
+            pipeline.pause("dor")
+
+
+def test_an_rtsp_camera_that_is_killed_leaves_a_gap_and_no_fake(rtsp: ModuleType) -> None:
+    recorder = Recorder()
+    with rtsp.RtspServer(numbered(50), fps=25) as server:
+        pipeline = Pipeline(StubLocalizer())
+        stream = open_source(server.url, name="door")
+        pipeline.add(stream, sinks=[recorder])
+        pipeline.start()
+        until(lambda: len(recorder.results) >= 5)
+        server.kill()
+        until(lambda: stream.state == "reconnecting")
+        before = len(recorder.results)
+        server.restart()
+        until(lambda: len(recorder.results) >= before + 5)
+        pipeline.close()
+    gaps = [one.frame.gap_s for one in recorder.results if one.frame.gap_s]
+    assert len(gaps) == 1
+    assert "gap_s" in next(one for one in recorder.results if one.frame.gap_s).to_dict()
+    states = [event.state for event in recorder.events]
+    assert states.index("reconnecting") > states.index("running")
+    assert all(frame_number(one.frame.pixels) is not None for one in recorder.results)
+    times = [one.time_s for one in recorder.results]
+    assert times == sorted(set(times))
+
+
+def test_tuning_takes_effect_on_a_running_pipeline() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer(), workers=2)
+    pipeline.add(a_camera(), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.results) > 3)
+    pipeline.retune(threshold=0.25)
+    assert pipeline.localizer.threshold == 0.25
+    until(lambda: recorder.results[-1].localization.score == 0.25)
+    pipeline.retune(threshold=0.75)
+    until(lambda: recorder.results[-1].localization.score == 0.75)
+    pipeline.close()
+    assert {one.localization.score for one in recorder.results} == {0.5, 0.25, 0.75}
+
+
+def test_workers_wait_for_the_first_stream() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.start()
+    pipeline.add(a_file(5), sinks=[recorder])
+    until(lambda: len(recorder.results) == 5)
+    pipeline.close()

@@ -1,0 +1,189 @@
+"""One stream on its way through a pipeline: its frames in order, its results to its sinks."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
+from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.stability import StabilitySummary
+from bas_edge.video.stage_times import StageTimes
+from bas_edge.video.stream import ClaimedFrame, Stream
+
+if TYPE_CHECKING:
+    from bas_edge.results import Localization
+    from bas_edge.video.smoothing import Smoothing
+
+__all__ = ["Job", "Lane", "Smoother"]
+
+
+class Smoother(Protocol):
+    """Makes the results of one stream steady; called in the order of its frames."""
+
+    def steady(
+        self, frame: VideoFrame, localization: Localization
+    ) -> tuple[Localization, Stability | None]: ...
+
+
+class Job(NamedTuple):
+    """A frame that a worker has taken."""
+
+    lane: Lane
+    ticket: int
+    frame: ClaimedFrame
+
+
+class Lane:
+    """Hands out a stream's frames and takes back what was found in them, in any order.
+
+    Args:
+        stream: The stream.
+        sinks: Where results go.
+        in_flight: How many frames may be on their way at once.
+        changed: Called when a frame may be taken that could not be before, or the lane is done.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        sinks: Sequence[SinkThread],
+        *,
+        in_flight: int,
+        changed: Callable[[], None],
+    ) -> None:
+        self.stream = stream
+        self.sinks = tuple(sinks)
+        self.served = 0  # the scheduler's clock when a frame was last taken
+        self.results = self.found = self.unusable = 0
+        self.age_ms = StageTimes()
+        self.stability = StabilitySummary()
+        self.smoother: Smoother | None = None  # of every result from now on, in order
+        self.smoothing: Smoothing | None = None  # what it was made of, to make another one
+        self.done = False
+        self._lossless = stream.policy == "wait"
+        self._limit = in_flight
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._issued = self._expected = self._held = 0
+        self._back: list[tuple[int, VideoFrame | None, Localization | None]] = []
+        self._draining = False
+        self._ended: StreamEvent | None = None
+        stream.listen(self._event)
+        stream.wake(changed)
+
+    # For the scheduler, under its lock
+
+    @property
+    def ready(self) -> bool:
+        """Whether a frame can be taken now."""
+        return not self.done and self._held < self._limit and self.stream.ready
+
+    def take(self) -> Job | None:
+        """The next frame."""
+        with self._lock:  # so that nobody sees it taken and not counted
+            frame = self.stream.claim()
+            if frame is None:
+                return None
+            ticket, self._issued = self._issued, self._issued + 1
+            self._held += 1
+        return Job(self, ticket, frame)
+
+    # For the workers
+
+    def put_back(self, ticket: int, frame: VideoFrame | None, found: Localization | None) -> None:
+        """What was found in a frame; None where it could not be used."""
+        with self._lock:
+            heapq.heappush(self._back, (ticket, frame, found))
+            if self._draining:
+                return  # the thread that drains takes this one too
+            self._draining = True
+        while (item := self._next_in_order()) is not None:
+            frame, found = item
+            if frame is None or found is None:
+                self.unusable += 1
+                self._let_go()
+            else:
+                self._emit(frame, found)
+        self.settle()
+
+    def settle(self) -> None:
+        """Notice that the lane is done: its stream has ended and everything is handed out."""
+        with self._lock:
+            idle = self._expected == self._issued and not self._draining
+            if self.done or not idle or not self.stream.finished or self._ended is None:
+                return
+            self.done = True
+            event = self._ended
+        for sink in self.sinks:
+            sink.put(self, event)
+        self._changed()
+
+    def _next_in_order(self) -> tuple[VideoFrame | None, Localization | None] | None:
+        with self._lock:
+            if not self._back or self._back[0][0] != self._expected:
+                self._draining = False
+                return None
+            self._expected += 1
+            return heapq.heappop(self._back)[1:]
+
+    def _emit(self, frame: VideoFrame, seen: Localization) -> None:
+        found, stability = seen, None
+        smoother = self.smoother
+        if smoother is not None:
+            found, stability = smoother.steady(frame, seen)
+            if stability is not None:
+                self.stability.add(stability)
+        age_ms = max(0.0, 1000 * (time.time() - frame.captured_at))
+        self.results += 1
+        self.found += found.found
+        self.age_ms.add(age_ms)
+        result = FrameResult(
+            self.stream.name,
+            frame,
+            found,
+            age_ms,
+            seen if found is not seen else None,
+            stability,
+        )
+        if not self._lossless or not self.sinks:
+            for sink in self.sinks:
+                sink.put(self, result)
+            self._let_go()
+            return
+        done = _AfterAll(len(self.sinks), self._let_go)
+        for sink in self.sinks:
+            sink.put(self, result, done)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._held -= 1
+        self._changed()
+
+    def _event(self, event: StreamEvent) -> None:
+        if event.state == "ended":  # told when the frames before it are through
+            with self._lock:
+                self._ended = event
+            self._changed()
+            return
+        for sink in self.sinks:
+            sink.put(self, event)
+
+
+class _AfterAll:
+    """Calls `then` after it was called `count` times, from any threads."""
+
+    def __init__(self, count: int, then: Callable[[], None]) -> None:
+        self._left = count
+        self._then = then
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._then()

@@ -1,0 +1,77 @@
+"""A pipeline in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bas_edge.video.lane import Lane
+from bas_edge.video.stream import StreamStats
+
+__all__ = ["LaneStats", "PipelineStats", "lane_stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStats:
+    """One stream of a pipeline in numbers.
+
+    Attributes:
+        stream: The source's own numbers.
+        results: Frames that were localized.
+        found: Results with an object.
+        unusable: Frames that arrived but could not be converted to pixels.
+        fps: Results a second since the pipeline started.
+        age_ms: From capture to result: {"p50": …, "p95": …}.
+        stability: How steady its boxes are; see `StabilitySummary.to_dict`. No frames where its
+            results are not compared.
+        sink_dropped: Results that a slow sink missed.
+        paused: Whether it is paused.
+    """
+
+    stream: StreamStats
+    results: int
+    found: int
+    unusable: int
+    fps: float
+    age_ms: dict[str, float]
+    stability: dict[str, float | int]
+    sink_dropped: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStats:
+    """A pipeline in numbers.
+
+    Attributes:
+        seconds: Since it started.
+        lanes: By stream, in the order they were added.
+        stages: {"pre_ms": {"p50": …, "p90": …}, "infer_ms", "post_ms", "total_ms"} of a frame.
+        batch_ms: What a frame costs in a batch of each size that was tried, in ms.
+        failures: What sinks raised, in words.
+    """
+
+    seconds: float
+    lanes: tuple[LaneStats, ...]
+    stages: dict[str, dict[str, float]]
+    batch_ms: dict[int, float]
+    failures: tuple[str, ...]
+
+    @property
+    def results(self) -> int:
+        """Frames that were localized, of all streams."""
+        return sum(lane.results for lane in self.lanes)
+
+
+def lane_stats(lane: Lane, seconds: float) -> LaneStats:
+    """The numbers of one lane of a pipeline that has run for `seconds`."""
+    return LaneStats(
+        stream=lane.stream.stats(),
+        results=lane.results,
+        found=lane.found,
+        unusable=lane.unusable,
+        fps=lane.results / seconds,
+        age_ms={"p50": lane.age_ms.percentile(50), "p95": lane.age_ms.percentile(95)},
+        stability=lane.stability.to_dict(),
+        sink_dropped=sum(sink.dropped for sink in lane.sinks),
+        paused=lane.stream.paused,
+    )

@@ -1,0 +1,120 @@
+"""One sink on a thread of its own, behind a bounded queue."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import NamedTuple
+
+from bas_edge.video.frames import FrameResult, StreamEvent
+from bas_edge.video.sink import Sink
+
+__all__ = ["SinkThread"]
+
+
+class _Item(NamedTuple):
+    stream: Hashable
+    what: FrameResult | StreamEvent
+    done: Callable[[], None] | None
+
+
+class SinkThread:
+    """Feeds one sink.
+
+    Args:
+        sink: What is fed. It is closed at the end, also after a failure.
+        depth: Results of one stream that may wait, where the stream may lose results.
+        failed: Called once, on this thread, if the sink raises; it then gets nothing more.
+
+    Attributes:
+        dropped: Results that were left out because the sink was slow.
+        error: What the sink raised; None if nothing.
+    """
+
+    def __init__(
+        self, sink: Sink, *, depth: int = 8, failed: Callable[[BaseException], None]
+    ) -> None:
+        self.sink = sink
+        self.dropped = 0
+        self.error: BaseException | None = None
+        self._depth = depth
+        self._failed = failed
+        self._items: deque[_Item] = deque()
+        self._waiting: Counter[Hashable] = Counter()
+        self._changed = threading.Condition()
+        self._ending: bool | None = None  # `complete` of the sink's close
+        self._thread = threading.Thread(
+            target=self._work, name=f"bas-edge-sink-{type(sink).__name__}", daemon=True
+        )
+        self._thread.start()
+
+    def put(
+        self,
+        stream: Hashable,
+        what: FrameResult | StreamEvent,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue a result or an event; never waits.
+
+        Args:
+            stream: Whose it is.
+            what: It.
+            done: Called when the sink is through with it. A stream that loses nothing gives
+                one, and holds back frames until it was called; a result without one is dropped
+                where `depth` of its stream wait already.
+        """
+        with self._changed:
+            refused = self._ending is not None or self.error is not None
+            if not refused and isinstance(what, FrameResult) and done is None:
+                refused = self._waiting[stream] >= self._depth
+                self.dropped += refused
+            if not refused:
+                self._waiting[stream] += 1
+                self._items.append(_Item(stream, what, done))
+                self._changed.notify()
+        if refused and done is not None:
+            done()
+
+    def finish(self, *, complete: bool) -> None:
+        """Write what waits, close the sink, end the thread. Safe to call twice."""
+        with self._changed:
+            if self._ending is None:
+                self._ending = complete
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (item := self._next()) is not None:
+            if self.error is None:
+                self._attempt(partial(self._write, item.what))
+            if item.done is not None:
+                item.done()
+        complete = bool(self._ending) and self.error is None
+        self._attempt(partial(self.sink.close, complete=complete))
+
+    def _next(self) -> _Item | None:
+        with self._changed:
+            while not self._items:
+                if self._ending is not None:
+                    return None
+                self._changed.wait()
+            item = self._items.popleft()
+            self._waiting[item.stream] -= 1
+            return item
+
+    def _write(self, what: FrameResult | StreamEvent) -> None:
+        if isinstance(what, FrameResult):
+            self.sink.write(what)
+        else:
+            self.sink.event(what)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:  # noqa: BLE001  (handed on; a sink ends nothing but itself)
+            if self.error is None:
+                self.error = error
+                self._failed(error)
