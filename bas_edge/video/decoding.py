@@ -57,7 +57,7 @@ class Decoding:
         self._needs_keyframe = resync and name not in _KNOW_WHEN_WHOLE
         self._flushes = 0
         self._lost = False  # pictures build on one that is damaged, up to the next keyframe
-        self._joined = not self._needs_keyframe  # what comes first may build on others
+        self._joined = not resync  # what comes first may build on what was never here
         self._start_s: float | None = None
         if stream.start_time is not None:
             self._start_s = float(stream.start_time * stream.time_base)
@@ -139,7 +139,10 @@ class Decoding:
         if len(self._arrivals) > _REMEMBERED:
             del self._arrivals[next(iter(self._arrivals))]
 
-    def _damage(self) -> Damaged:
+    def _damage(self) -> Damaged | None:
+        if not self._joined:
+            self._forget()
+            return None
         self.damaged += 1
         self.broken_picture = True
         self._forget()

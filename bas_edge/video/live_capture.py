@@ -66,7 +66,9 @@ class LiveCapture:
         hardware, refusal = decoder(options.hardware)
         self._container = self._open(options, hardware)
         try:
-            self._stream, self.details = self._prepare(refusal)
+            self._stream, self.details = self._prepare(
+                refusal, dict(options.options).get("err_detect", "explode")
+            )
         except BaseException:
             self._container.close()
             raise
@@ -116,7 +118,7 @@ class LiveCapture:
                 hint="Webcams are read on Linux.",
             ) from None
 
-    def _prepare(self, refusal: str) -> tuple[Any, str]:
+    def _prepare(self, refusal: str, strictness: str) -> tuple[Any, str]:
         where = redacted_uri(self._uri)
         if not self._container.streams.video:
             raise StreamCodecError(
@@ -134,10 +136,9 @@ class LiveCapture:
         stream.thread_type = "SLICE" if context.name == "hevc" else "NONE"
         if context.name != "hevc":
             context.thread_count = 1
-        if context.name != "h264" or context.has_b_frames:
-            # Only H.264's decoder marks every picture that it mended, and with B pictures it
-            # is late to: they come out before the picture that they build on.
-            context.options = {"err_detect": "explode"}
+        # Only H.264's decoder marks pictures that it mended, and says nothing of those it keeps
+        # to itself while it waits to be whole again. A refusal is heard at once.
+        context.options = {"err_detect": strictness}
         by = "hardware" if context.is_hwaccel else f"software{refusal}"
         return stream, f"{context.name} {context.width}×{context.height}, decoded in {by}"
 
