@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -21,8 +22,12 @@ QUICK = {"rtsp_transport": "tcp", "analyzeduration": "100000", "fpsprobesize": "
 def frames_of(url: str, **options: str) -> Iterator[np.ndarray]:
     """Every frame that FFmpeg delivers, RGB."""
     with av.open(url, options={**QUICK, **options}, timeout=(5, 5)) as container:
-        for frame in container.decode(container.streams.video[0]):
-            yield frame.to_ndarray(format="rgb24")
+        for packet in container.demux(container.streams.video[0]):
+            decoded: list[Any] = []
+            with contextlib.suppress(av.error.InvalidDataError):  # damage that is refused
+                decoded = packet.decode()
+            for frame in decoded:
+                yield frame.to_ndarray(format="rgb24")
 
 
 def numbers(frames: Iterator[np.ndarray], count: int) -> list[int | None]:
