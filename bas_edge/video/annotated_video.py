@@ -82,7 +82,7 @@ class AnnotatedVideo:
         )
         self._fps, self._codec, self._live, self._segment_s = fps, codec, live, segment_s
         self._writing: dict[str, _Writing] = {}
-        self._ended: list[VideoSink] = []  # files whose streams ended before the pipeline did
+        self._ended: dict[Path, VideoSink] = {}  # files whose streams ended before the pipeline did
         self._taken: dict[Path, str] = {}  # files, not live: which stream writes there
         self.encoders: dict[str, str] = {}
         self.latest: dict[str, Path] = {}
@@ -112,14 +112,14 @@ class AnnotatedVideo:
             else:
                 sink = self._writing.pop(event.stream).sink
                 sink.close(complete=False)  # only close() knows whether it is whole
-                self._ended.append(sink)
+                self._ended[sink.path] = sink
 
     def close(self, *, complete: bool) -> None:
         """Finish all files; see the class for what they are called then."""
         with contextlib.ExitStack() as finishing:  # each of them, also after an error
             for stream in self._writing:
                 finishing.callback(self._finish, stream, complete=complete)
-        for sink in self._ended if complete else ():
+        for sink in self._ended.values() if complete else ():
             sink.partial_path.replace(sink.path)
         self._ended.clear()
 

@@ -190,3 +190,14 @@ def test_arguments_that_cannot_be(
 ) -> None:
     with pytest.raises(InputError, match=message):
         AnnotatedVideo(tmp_path / "{stream}.mp4", **options)
+
+
+def test_a_stream_that_ends_twice_has_its_last_video(tmp_path: Path) -> None:
+    sink = AnnotatedVideo(tmp_path / "{stream}.mp4")
+    for count in (3, 2):
+        for index in range(count):
+            sink.write(result(index))
+        sink.event(ended())
+    sink.close(complete=True)
+    assert names(tmp_path) == ["door.mp4"]
+    assert len(times(tmp_path / "door.mp4")) == 2
