@@ -9,6 +9,14 @@ import msgspec
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .precision_rows import PlantedRow, PrecisionRow, missed_planted
+from .stream_rows import (
+    LiveRow,
+    PipelineRow,
+    SoakRow,
+    missed_live,
+    missed_pipeline,
+    missed_soak,
+)
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
@@ -16,15 +24,18 @@ __all__ = [
     "AccuracyRow",
     "GpuFrameRow",
     "GpuOpRow",
+    "LiveRow",
     "MemoryRow",
     "ParetoAccuracyRow",
     "ParetoSpeedRow",
     "ParityRow",
+    "PipelineRow",
     "PlantedRow",
     "PrecisionRow",
     "Provenance",
     "Ratio",
     "Row",
+    "SoakRow",
     "SpeedRow",
     "Timing",
     "VideoRow",
@@ -176,6 +187,9 @@ Row = (
     | PlantedRow
     | ParetoAccuracyRow
     | ParetoSpeedRow
+    | PipelineRow
+    | LiveRow
+    | SoakRow
 )
 
 
@@ -229,6 +243,12 @@ def missed_targets(row: Row) -> list[str]:
             )
     elif isinstance(row, PlantedRow):
         missed += missed_planted(row)
+    elif isinstance(row, PipelineRow):
+        missed += missed_pipeline(row)
+    elif isinstance(row, LiveRow):
+        missed += missed_live(row)
+    elif isinstance(row, SoakRow):
+        missed += missed_soak(row)
     elif isinstance(row, GpuOpRow):
         missed += missed_op_targets(row)
     elif isinstance(row, GpuFrameRow):

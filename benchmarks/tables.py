@@ -16,16 +16,27 @@ from .rows import (
     AccuracyRow,
     GpuFrameRow,
     GpuOpRow,
+    LiveRow,
     MemoryRow,
     ParetoAccuracyRow,
     ParetoSpeedRow,
     ParityRow,
+    PipelineRow,
     PlantedRow,
     PrecisionRow,
     Row,
+    SoakRow,
     SpeedRow,
     Timing,
     VideoRow,
+)
+from .stream_tables import (
+    live_line,
+    live_table,
+    pipeline_line,
+    pipeline_tables,
+    soak_line,
+    soak_table,
 )
 from .table_text import Some, both, measured, ms, newest, ratio_text, table
 
@@ -51,6 +62,9 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "planted": lambda: planted_table(_only(rows, PlantedRow)),
         "memory": lambda: _memory_table(_only(rows, MemoryRow)),
         "pareto": lambda: pareto_table(_only(rows, ParetoAccuracyRow), _only(rows, ParetoSpeedRow)),
+        "pipeline": lambda: pipeline_tables(_only(rows, PipelineRow)),
+        "live": lambda: live_table(_only(rows, LiveRow)),
+        "soak": lambda: soak_table(_only(rows, SoakRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
@@ -89,6 +103,12 @@ def row_line(row: Row) -> str:
         return precision_line(row)
     if isinstance(row, PlantedRow):
         return planted_line(row)
+    if isinstance(row, PipelineRow):
+        return pipeline_line(row)
+    if isinstance(row, LiveRow):
+        return live_line(row)
+    if isinstance(row, SoakRow):
+        return soak_line(row)
     if isinstance(row, MemoryRow):
         return (
             f"{row.images} of {row.expected_images} images of {row.frame} in {row.seconds:g} s, "
