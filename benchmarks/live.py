@@ -72,9 +72,7 @@ def watch_cameras(
     engine: Path, video: Path, streams: int, seconds: float, threads: int | None = None
 ) -> LiveFigures:
     """Run so many cameras in this process."""
-    localizer, workers = open_for_pipeline(
-        engine, streams=streams, lossless=False, threads=threads
-    )
+    localizer, workers = open_for_pipeline(engine, streams=streams, lossless=False, threads=threads)
     height, width = VideoSource(video).size
     ages = Ages()
     with localizer, Pipeline(localizer, workers=workers) as pipeline:
@@ -142,9 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = ["--engine", engine.resolve(), "--video", video.resolve()]
     words += ["--seconds", seconds, "--threads", threads, "--alone"]
     watched = [run_child("live", [*words, n], LiveFigures, threads=threads) for n in STREAMS]
-    row = live_row_of(
-        watched, given, engine=engine, video=video, seconds=seconds, threads=threads
-    )
+    row = live_row_of(watched, given, engine=engine, video=video, seconds=seconds, threads=threads)
     append_row(row, options.results)
     print(row_line(row))
     missed = missed_targets(row)

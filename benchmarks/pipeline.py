@@ -169,9 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _spawn(name: str, engine: Path, video: Path, output: Path) -> Measured:
     arguments = [name, "--engine", engine.resolve(), "--video", video.resolve()]
     cores = len(os.sched_getaffinity(0))
-    return run_child(
-        "pipeline_variants", [*arguments, "--output", output], Measured, threads=cores
-    )
+    return run_child("pipeline_variants", [*arguments, "--output", output], Measured, threads=cores)
 
 
 def _each_ms(blocks: Sequence[Measured], field: str) -> list[float]:

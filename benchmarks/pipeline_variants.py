@@ -1,6 +1,6 @@
 """One process of the pipeline case: a whole run of ours or of the loop, or one stage alone.
 
-    python -m benchmarks.pipeline_variants ours --engine E --video FILE --output b.mp4
+python -m benchmarks.pipeline_variants ours --engine E --video FILE --output b.mp4
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def ours(engine: Path, video: Path, output: Path) -> Measured:
         wall, cpu = time.perf_counter(), time.process_time()
         localize_video(localizer, video, annotated=output, workers=workers, on_frame=note)
         wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-    return Measured(
-        frames=len(seen), cpu_s=cpu_s, wall_s=wall_s, workers=workers, seen=tuple(seen)
-    )
+    return Measured(frames=len(seen), cpu_s=cpu_s, wall_s=wall_s, workers=workers, seen=tuple(seen))
 
 
 def naive(engine: Path, video: Path, output: Path) -> Measured:
@@ -94,9 +92,7 @@ def naive(engine: Path, video: Path, output: Path) -> Measured:
                     seen.append(_seen(found))
                 encoder = sink.codec
         wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-    return Measured(
-        frames=len(seen), cpu_s=cpu_s, wall_s=wall_s, encoder=encoder, seen=tuple(seen)
-    )
+    return Measured(frames=len(seen), cpu_s=cpu_s, wall_s=wall_s, encoder=encoder, seen=tuple(seen))
 
 
 def decode(_engine: Path, video: Path, _output: Path) -> Measured:

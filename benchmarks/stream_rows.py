@@ -147,9 +147,7 @@ def missed_pipeline(row: PipelineRow) -> list[str]:
     """What the row does not show."""
     missed = []
     if row.asked_ratio is not None and row.ratio.median < row.asked_ratio:
-        missed.append(
-            f"pipeline: {row.ratio.median:g}x over a loop, {row.asked_ratio:g}x asked"
-        )
+        missed.append(f"pipeline: {row.ratio.median:g}x over a loop, {row.asked_ratio:g}x asked")
     if row.over_floor.median > row.asked_over_floor:
         missed.append(
             f"pipeline: {row.over_floor.median:g}x the floor, "
