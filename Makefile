@@ -67,7 +67,7 @@ $(STAMPS)/torch: constraints.txt
 
 $(STAMPS)/package: $(STAMPS)/torch pyproject.toml $(NATIVE)
 	$(PIP) scikit-build-core pybind11 cmake ninja
-	$(PIP) --no-build-isolation --editable '.[train,video,report]'
+	$(PIP) --no-build-isolation --editable '.[train,video,report,mqtt,webhook]'
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/package

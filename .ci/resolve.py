@@ -22,7 +22,7 @@ else:
     import tomli as tomllib
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXTRAS = ("build", "train", "video", "report")
+EXTRAS = ("build", "train", "video", "tracking", "mqtt", "webhook", "report")
 
 
 def for_version(lines: list[str], version: str) -> list[str]:

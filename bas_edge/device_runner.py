@@ -105,8 +105,8 @@ class DeviceRunner:
         self._next = (at + 1) % len(self._slots)
         return pending
 
-    def clone(self) -> DeviceRunner:
-        return DeviceRunner(self._shared, self._options, in_flight=len(self._slots))
+    def clone(self, options: RunOptions | None = None) -> DeviceRunner:
+        return DeviceRunner(self._shared, options or self._options, in_flight=len(self._slots))
 
     def close(self) -> None:
         self._close()

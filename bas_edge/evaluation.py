@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bas_edge.annotations import Annotation, read_annotations
 from bas_edge.engine.bundle import open_engine, update_manifest
-from bas_edge.engine.manifest import Accuracy, Manifest, ThresholdPolicy
+from bas_edge.engine.manifest import Accuracy, Manifest, Overrides, ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge.evaluation_pass import Predictions, predict
 from bas_edge.evaluation_report import (
@@ -285,5 +285,6 @@ def _updated(evaluation: Evaluation, manifest: Manifest) -> Evaluation:
         threshold=threshold,
         min_score=evaluation.rejection.chosen.value,
         accuracy=(*kept, accuracy),
+        overrides=Overrides(),  # what was set by eye was set over other values
     )
     return msgspec.structs.replace(evaluation, updated=True)

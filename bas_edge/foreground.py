@@ -1,4 +1,4 @@
-"""From a graph's outputs to one foreground map an image, for each form of the graph contract."""
+"""From a graph's outputs to one foreground map an image, and from that to boxes on the input."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import MapsForm
-from bas_edge.ops import aggregate_maps
+from bas_edge.ops import aggregate_maps, maps_to_boxes
+from bas_edge.runner import InputBox, RunOptions
 
-__all__ = ["foreground_maps"]
+__all__ = ["foreground_boxes", "foreground_maps"]
 
 
 def foreground_maps(
@@ -37,3 +38,27 @@ def foreground_maps(
     descending = np.arange(maps.shape[1], 0, -1, dtype=np.float32)
     scores = np.broadcast_to(descending, maps.shape[:2])
     return aggregate_maps(maps, np.ascontiguousarray(scores), top_k)
+
+
+def foreground_boxes(
+    foreground: NDArray[np.float32], options: RunOptions
+) -> list[tuple[InputBox, ...]]:
+    """The boxes of each map, in pixels of the network's input, largest object first.
+
+    Args:
+        foreground: [N, h, w] float32.
+        options: Their input size, threshold and `max_boxes`.
+
+    Raises:
+        InputError: NaN or Inf in a map.
+    """
+    policy, threshold = options.manifest.input, options.threshold
+    found = maps_to_boxes(
+        foreground,
+        (policy.height, policy.width),
+        threshold.value,
+        rule=threshold.rule,
+        max_boxes=options.max_boxes,
+    )
+    counted = zip(found.boxes, found.count, strict=True)
+    return [tuple(tuple(box) for box in boxes[:count].tolist()) for boxes, count in counted]

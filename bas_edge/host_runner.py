@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from bas_edge.backends import Backend
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.errors import InputError
-from bas_edge.foreground import foreground_maps
+from bas_edge.foreground import foreground_boxes, foreground_maps
 from bas_edge.framing import frame_to_input
-from bas_edge.ops import maps_to_boxes
 from bas_edge.results import Timing
 from bas_edge.runner import Answer, RunOptions, Shot, maps_not_finite, softmax
 
@@ -71,8 +70,8 @@ class HostRunner:
         )
         return _Done(answers, timing)
 
-    def clone(self) -> HostRunner:
-        return HostRunner(self.backend.clone(), self._options)
+    def clone(self, options: RunOptions | None = None) -> HostRunner:
+        return HostRunner(self.backend.clone(), options or self._options)
 
     def close(self) -> None:
         self.backend.close()
@@ -94,21 +93,14 @@ class HostRunner:
         foreground = foreground_maps(outputs, maps, self._options.top_k)  # [N, h, w]
         scores = softmax(outputs["logits"])  # [N, C]
         labels = outputs["logits"].argmax(axis=1).tolist()
-        policy, threshold = self._options.manifest.input, self._options.threshold
-        found = maps_to_boxes(
-            foreground,
-            (policy.height, policy.width),
-            threshold.value,
-            rule=threshold.rule,
-            max_boxes=self._options.max_boxes,
-        )
+        boxes = foreground_boxes(foreground, self._options)
         nothing = np.empty(0, np.float32)
         keep = not self._options.boxes_only
         return [
             Answer(
                 label=label,
                 score=float(scores[i, label]),
-                boxes=tuple(tuple(box) for box in found.boxes[i, : found.count[i]].tolist()),
+                boxes=boxes[i],
                 foreground=foreground[i] if keep else nothing.reshape(0, 0),
                 scores=scores[i] if keep else nothing,
             )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bas_edge.device_frames import gpu_frame
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.engine.manifest import Manifest, ThresholdPolicy
 from bas_edge.errors import BackendError, InputError
+from bas_edge.foreground import foreground_boxes
 from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import InputMask, Placement, place
+from bas_edge.localizer_options import least_score, maps_averaged, threshold_policy
 from bas_edge.open_runner import open_runner
 from bas_edge.results import ColorOrder, Localization, Timing, check_color
 from bas_edge.runner import Answer, Pending, Runner, RunOptions, Shot
@@ -63,7 +66,8 @@ class Localizer:
                 one frame after another, and takes the processor from everything else: False
                 where frames are read, drawn or encoded at the same time.
             threshold: A fraction of each map's range (0 to 1), or a ThresholdPolicy; None takes
-                the engine's own, which is what its accuracy was measured with.
+                the engine's override where it has one (`save_overrides`), and otherwise its own,
+                which is what its accuracy was measured with. So with `top_k` and `min_score`.
             top_k: How many class maps are averaged, at most the engine's `k`; None takes
                 the engine's own. An engine with maps "mean" has nothing to choose.
             min_score: `found` is False below this class score; None takes the engine's own.
@@ -86,11 +90,11 @@ class Localizer:
         if max_boxes < 1:
             raise InputError(f"max_boxes is {max_boxes}, but must be at least 1.")
         self._manifest = manifest
-        self._min_score = _min_score(min_score, manifest)
+        self._min_score = least_score(min_score, manifest)
         self._options = RunOptions(
             manifest=manifest,
-            threshold=_threshold_policy(threshold, manifest),
-            top_k=_top_k(top_k, manifest),
+            threshold=threshold_policy(threshold, manifest),
+            top_k=maps_averaged(top_k, manifest),
             max_boxes=max_boxes,
             boxes_only=boxes_only,
         )
@@ -194,6 +198,52 @@ class Localizer:
             pending = runner.submit([shot])
         return Ticket(self, pending, shot.placement)
 
+    def localization_of(
+        self,
+        foreground: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        frame_size: tuple[int, int],
+        *,
+        label: int | None = None,
+        found: bool | None = None,
+        timing: Timing | None = None,
+    ) -> Localization:
+        """The result that a frame with this map and these class scores has. Runs no network.
+
+        For maps that were changed after the network, as smoothing does: boxes and mask are cut
+        as `run` cuts them. It waits for no other thread, and works after `close()`.
+
+        Args:
+            foreground: [h, w] float32, as in `Localization.map`.
+            scores: [C] float32, probabilities, as in `Localization.scores`.
+            frame_size: (H, W) of the frame.
+            label: The class to report; None takes the best, ties to the lower index.
+            found: Whether the score is good enough; None asks `min_score`. Without a pixel
+                above the threshold nothing is found in any case.
+            timing: To carry on; None is all zeros.
+
+        Raises:
+            InputError: Another dtype or shape, NaN or Inf, or no such class.
+        """
+        if scores.shape != (len(self.classes),):
+            raise InputError(
+                f"scores have the shape {list(scores.shape)}, but this engine has "
+                f"{len(self.classes)} classes.",
+                hint="With boxes_only a result carries no scores; open the Localizer without it.",
+            )
+        label = int(scores.argmax()) if label is None else label
+        if not 0 <= label < len(self.classes):
+            raise InputError(f"There is no class {label}: this engine has {len(self.classes)}.")
+        answer = Answer(
+            label=label,
+            score=float(scores[label]),
+            boxes=foreground_boxes(foreground[None], self._options)[0],
+            foreground=foreground,
+            scores=scores,
+        )
+        placement = place(frame_size, self._manifest.input)
+        return self._localization(answer, placement, timing or Timing(0.0, 0.0, 0.0), found)
+
     def _collect(self, pending: Pending, placements: list[Placement]) -> list[Localization]:
         with self._lock:
             return self._localizations(pending, placements)
@@ -207,20 +257,38 @@ class Localizer:
             for answer, placement in zip(answers, placements, strict=True)
         ]
 
-    def clone(self) -> Localizer:
-        """A second Localizer with the same engine and options, for another thread.
+    def clone(
+        self,
+        *,
+        threshold: float | ThresholdPolicy | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+    ) -> Localizer:
+        """A second Localizer with the same engine, for another thread, or to be tuned otherwise.
 
         It shares the weights where the backend can, and is closed on its own.
 
+        Args:
+            threshold, top_k, min_score: As when it was opened; None keeps what is in use here.
+
         Raises:
+            InputError: An argument is out of range.
             BackendError: This Localizer is closed.
         """
         twin = object.__new__(type(self))
-        with self._lock:
-            twin._runner = self._open_runner().clone()
         twin._manifest = self._manifest
         twin._min_score = self._min_score
-        twin._options = self._options
+        if min_score is not None:
+            twin._min_score = least_score(min_score, self._manifest)
+        twin._options = replace(
+            self._options,
+            threshold=self._options.threshold
+            if threshold is None
+            else threshold_policy(threshold, self._manifest),
+            top_k=self._options.top_k if top_k is None else maps_averaged(top_k, self._manifest),
+        )
+        with self._lock:
+            twin._runner = self._open_runner().clone(twin._options)
         twin._backend_name = self._backend_name
         twin._lock = threading.Lock()
         return twin
@@ -267,12 +335,14 @@ class Localizer:
         pixels, swap = checked_frame(frame, swap, at, count)
         return Shot(pixels, swap, place(pixels.shape[:2], policy))
 
-    def _localization(self, answer: Answer, placement: Placement, timing: Timing) -> Localization:
+    def _localization(
+        self, answer: Answer, placement: Placement, timing: Timing, good: bool | None = None
+    ) -> Localization:
         height, width = placement.frame_size
         mapped = [placement.box_to_frame(box) for box in answer.boxes]
         on_frame = mapped and mapped[0] is not None  # not just on a letterbox's padding
         boxes = tuple(box for box in mapped if box is not None) if on_frame else ()
-        found = bool(boxes) and answer.score >= self._min_score
+        found = bool(boxes) and (answer.score >= self._min_score if good is None else good)
         return Localization(
             box=boxes[0] if found else (0.0, 0.0, float(width), float(height)),
             label=answer.label,
@@ -305,46 +375,3 @@ class Ticket:
             BackendError: The network failed.
         """
         return self._localizer._collect(self._pending, [self._placement])[0]
-
-
-# Options
-
-
-def _threshold_policy(
-    threshold: float | ThresholdPolicy | None, manifest: Manifest
-) -> ThresholdPolicy:
-    if threshold is None:
-        return manifest.threshold
-    if isinstance(threshold, ThresholdPolicy):
-        return threshold
-    if not 0 <= threshold <= 1:
-        raise InputError(
-            f"threshold is {threshold}, but a fraction of the map's range is 0 to 1.",
-            hint="For another rule pass a ThresholdPolicy.",
-        )
-    return ThresholdPolicy(rule="fixed", value=float(threshold), chosen_by="Localizer(threshold=…)")
-
-
-def _top_k(top_k: int | None, manifest: Manifest) -> int:
-    if top_k is None:
-        return manifest.top_k
-    if manifest.maps == "mean":
-        raise InputError(
-            f"top_k is {top_k}, but this engine emits one averaged map (maps: mean).",
-            hint="Leave top_k out, or export with --maps all or --maps selected.",
-        )
-    if not 1 <= top_k <= manifest.k:
-        raise InputError(
-            f"top_k is {top_k}, but this engine computes {manifest.k} class maps, so it must be "
-            f"1 to {manifest.k}.",
-            hint="Lower top_k, or export with a larger --k.",
-        )
-    return top_k
-
-
-def _min_score(min_score: float | None, manifest: Manifest) -> float:
-    if min_score is None:
-        return manifest.min_score
-    if not 0 <= min_score <= 1 or math.isnan(min_score):
-        raise InputError(f"min_score is {min_score}, but a softmax probability is 0 to 1.")
-    return float(min_score)

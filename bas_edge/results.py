@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge._require import require
+from bas_edge.drawing import draw_boxes
 from bas_edge.errors import InputError
 
 __all__ = ["Box", "ColorOrder", "Localization", "MaskSource", "Timing"]
@@ -63,7 +65,7 @@ class Localization:
         class_name: The name of `label`.
         score: Softmax probability of `label`, 0 to 1.
         found: False when no pixel passed the threshold, or `score` is under the
-            engine's `min_score`.
+            engine's `min_score`. A smoothed result stays found for longer (docs/steady.md).
         map: [h, w] float32, the foreground map at the network's own resolution,
             aggregated over classes, unnormalised. [0, 0] with `boxes_only`.
         timing: How long each stage took.
@@ -127,7 +129,42 @@ class Localization:
         check_color(color)
         if not self.found:
             return frame.copy()
-        return _draw(self, frame, color)
+        boxes = self.boxes or (self.box,)
+        text = f"{self.class_name} {self.score:.2f}"
+        return draw_boxes(frame, boxes, text, _label_color(self.label, color))
+
+    def to_supervision(self, *, mask: bool = False) -> Any:
+        """As `supervision.Detections`, for its trackers' and annotators' sake (docs/steady.md).
+
+        One detection per box: all of `boxes` where there are any, else `box`; none when not
+        `found`. Of the fields, `xyxy` [n, 4] float32 in frame pixels, `confidence` [n] float32
+        and `class_id` [n] int are `box`, `score` and `label`: a Localizer names one class a
+        frame, so all boxes have it. `data["class_name"]` [n] is its name.
+
+        Args:
+            mask: Also set `mask`, [1, H, W] bool. Only the largest object has one, so it is
+                refused with more than one box.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            InputError: `mask` with several boxes, or for a result that has none.
+        """
+        purpose = "Localization.to_supervision()"
+        supervision = require("supervision", extra="tracking", purpose=purpose)
+        boxes = (self.boxes or (self.box,)) if self.found else ()
+        if mask and len(boxes) > 1:
+            raise InputError(
+                f"There are {len(boxes)} boxes, but a mask only of the largest object.",
+                hint="Leave mask out, or open the Localizer with max_boxes=1.",
+            )
+        count = len(boxes)
+        return supervision.Detections(
+            xyxy=np.array(boxes, np.float32).reshape(count, 4),
+            mask=self.mask()[None][:count] if mask else None,
+            confidence=np.full(count, self.score, np.float32),
+            class_id=np.full(count, self.label, np.int64),
+            data={"class_name": np.array([self.class_name] * count, dtype=np.str_)},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, as plain JSON types; box corners in frame pixels."""
@@ -159,30 +196,6 @@ def check_color(color: str) -> None:
             f"Unknown color order {color!r}: it must be 'rgb' or 'bgr'.",
             hint="OpenCV frames are 'bgr'; Pillow, PyAV and imageio frames are 'rgb'.",
         )
-
-
-def _draw(result: Localization, frame: NDArray[np.uint8], color: ColorOrder) -> NDArray[np.uint8]:
-    from PIL import Image, ImageDraw, ImageFont
-
-    height, width = result.frame_size
-    line = max(2, round(min(height, width) / 200))
-    ink = _label_color(result.label, color)
-    image = Image.fromarray(frame)  # channel order does not matter to a rectangle of `ink`
-    canvas = ImageDraw.Draw(image)
-    for box in result.boxes or (result.box,):
-        x0, y0, x1, y1 = (round(edge) for edge in box)
-        canvas.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=ink, width=line)
-
-    text = f"{result.class_name} {result.score:.2f}"
-    font = ImageFont.load_default(size=max(10, round(min(height, width) / 28)))
-    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-    x = min(max(0, round(result.box[0])), max(0, round(width - (right - left) - 2 * line)))
-    y = round(result.box[1] - (bottom - top) - 2 * line)
-    y = y if y >= 0 else round(result.box[1])  # no room above the box: inside its upper edge
-    plate = (x, y, x + right - left + 2 * line, y + bottom - top + 2 * line)
-    canvas.rectangle(plate, fill=ink)
-    canvas.text((x + line - left, y + line - top), text, fill=(0, 0, 0), font=font)
-    return np.array(image)
 
 
 def _label_color(label: int, color: ColorOrder) -> tuple[int, int, int]:

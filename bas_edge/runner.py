@@ -17,6 +17,7 @@ from bas_edge.results import Timing
 
 __all__ = [
     "Answer",
+    "InputBox",
     "Pending",
     "RunOptions",
     "Runner",
@@ -120,8 +121,8 @@ class Runner(Protocol):
         """Start at most `max_batch` frames. Host frames may be changed once it returns."""
         ...
 
-    def clone(self) -> Runner:
-        """A second one for another thread, sharing the weights."""
+    def clone(self, options: RunOptions | None = None) -> Runner:
+        """A second one for another thread, sharing the weights; with `options` in place of its."""
         ...
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .precision_rows import PlantedRow, PrecisionRow, missed_planted
+from .steady_rows import SteadyRow, missed_steady
 from .stream_rows import (
     LiveRow,
     PipelineRow,
@@ -37,6 +38,7 @@ __all__ = [
     "Row",
     "SoakRow",
     "SpeedRow",
+    "SteadyRow",
     "Timing",
     "VideoRow",
     "append_row",
@@ -190,6 +192,7 @@ Row = (
     | PipelineRow
     | LiveRow
     | SoakRow
+    | SteadyRow
 )
 
 
@@ -249,6 +252,8 @@ def missed_targets(row: Row) -> list[str]:
         missed += missed_live(row)
     elif isinstance(row, SoakRow):
         missed += missed_soak(row)
+    elif isinstance(row, SteadyRow):
+        missed += missed_steady(row)
     elif isinstance(row, GpuOpRow):
         missed += missed_op_targets(row)
     elif isinstance(row, GpuFrameRow):

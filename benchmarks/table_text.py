@@ -22,6 +22,7 @@ from .rows import (
     Row,
     SoakRow,
     SpeedRow,
+    SteadyRow,
     Timing,
     VideoRow,
 )
@@ -45,6 +46,7 @@ Some = TypeVar(
     PipelineRow,
     LiveRow,
     SoakRow,
+    SteadyRow,
 )
 
 
@@ -71,6 +73,8 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.engine, row.video, row.threads, machine)
         elif isinstance(row, SoakRow):
             key = (row.engine, row.video, row.streams, machine)
+        elif isinstance(row, SteadyRow):
+            key = (row.video, row.model, row.camera)
         elif isinstance(row, GpuOpRow):
             key = (row.device, row.op, row.shape, row.cache)
         elif isinstance(row, GpuFrameRow):

@@ -27,9 +27,11 @@ from .rows import (
     Row,
     SoakRow,
     SpeedRow,
+    SteadyRow,
     Timing,
     VideoRow,
 )
+from .steady_tables import steady_line, steady_table
 from .stream_tables import (
     live_line,
     live_table,
@@ -65,6 +67,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "pipeline": lambda: pipeline_tables(_only(rows, PipelineRow)),
         "live": lambda: live_table(_only(rows, LiveRow)),
         "soak": lambda: soak_table(_only(rows, SoakRow)),
+        "steady": lambda: steady_table(_only(rows, SteadyRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
@@ -118,6 +121,8 @@ def row_line(row: Row) -> str:
         return accuracy_line(row)
     if isinstance(row, ParetoSpeedRow):
         return speed_line(row)
+    if isinstance(row, SteadyRow):
+        return steady_line(row)
     metrics = ", ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())
     return f"{row.method} {row.threshold} {row.cut}: {metrics}"
 

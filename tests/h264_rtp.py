@@ -54,7 +54,9 @@ class Recording:
         return "".join(f"{line}\r\n" for line in lines)
 
 
-def record(frames: list[NDArray[np.uint8]], fps: int, keyframe_every: int) -> Recording:
+def record(
+    frames: list[NDArray[np.uint8]], fps: int, keyframe_every: int, slices: int = 1
+) -> Recording:
     """Encode RGB frames [H, W, 3] of one even size, without B frames: one in, one out."""
     H, W = frames[0].shape[:2]
     encoder = av.CodecContext.create("libx264", "w")
@@ -67,7 +69,7 @@ def record(frames: list[NDArray[np.uint8]], fps: int, keyframe_every: int) -> Re
         "preset": "ultrafast",
         "tune": "zerolatency",
         "crf": "16",
-        "x264-params": f"{every}:repeat-headers=1:annexb=1:bframes=0",
+        "x264-params": f"{every}:repeat-headers=1:annexb=1:bframes=0:slices={slices}",
     }
     packets = []
     for number, pixels in enumerate(frames):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import random
 import threading
 import time
@@ -26,6 +28,7 @@ class StubLocalizer:
     def __init__(
         self, delay_s: float = 0.0, jitter_s: float = 0.0, fail_at: int | None = None
     ) -> None:
+        self.threshold = 0.5
         self._delay_s = delay_s
         self._jitter_s = jitter_s
         self._fail_at = fail_at
@@ -58,11 +61,25 @@ class StubLocalizer:
             if number == self._fail_at:
                 raise BackendError("the network caught fire")
             time.sleep(self._delay_s + random.random() * self._jitter_s)
-            results.append(self.result(int(frame[0, 0, 0]), frame.shape[:2]))
+            found = self.result(int(frame[0, 0, 0]), frame.shape[:2])
+            results.append(dataclasses.replace(found, score=self.threshold))
         return results
 
-    def clone(self) -> StubLocalizer:
-        return self
+    def clone(
+        self,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+    ) -> StubLocalizer:
+        if threshold is None and top_k is None and min_score is None:
+            return self
+        twin = copy.copy(self)
+        twin.threshold = self.threshold if threshold is None else threshold
+        return twin
+
+    def close(self) -> None:
+        pass
 
     def __enter__(self) -> StubLocalizer:
         return self

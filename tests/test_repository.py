@@ -91,7 +91,7 @@ def test_every_direct_dependency_is_constrained() -> None:
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     pinned = {name(line) for line in lines if line and not line.startswith("#")}
     wanted = set(PROJECT["dependencies"])
-    for extra in ("build", "train", "video", "report"):
+    for extra in ("build", "train", "video", "report", "mqtt", "webhook"):
         wanted |= set(PROJECT["optional-dependencies"][extra])
     assert {name(line) for line in wanted} - {"bas-edge"} <= pinned
 

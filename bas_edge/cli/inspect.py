@@ -13,7 +13,7 @@ from bas_edge.cli.output import counted, print_json, print_rows, size_text
 from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from bas_edge.engine.manifest import Manifest, PlanRecord, Training
+    from bas_edge.engine.manifest import Manifest, Overrides, PlanRecord, Training
     from bas_edge.engine.stages import Stage
 
 __all__ = ["command"]
@@ -77,6 +77,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("maps", f"{manifest.maps}, K = {manifest.k}, the best {manifest.top_k} averaged"),
         ("threshold", f"{cut.value:g} {kind}" + (f" ({cut.chosen_by})" if cut.chosen_by else "")),
         ("min score", f"{manifest.min_score:g}"),
+        *_overrides(manifest.overrides),
         ("precision", manifest.precision),
         *_precision_rows(manifest),
         ("backend", manifest.backend),
@@ -99,6 +100,17 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         rows += [(f"  {name}", f"{value:.1f}") for name, value in accuracy.metrics.items()]
     rows += [("created by", manifest.created_by), ("built with", manifest.build_command)]
     return [(name, value) for name, value in rows if value]
+
+
+def _overrides(overrides: Overrides) -> list[tuple[str, str]]:
+    """What was set by hand over what stands above."""
+    values = {
+        "threshold": overrides.threshold,
+        "top-k": overrides.top_k,
+        "min score": overrides.min_score,
+    }
+    given = [f"{name} {value:g}" for name, value in values.items() if value is not None]
+    return [("in use instead", ", ".join(given))] if given else []
 
 
 def _precision_rows(manifest: Manifest) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ __all__ = [
     "InputPolicy",
     "Manifest",
     "MapsForm",
+    "Overrides",
     "PlanRecord",
     "Precision",
     "Quantization",
@@ -195,6 +196,26 @@ class PlanRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
 
 
+class Overrides(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What somebody set by eye on the running engine, in place of what was measured.
+
+    Attributes:
+        threshold: A fraction of each map's range, 0 to 1; None leaves the manifest's own.
+        top_k: How many class maps are averaged.
+        min_score: Class score for an object, 0 to 1.
+    """
+
+    threshold: float | None = None
+    top_k: int | None = None
+    min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "min_score"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"the override of {name} is {value}, but must be 0 to 1")
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything a runtime must know to run the graph and read its outputs.
 
@@ -205,6 +226,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         top_k: How many maps are averaged by default; at most `k`. 1 for "mean".
         min_score: `found` is False when the class score (softmax, 0 to 1) is below this.
         stages: What became of the network on its way here; empty in files of older versions.
+        overrides: Set by hand over threshold, top_k and min_score, whose accuracy was measured.
         model: The record of `model.onnx`; None inside ONNX metadata.
         files: Every other file of the bundle (reports), hashed like the model.
         quantization: None unless `precision` is "int8".
@@ -225,6 +247,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     top_k: int
     threshold: ThresholdPolicy
     min_score: float = 0.0
+    overrides: Overrides = Overrides()
     precision: Precision = "fp32"
     quantization: Quantization | None = None
     bound: BoundVerdict | None = None
@@ -246,6 +269,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"k is {self.k} with maps '{self.maps}' and {count} classes")
         if not 1 <= self.top_k <= self.k:
             raise ValueError(f"top_k is {self.top_k}, but must be 1 to k, which is {self.k}")
+        top_k = self.overrides.top_k
+        if top_k is not None and (self.maps == "mean" or not 1 <= top_k <= self.k):
+            raise ValueError(f"the override of top_k is {top_k}, but must be 1 to {self.k}")
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}, but must be 0 to 1")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+from urllib.parse import urlsplit
 
 from bas_edge._require import require
 from bas_edge.errors import (
@@ -13,7 +15,7 @@ from bas_edge.errors import (
     StreamNotFoundError,
     StreamTimeoutError,
 )
-from bas_edge.video.addresses import redacted
+from bas_edge.video.addresses import redacted, redacted_uri
 
 __all__ = ["stream_error"]
 
@@ -27,10 +29,23 @@ def stream_error(error: Exception, uri: str) -> StreamError:
     FFmpeg's own text is not used: it holds the address with its credentials. Its reason ("401
     Unauthorized") is.
     """
-    where = redacted(uri)
+    where = redacted_uri(uri)
     reason = redacted(getattr(error, "strerror", None) or type(error).__name__).rstrip(".")
+    if getattr(error, "errno", None) == errno.EIO and not _known_host(uri):
+        reason = "its host name is not known here"  # FFmpeg says "Input/output error"
     kind, sentence, hint = _judge(error, where, reason)
     return kind(sentence, hint=hint)
+
+
+def _known_host(uri: str) -> bool:
+    """Whether the host of an address has one, or needs none."""
+    try:
+        host = urlsplit(uri).hostname
+        if host:
+            socket.getaddrinfo(host, None)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _judge(error: Exception, where: str, reason: str) -> tuple[type[StreamError], str, str | None]:
@@ -66,10 +81,15 @@ def _judge(error: Exception, where: str, reason: str) -> tuple[type[StreamError]
             f"{where} is in use by another program ({reason}).",
             "Close the other program, or read the device through a server that both can use.",
         )
+    if isinstance(error, names.ProtocolNotFoundError):
+        return (
+            StreamCodecError,
+            f"{where} needs a protocol that this PyAV was built without.",
+            "Use another one of the camera's addresses, or a GStreamer pipeline.",
+        )
     undecodable = (
         names.DecoderNotFoundError,
         names.DemuxerNotFoundError,
-        names.ProtocolNotFoundError,
         names.InvalidDataError,
         names.PatchWelcomeError,
         names.NotImplementedError,

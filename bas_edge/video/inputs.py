@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bas_edge.errors import InputError
 from bas_edge.images import IMAGE_SUFFIXES, image_files
+from bas_edge.video.addresses import kind_of
 from bas_edge.video.sources import VIDEO_SUFFIXES
 
 __all__ = ["Inputs", "find_inputs"]
@@ -16,24 +17,41 @@ __all__ = ["Inputs", "find_inputs"]
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Files to localize, each once, in the order they were named."""
+    """What to localize, each once, in the order it was named.
+
+    Attributes:
+        images: Image files.
+        videos: Video files.
+        live: Addresses of cameras and network streams, and GStreamer pipelines.
+    """
 
     images: tuple[Path, ...]
     videos: tuple[Path, ...]
+    live: tuple[str, ...] = ()
 
 
 def find_inputs(names: Iterable[str | Path]) -> Inputs:
-    """Sort files, folders and glob patterns into images and videos.
+    """Sort files, folders, glob patterns and addresses into images, videos and live sources.
 
     A folder and a pattern give the files whose ending is known. A file that is named
     outright is an image if its ending says so, and a video otherwise.
 
     Raises:
-        InputError: A name leads to nothing.
+        InputError: A name leads to nothing, or an address has an unknown scheme.
     """
-    files = dict.fromkeys(file for name in names for file in _files(str(name)))
+    given = dict.fromkeys(map(str, names))
+    live = tuple(name for name in given if _is_live(name))
+    files = dict.fromkeys(file for name in given if name not in live for file in _files(name))
     images = tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
-    return Inputs(images, tuple(file for file in files if file not in set(images)))
+    return Inputs(images, tuple(file for file in files if file not in set(images)), live)
+
+
+def _is_live(name: str) -> bool:
+    if Path(name).exists() and not name.startswith("/dev/"):
+        return False
+    if not ("://" in name or " ! " in name or name.isdecimal() or name.startswith("/dev/")):
+        return False
+    return kind_of(name) not in ("file", "folder")
 
 
 def _files(name: str) -> list[Path]:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
 from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.stability import StabilitySummary
 from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.stream import ClaimedFrame, Stream
 
 if TYPE_CHECKING:
     from bas_edge.results import Localization
+    from bas_edge.video.smoothing import Smoothing
 
 __all__ = ["Job", "Lane", "Smoother"]
 
@@ -41,7 +43,6 @@ class Lane:
     Args:
         stream: The stream.
         sinks: Where results go.
-        smoother: Applied to results in order; None leaves them as they are.
         in_flight: How many frames may be on their way at once.
         changed: Called when a frame may be taken that could not be before, or the lane is done.
     """
@@ -50,7 +51,6 @@ class Lane:
         self,
         stream: Stream,
         sinks: Sequence[SinkThread],
-        smoother: Smoother | None,
         *,
         in_flight: int,
         changed: Callable[[], None],
@@ -60,8 +60,10 @@ class Lane:
         self.served = 0  # the scheduler's clock when a frame was last taken
         self.results = self.found = self.unusable = 0
         self.age_ms = StageTimes()
+        self.stability = StabilitySummary()
+        self.smoother: Smoother | None = None  # of every result from now on, in order
+        self.smoothing: Smoothing | None = None  # what it was made of, to make another one
         self.done = False
-        self._smoother = smoother
         self._lossless = stream.policy == "wait"
         self._limit = in_flight
         self._changed = changed
@@ -130,8 +132,11 @@ class Lane:
 
     def _emit(self, frame: VideoFrame, seen: Localization) -> None:
         found, stability = seen, None
-        if self._smoother is not None:
-            found, stability = self._smoother.steady(frame, seen)
+        smoother = self.smoother
+        if smoother is not None:
+            found, stability = smoother.steady(frame, seen)
+            if stability is not None:
+                self.stability.add(stability)
         age_ms = max(0.0, 1000 * (time.time() - frame.captured_at))
         self.results += 1
         self.found += found.found

@@ -14,7 +14,9 @@ from bas_edge.video.lane import Job, Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats
 from bas_edge.video.sink import Sink
 from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.smoothing import Smoothing
 from bas_edge.video.stage_times import StageTimes
+from bas_edge.video.steadier import Steadier
 from bas_edge.video.stream import Stream
 
 if TYPE_CHECKING:
@@ -63,12 +65,14 @@ class Pipeline:
         if max_batch < 1:
             raise InputError(f"max_batch is {max_batch}, but must be 1 or more.")
         self._localizer = localizer
+        self._tuned: Localizer | None = None  # clones are made of it, where there is one
+        self._tuning = 0
         self._workers = workers
         self._stop_on_failure = stop_on_failure
         self._lanes: list[Lane] = []
         self._sinks: dict[int, SinkThread] = {}
         self._changed = threading.Condition()
-        self._stopping = self._closed = False
+        self._stopping = self._closed = self._time_over = False
         self._error: BaseException | None = None
         self._failures: list[str] = []
         self._clock = 0
@@ -83,14 +87,15 @@ class Pipeline:
         stream: Stream,
         *,
         sinks: Iterable[Sink] = (),
-        smoother: Smoother | None = None,
+        smooth: Smoothing | Smoother | None = None,
     ) -> None:
         """Add a stream, before `run` or while it runs. The pipeline closes it, and its sinks.
 
         Args:
             stream: What `open_source` gave.
             sinks: Where its results go; one sink may serve several streams.
-            smoother: Makes its results steady; it belongs to this stream alone.
+            smooth: How its results are made steady, or what does it, for this stream alone. None
+                leaves them as they are and does not compare them either.
 
         Raises:
             InputError: The pipeline has another stream of this name, or has ended.
@@ -108,10 +113,10 @@ class Pipeline:
             lane = Lane(
                 stream,
                 threads,
-                smoother,
                 in_flight=self._workers + spare,
                 changed=self._wake,
             )
+            self._smooth(lane, smooth)
             self._lanes.append(lane)
             running = self._started is not None
         if running:
@@ -150,6 +155,7 @@ class Pipeline:
         try:
             while not self._over():
                 if deadline is not None and time.monotonic() >= deadline:
+                    self._time_over = True
                     break
                 left = _POLL_S if deadline is None else min(_POLL_S, deadline - time.monotonic())
                 with self._changed:
@@ -176,18 +182,21 @@ class Pipeline:
             if self._closed:
                 return
             self._closed = self._stopping = True
-        # A live stream has no end that it could miss.
-        cut = [lane for lane in self._lanes if not (lane.done or lane.stream.live)]
+        # A live stream has no end that it could miss, and a duration was asked for.
+        whole = self._time_over
+        cut = [lane for lane in self._lanes if not (whole or lane.done or lane.stream.live)]
         for lane in self._lanes:
             lane.stream.close()
         self._wake()
         for thread in self._threads:
             thread.join()
+        if self._tuned is not None:
+            self._tuned.close()
         for lane in self._lanes:
             lane.settle()
         for sink in self._sinks.values():
-            whole = not any(sink in lane.sinks for lane in cut)
-            sink.finish(complete=whole and self._error is None)
+            in_full = not any(sink in lane.sinks for lane in cut)
+            sink.finish(complete=in_full and self._error is None)
         self._ended = time.perf_counter()
 
     def pause(self, name: str) -> None:
@@ -197,6 +206,44 @@ class Pipeline:
     def resume(self, name: str) -> None:
         """Go on with one stream."""
         self._lane(name).stream.resume()
+
+    def retune(
+        self,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+    ) -> None:
+        """Change how maps become boxes, from the next frame on; None leaves a value as it is.
+
+        Raises:
+            InputError: A value is out of range; nothing was changed.
+        """
+        with self._changed:
+            former = self._tuned
+            self._tuned = self.localizer.clone(
+                threshold=threshold, top_k=top_k, min_score=min_score
+            )
+            self._tuning += 1
+            for lane in self._lanes:
+                if lane.smoothing is not None:
+                    self._smooth(lane, lane.smoothing)
+        if former is not None:
+            former.close()
+
+    def set_smoothing(self, name: str, smoothing: Smoothing) -> None:
+        """Smooth one stream otherwise, from the next result on; it begins without a history."""
+        with self._changed:
+            self._smooth(self._lane(name), smoothing)
+
+    def smoothing(self, name: str) -> Smoothing | None:
+        """How one stream is smoothed; None where it is not, or by something else."""
+        return self._lane(name).smoothing
+
+    @property
+    def localizer(self) -> Localizer:
+        """The engine with the options in use. Not to be closed."""
+        return self._localizer if self._tuned is None else self._tuned
 
     def stats(self) -> PipelineStats:
         """Every count at this moment."""
@@ -230,6 +277,12 @@ class Pipeline:
         known = ", ".join(lane.stream.name for lane in self._lanes) or "none"
         raise InputError(f"There is no stream '{name}'.", hint=f"Streams: {known}.")
 
+    def _smooth(self, lane: Lane, smooth: Smoothing | Smoother | None) -> None:
+        if isinstance(smooth, Smoothing):
+            lane.smoothing, lane.smoother = smooth, Steadier(self.localizer, smooth)
+        else:
+            lane.smoothing, lane.smoother = None, smooth
+
     def _sink_thread(self, sink: Sink) -> SinkThread:
         if id(sink) not in self._sinks:
 
@@ -250,20 +303,26 @@ class Pipeline:
 
     def _work(self) -> None:
         try:
-            with self._localizer.clone() as localizer:
-                while jobs := self._take():
-                    self._localize(localizer, jobs)
+            while not self._stopping and self._error is None:
+                with self._changed:
+                    localizer, tuning = self.localizer.clone(), self._tuning
+                with localizer:
+                    while tuning == self._tuning and (jobs := self._take(tuning)):
+                        self._localize(localizer, jobs)
         except BaseException as error:  # noqa: BLE001  (raised again by run)
             if self._error is None:
                 self._error = error
             self._stopping = True
             self._wake()
 
-    def _take(self) -> list[Job]:
-        """Frames to run together, of the streams that waited longest; empty at the end."""
+    def _take(self, tuning: int) -> list[Job]:
+        """Frames to run together, of the streams that waited longest; empty at the end.
+
+        Also empty where the engine was tuned anew.
+        """
         with self._changed:
             while True:
-                if self._stopping or self._error is not None:
+                if self._stopping or self._error is not None or tuning != self._tuning:
                     return []
                 ready = sorted(
                     (lane for lane in self._lanes if lane.ready), key=lambda lane: lane.served

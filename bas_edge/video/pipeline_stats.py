@@ -21,6 +21,8 @@ class LaneStats:
         unusable: Frames that arrived but could not be converted to pixels.
         fps: Results a second since the pipeline started.
         age_ms: From capture to result: {"p50": …, "p95": …}.
+        stability: How steady its boxes are; see `StabilitySummary.to_dict`. No frames where its
+            results are not compared.
         sink_dropped: Results that a slow sink missed.
         paused: Whether it is paused.
     """
@@ -31,6 +33,7 @@ class LaneStats:
     unusable: int
     fps: float
     age_ms: dict[str, float]
+    stability: dict[str, float | int]
     sink_dropped: int
     paused: bool
 
@@ -68,6 +71,7 @@ def lane_stats(lane: Lane, seconds: float) -> LaneStats:
         unusable=lane.unusable,
         fps=lane.results / seconds,
         age_ms={"p50": lane.age_ms.percentile(50), "p95": lane.age_ms.percentile(95)},
+        stability=lane.stability.to_dict(),
         sink_dropped=sum(sink.dropped for sink in lane.sinks),
         paused=lane.stream.paused,
     )

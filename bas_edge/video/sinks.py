@@ -12,20 +12,18 @@ from numpy.typing import NDArray
 
 from bas_edge._require import require
 from bas_edge.errors import InputError
+from bas_edge.video.encoders import (
+    HARDWARE_ENCODERS,
+    PREFERRED_ENCODERS,
+    TICKS_PER_S,
+    available_encoders,
+    choose_encoder,
+    configure,
+    encoder_works,
+)
+from bas_edge.video.mp4_output import Mp4Output
 
-__all__ = ["PREFERRED_ENCODERS", "VideoSink", "available_encoders"]
-
-# Software encoders, best picture first. Wheels differ in which of them they bundle.
-PREFERRED_ENCODERS = ("libx264", "libopenh264", "mpeg4")
-# Inference needs the processor more than the annotated copy does.
-ENCODER_OPTIONS = {"libx264": {"preset": "veryfast", "crf": "23"}, "mpeg4": {"q:v": "3"}}
-TICKS_PER_S = 60_000  # 24, 25, 30, 50, 60 and 29.97 fps are exact; MPEG-4 allows up to 65535
-
-
-def available_encoders() -> list[str]:
-    """Those of `PREFERRED_ENCODERS` that the installed PyAV has, best first."""
-    av = require("av", extra="video", purpose="Writing a video file")
-    return [name for name in PREFERRED_ENCODERS if _has_encoder(av, name)]
+__all__ = ["PREFERRED_ENCODERS", "VideoSink", "available_encoders", "even"]
 
 
 class VideoSink:
@@ -43,52 +41,77 @@ class VideoSink:
         path: The file to write; an existing one is replaced at the end.
         fps: Frames per second, for frames that come without a time.
         codec: An FFmpeg encoder by name ("libx264", "h264_nvenc", "h264_v4l2m2m", …), or
-            "auto": the first of `available_encoders()`.
+            "auto": the first of `available_encoders()` that takes the size of the frames.
+        fragmented: Write the index as the video goes on, so that the partial file plays even
+            after a power cut, up to some four seconds before it.
+
+    Attributes:
+        codec: The encoder in use.
 
     Raises:
         InputError: No such encoder, or it cannot be opened for this size.
+        BasEdgeError: The file cannot be written.
         MissingExtraError: PyAV is not installed.
     """
 
-    def __init__(self, path: str | Path, fps: float, *, codec: str = "auto") -> None:
+    def __init__(
+        self, path: str | Path, fps: float, *, codec: str = "auto", fragmented: bool = False
+    ) -> None:
         self._av = require("av", extra="video", purpose="Writing a video file")
         self.path = Path(path)
         self.partial_path = self.path.with_name(f"{self.path.stem}.partial.mp4")
-        self.codec = self._choose(codec)
+        self.codec = choose_encoder(codec)
         self.fps = fps
         self.frames = 0
+        self._choose_again = codec == "auto"
         self._last_tick = -1
         self._stream: Any = None
-        self._container: Any = self._av.open(str(self.partial_path), mode="w", format="mp4")
+        self._reformatter = self._av.video.reformatter.VideoReformatter()
+        self._output = Mp4Output(self.partial_path, fragmented=fragmented)
 
     def write(self, pixels: NDArray[np.uint8], time_s: float | None = None) -> None:
         """Append one frame.
 
         Args:
-            pixels: [H, W, 3] uint8 RGB.
+            pixels: [H, W, 3] uint8 RGB; not kept.
             time_s: When it is shown. None, or a time not after the last frame's, means one
                 frame interval after the last frame.
         """
         if self._stream is None:
             self._stream = self._add_stream(*pixels.shape[:2])
-        frame = self._av.VideoFrame.from_ndarray(_even(pixels), format="rgb24")
-        frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
+        context = self._stream.codec_context
+        frame = self._av.VideoFrame.from_numpy_buffer(even(pixels), format="rgb24")  # no copy
+        frame = self._reformatter.reformat(frame, context.width, context.height, context.pix_fmt)
         tick = -1 if time_s is None else round(time_s * TICKS_PER_S)
         if tick <= self._last_tick:
             step = round(TICKS_PER_S / self.fps)
             tick = 0 if self._last_tick < 0 else self._last_tick + step
         frame.pts, frame.time_base = tick, Fraction(1, TICKS_PER_S)
         self._last_tick = tick
-        self._container.mux(self._stream.encode(frame))
+        with self._output.named_errors():
+            packets = self._stream.encode(frame)
+        self._output.mux(packets)
         self.frames += 1
 
-    def close(self) -> None:
-        """Finish the file and give it its name; a sink without frames leaves no file."""
-        self._finish()
-        if self.frames:
-            self.partial_path.replace(self.path)
-        else:
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the file, which then plays; a sink without frames leaves none.
+
+        Args:
+            complete: Give it its own name. Otherwise it stays under `partial_path`.
+        """
+        try:
+            if self._stream is not None:
+                self._output.mux(self._stream.encode())  # what the encoder still holds
+        finally:
+            self._output.close()
+        if not self.frames:
             self.partial_path.unlink(missing_ok=True)
+        elif complete:
+            self.partial_path.replace(self.path)
+
+    def discard(self) -> None:
+        """Stop, and leave no file."""
+        self._output.discard()
 
     def __enter__(self) -> VideoSink:
         return self
@@ -99,43 +122,26 @@ class VideoSink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
-        elif issubclass(kind, KeyboardInterrupt):
-            self._finish()
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self.close(complete=kind is None)
         else:
-            self._container.close()
-            self.partial_path.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())  # what the encoder still holds
-        self._container.close()
-
-    def _choose(self, codec: str) -> str:
-        if codec == "auto":
-            names = [name for name in PREFERRED_ENCODERS if _has_encoder(self._av, name)]
-            if not names:
-                raise InputError(
-                    f"This PyAV has none of the encoders {', '.join(PREFERRED_ENCODERS)}.",
-                    hint="Name one that it has with --codec, or write no video: --no-annotate.",
-                )
-            return names[0]
-        if not _has_encoder(self._av, codec):
-            raise InputError(
-                f"This PyAV has no encoder '{codec}'.",
-                hint=f"It has: {', '.join(available_encoders())}.",
-            )
-        return codec
+            self.discard()
 
     def _add_stream(self, height: int, width: int) -> Any:
-        rate = Fraction(self.fps).limit_denominator(1001)  # 30000/1001 stays exact
+        if self._choose_again and self.codec in HARDWARE_ENCODERS:
+            self.codec = next(
+                (
+                    name
+                    for name in available_encoders()
+                    if name not in HARDWARE_ENCODERS
+                    or encoder_works(name, (height, width), self.fps)
+                ),
+                self.codec,
+            )
+        rate = Fraction(self.fps).limit_denominator(1001)
         try:
-            stream = self._container.add_stream(self.codec, rate=rate)
-            stream.width, stream.height = width + width % 2, height + height % 2
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
-            stream.codec_context.options = ENCODER_OPTIONS.get(self.codec, {})
+            stream = self._output.container.add_stream(self.codec, rate=rate)
+            configure(stream.codec_context, self.codec, (height, width), self.fps)
             stream.codec_context.open(strict=False)
         except (self._av.error.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
@@ -146,15 +152,9 @@ class VideoSink:
         return stream
 
 
-def _has_encoder(av: Any, name: str) -> bool:
-    try:
-        return bool(av.codec.Codec(name, "w").type == "video")
-    except (av.error.FFmpegError, ValueError):
-        return False
-
-
-def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W, 3] with even H and W and whole rows, where needed a copy with the last one twice."""
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
         return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return pixels
+    return np.ascontiguousarray(pixels)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bas_edge.video.frame_queue import Policy
 from bas_edge.video.frames import FrameResult, StreamEvent
 from bas_edge.video.open_source import open_source
 from bas_edge.video.pipeline import Pipeline
 from bas_edge.video.sink import Sink
 from bas_edge.video.sinks import VideoSink
+from bas_edge.video.smoothing import Smoothing
 from bas_edge.video.sources import VideoSource
 
 if TYPE_CHECKING:
@@ -59,6 +61,12 @@ def localize_video(
     annotated: str | Path | None = None,
     codec: str = "auto",
     workers: int = 1,
+    policy: Policy = "wait",
+    stride: int = 1,
+    max_fps: float | None = None,
+    smooth: Smoothing | None = None,
+    duration_s: float | None = None,
+    sinks: Iterable[Sink] = (),
     on_frame: Callable[[FrameResult], None] | None = None,
 ) -> VideoSummary:
     """Localize every frame of a video file, in constant memory.
@@ -69,6 +77,10 @@ def localize_video(
         annotated: Where to write an mp4 with the boxes drawn; None writes none.
         codec: Its encoder; see `VideoSink`.
         workers: Threads that run the engine; see `open_for_pipeline`.
+        policy, stride, max_fps: As for `open_source`; "wait" loses no frame.
+        smooth: How results are made steady; None leaves them as they are.
+        duration_s: Stop after so many seconds of work; None does all.
+        sinks: More of them.
         on_frame: Called with each result, in order, on one thread of the pipeline. What it
             raises stops the work and is raised here.
 
@@ -81,12 +93,12 @@ def localize_video(
     counter = _Counter(1000 / source.fps, on_frame)
     with ExitStack() as stack:
         pipeline = stack.enter_context(Pipeline(localizer, workers=workers, stop_on_failure=True))
-        sinks: list[Sink] = [counter]
+        to: list[Sink] = [counter, *sinks]
         if annotated is not None:
-            sinks.append(_Annotated(VideoSink(annotated, source.fps, codec=codec)))
-        stream = open_source(path, policy="wait")
-        pipeline.add(stream, sinks=sinks)
-        stats = pipeline.run()
+            to.append(_Annotated(VideoSink(annotated, source.fps, codec=codec)))
+        stream = open_source(path, policy=policy, stride=stride, max_fps=max_fps)
+        pipeline.add(stream, sinks=to, smooth=smooth)
+        stats = pipeline.run(duration_s=duration_s)
     if stream.error is not None:
         raise stream.error
     (lane,) = stats.lanes

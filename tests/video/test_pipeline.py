@@ -291,7 +291,7 @@ def test_a_smoother_sees_frames_in_order_and_its_result_is_handed_on() -> None:
 
     smoother, recorder = Smoother(), Recorder()
     pipeline = Pipeline(StubLocalizer(jitter_s=0.003), workers=3)
-    pipeline.add(a_file(40), sinks=[recorder], smoother=smoother)
+    pipeline.add(a_file(40), sinks=[recorder], smooth=smoother)
     pipeline.run(duration_s=LONG_S)
     assert smoother.seen == list(range(40))
     assert {one.localization.label for one in recorder.results} == {7}
@@ -341,3 +341,27 @@ def test_an_rtsp_camera_that_is_killed_leaves_a_gap_and_no_fake(rtsp: ModuleType
     assert all(frame_number(one.frame.pixels) is not None for one in recorder.results)
     times = [one.time_s for one in recorder.results]
     assert times == sorted(set(times))
+
+
+def test_tuning_takes_effect_on_a_running_pipeline() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer(), workers=2)
+    pipeline.add(a_camera(), sinks=[recorder])
+    pipeline.start()
+    until(lambda: len(recorder.results) > 3)
+    pipeline.retune(threshold=0.25)
+    assert pipeline.localizer.threshold == 0.25
+    until(lambda: recorder.results[-1].localization.score == 0.25)
+    pipeline.retune(threshold=0.75)
+    until(lambda: recorder.results[-1].localization.score == 0.75)
+    pipeline.close()
+    assert {one.localization.score for one in recorder.results} == {0.5, 0.25, 0.75}
+
+
+def test_workers_wait_for_the_first_stream() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.start()
+    pipeline.add(a_file(5), sinks=[recorder])
+    until(lambda: len(recorder.results) == 5)
+    pipeline.close()

@@ -1,0 +1,281 @@
+"""`cameras.toml`: an engine, its cameras, and where their results go."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from bas_edge.errors import InputError
+from bas_edge.video.camera_sinks import SinkConfig
+from bas_edge.video.frame_queue import Policy
+from bas_edge.video.live_capture import HardwareDecode
+from bas_edge.video.smoothing import Smoothing
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "CameraConfig",
+    "CamerasConfig",
+    "ReconnectConfig",
+    "ServerConfig",
+    "read_cameras",
+]
+
+_LIMIT_BYTES = 1 << 20
+_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\})")
+
+
+class ReconnectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """See `Reconnect`. By default nothing is given up: nobody sits at the device."""
+
+    first_s: float = 1.0
+    factor: float = 2.0
+    longest_s: float = 60.0
+    jitter: float = 0.5
+    attempts: int | None = None
+    always: bool = True
+
+
+class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """See `LiveOptions`."""
+
+    connect_s: float = 10.0
+    silence_s: float = 10.0
+    transport: Literal["tcp", "udp"] = "tcp"
+    hardware: HardwareDecode = "auto"
+    options: dict[str, str] = {}
+
+
+class SmoothingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """See `Smoothing`."""
+
+    map_time_s: float | None = None
+    motion: bool | None = None
+    min_cutoff_hz: float | None = None
+    beta: float | None = None
+    class_time_s: float | None = None
+    class_margin: float | None = None
+    release: float | None = None
+    hold_s: float | None = None
+    cut: float | None = None
+    forget_s: float | None = None
+
+
+class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One camera; see `open_source` for what is not said here.
+
+    Attributes:
+        name: For results and the page; by default made of the source.
+        source: Its address. ${NAME} is the environment variable NAME, for passwords.
+        smooth: A preset, or a table of `Smoothing`'s options.
+        sinks: Where its results go, besides the sinks of all cameras.
+    """
+
+    name: str = ""
+    source: str
+    policy: Policy | None = None
+    depth: int | None = None
+    stride: int = 1
+    max_fps: float | None = None
+    realtime: bool | None = None
+    loop: bool = False
+    stall_s: float = 2.0
+    fps: float = 25.0
+    smooth: str | SmoothingConfig = "light"
+    live: LiveConfig = LiveConfig()
+    reconnect: ReconnectConfig = ReconnectConfig()
+    sinks: tuple[SinkConfig, ...] = msgspec.field(name="sink", default=())
+
+    def smoothing(self) -> Smoothing:
+        """The options of smoothing.
+
+        Raises:
+            InputError: An option is out of its range, or there is no such preset.
+        """
+        if isinstance(self.smooth, str):
+            return Smoothing.named(self.smooth)
+        given = {k: v for k, v in msgspec.structs.asdict(self.smooth).items() if v is not None}
+        return Smoothing(**given)
+
+
+class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the engine is opened; see `Localizer`. None is the engine's own."""
+
+    path: str
+    backend: str = "auto"
+    threads: int | None = None
+    threshold: float | None = None
+    top_k: int | None = None
+    min_score: float | None = None
+    max_boxes: int = 1
+
+
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the page is served.
+
+    Attributes:
+        host: Address to listen on; another one than this machine itself is a choice to make.
+        port: 0 takes any that is free.
+        token: What clients must know; None makes a new one at each start. ${NAME} is the
+            environment variable NAME.
+        max_clients: So many look on at once.
+        max_view_fps: So many pictures a second a client gets at most.
+        allowed_hosts: Names by which the page may be asked for, besides its own address.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str | None = None
+    max_clients: int = 8
+    max_view_fps: float = 15.0
+    allowed_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port is {self.port}, but must be 0 to 65535")
+        if self.token is not None and len(self.token) < 16:
+            raise ValueError(
+                f"token has {len(self.token)} characters, but must have 16 or more, so that nobody "
+                "guesses it"
+            )
+        if self.max_clients < 1 or not 0 < self.max_view_fps <= 60:
+            raise ValueError(
+                f"max_clients is {self.max_clients} and max_view_fps {self.max_view_fps:g}, but "
+                "must be at least 1, and over 0 to 60"
+            )
+
+
+class CamerasConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole file.
+
+    Attributes:
+        engine: The engine, or a table with its path and options.
+        output: The folder that sinks write to, from the file's own folder.
+        cameras: At least one.
+        sinks: Where the results of all cameras go.
+        folder: Where the file lies; what is relative in it begins there.
+    """
+
+    engine: EngineConfig | str
+    output: str = "out"
+    server: ServerConfig = ServerConfig()
+    cameras: tuple[CameraConfig, ...] = msgspec.field(name="camera")
+    sinks: tuple[SinkConfig, ...] = msgspec.field(name="sink", default=())
+    folder: str = "."
+
+    @property
+    def engine_options(self) -> EngineConfig:
+        """The engine as a table, its path made absolute."""
+        table = EngineConfig(path=self.engine) if isinstance(self.engine, str) else self.engine
+        return msgspec.structs.replace(table, path=str(Path(self.folder) / table.path))
+
+    @property
+    def output_folder(self) -> Path:
+        """The folder that sinks write to."""
+        return Path(self.folder) / self.output
+
+
+def read_cameras(path: str | os.PathLike[str]) -> CamerasConfig:
+    """Read and check a `cameras.toml`; nothing is opened yet.
+
+    `[defaults]` holds what every camera has that does not say otherwise.
+
+    Raises:
+        InputError: No such file, not TOML, an unknown key, a value of the wrong kind or out of
+            range, or an environment variable that is not set. The message names the place.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size > _LIMIT_BYTES:
+            raise InputError(f"{file} has {file.stat().st_size:,} bytes: that is no cameras.toml.")
+        parsed = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not TOML: {error}.") from None
+    content = _with_variables(parsed, str(file))
+    content["camera"] = _with_defaults(content, file)
+    content["folder"] = str(file.resolve().parent)
+    try:
+        config = msgspec.convert(content, CamerasConfig)
+        if not config.cameras:
+            raise InputError(f"{file} names no camera.", hint='Add [[camera]] with source = "…".')
+        for camera in config.cameras:
+            camera.smoothing()
+    except msgspec.ValidationError as error:
+        raise _problem(file, str(error)) from None
+    return config
+
+
+def _with_defaults(content: dict[str, Any], file: Path) -> Any:
+    defaults, cameras = content.pop("defaults", {}), content.get("camera", [])
+    if not isinstance(defaults, dict) or not isinstance(cameras, list):
+        raise InputError(
+            f"{file}: [defaults] is one table and [[camera]] a list of them.",
+            hint="Write [[camera]] with two brackets.",
+        )
+    return [{**defaults, **one} if isinstance(one, dict) else one for one in cameras]
+
+
+def _with_variables(value: Any, where: str) -> Any:
+    """`value` with ${NAME} in its texts replaced, however deep; $$ is one $."""
+    if isinstance(value, dict):
+        return {key: _with_variables(each, f"{where}: {key}") for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_variables(each, where) for each in value]
+    return _VARIABLE.sub(partial(_variable, where), value) if isinstance(value, str) else value
+
+
+def _variable(where: str, found: re.Match[str]) -> str:
+    name = found[1]
+    if name is None:
+        return "$"
+    if name not in os.environ:
+        raise InputError(
+            f"{where} uses ${{{name}}}, but there is no environment variable {name}.",
+            hint=f"Set it before the start: export {name}=…",
+        )
+    return os.environ[name]
+
+
+def _problem(file: Path, text: str) -> InputError:
+    """Msgspec's sentence, with the place as the file has it, and the key that was meant."""
+    what, _, place = text.partition(" - at `$")
+    place = place.rstrip("`").lstrip(".")
+    hint = None
+    unknown = re.match(r"Object contains unknown field `(.*)`", what)
+    if unknown:
+        kind = _table_of(place)
+        known = [field.encode_name for field in msgspec.structs.fields(kind)] if kind else []
+        near = difflib.get_close_matches(unknown[1], known, n=1)
+        what = f"the key '{unknown[1]}' is not known"
+        hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(sorted(known))}."
+        hint = hint if known else None
+    missing = re.match(r"Object missing required field `(.*)`", what)
+    if missing:
+        what = f"the key '{missing[1]}' is missing"
+    what = what[0].lower() + what[1:] if what else what
+    return InputError(f"{file}{f', {place}' if place else ''}: {what}.", hint=hint)
+
+
+def _table_of(place: str) -> type[msgspec.Struct] | None:
+    tables: list[tuple[str, type[msgspec.Struct]]] = [
+        (r"", CamerasConfig),
+        (r"engine", EngineConfig),
+        (r"server", ServerConfig),
+        (r"camera\[.*\]", CameraConfig),
+        (r"camera\[.*\]\.live", LiveConfig),
+        (r"camera\[.*\]\.reconnect", ReconnectConfig),
+        (r"camera\[.*\]\.smooth", SmoothingConfig),
+    ]
+    return next((kind for pattern, kind in tables if re.fullmatch(pattern, place)), None)

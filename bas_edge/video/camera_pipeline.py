@@ -1,0 +1,97 @@
+"""A pipeline as a `cameras.toml` describes it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+
+import msgspec
+
+from bas_edge.errors import InputError
+from bas_edge.video.addresses import kind_of
+from bas_edge.video.camera_config import CameraConfig, CamerasConfig
+from bas_edge.video.camera_sinks import open_sink
+from bas_edge.video.live_capture import LiveOptions
+from bas_edge.video.open_source import open_source
+from bas_edge.video.pipeline import Pipeline
+from bas_edge.video.pipeline_engine import open_for_pipeline
+from bas_edge.video.reconnect import Reconnect
+from bas_edge.video.sink import Sink
+from bas_edge.video.stream import Stream
+
+__all__ = ["open_cameras", "open_stream"]
+
+
+@contextlib.contextmanager
+def open_cameras(
+    config: CamerasConfig, *, more_sinks: Callable[[Stream], Iterable[Sink]] = lambda _: ()
+) -> Iterator[Pipeline]:
+    """The pipeline, not yet started; it and the engine are closed where the block ends.
+
+    Args:
+        config: What `read_cameras` gave.
+        more_sinks: Of each stream, besides those of the file.
+
+    Raises:
+        InputError: A source, an option or a folder cannot be used.
+        EngineError, BackendError, MissingExtraError: As `Localizer`.
+    """
+    streams = [open_stream(camera, config.folder) for camera in config.cameras]
+    engine = msgspec.structs.asdict(config.engine_options)
+    with ExitStack() as stack:
+        for stream in streams:
+            stack.callback(stream.close)
+        localizer, workers = open_for_pipeline(
+            engine.pop("path"),
+            streams=len(streams),
+            lossless=any(stream.policy == "wait" for stream in streams),
+            **engine,
+        )
+        stack.enter_context(localizer)
+        pipeline = stack.enter_context(Pipeline(localizer, workers=workers))
+        folder, live = config.output_folder, any(stream.live for stream in streams)
+        shared = [open_sink(sink, folder, live=live) for sink in config.sinks]
+        for camera, stream in zip(config.cameras, streams, strict=True):
+            live = stream.live or stream.options.realtime
+            own = [open_sink(sink, folder, live=live) for sink in camera.sinks]
+            pipeline.add(
+                stream,
+                sinks=[*shared, *own, *more_sinks(stream)],
+                smooth=camera.smoothing(),
+            )
+        yield pipeline
+
+
+def open_stream(camera: CameraConfig, folder: str = ".") -> Stream:
+    """The stream of one camera; a file or folder that is relative begins at `folder`.
+
+    Raises:
+        InputError: As `open_source`.
+    """
+    source = camera.source
+    with contextlib.suppress(InputError):
+        local = f"{folder}/{source}"
+        if "://" not in source and kind_of(local) in ("file", "folder"):
+            source = local
+    live = camera.live
+    return open_source(
+        source,
+        name=camera.name or None,
+        policy=camera.policy,
+        depth=camera.depth,
+        stride=camera.stride,
+        max_fps=camera.max_fps,
+        realtime=camera.realtime,
+        loop=camera.loop,
+        stall_s=camera.stall_s,
+        fps=camera.fps,
+        live=LiveOptions(
+            connect_s=live.connect_s,
+            silence_s=live.silence_s,
+            transport=live.transport,
+            hardware=live.hardware,
+            options=tuple(live.options.items()),
+        ),
+        reconnect=Reconnect(**msgspec.structs.asdict(camera.reconnect)),
+    )

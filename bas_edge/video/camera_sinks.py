@@ -1,0 +1,212 @@
+"""The sinks that a `cameras.toml` can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from bas_edge.video.annotated_video import AnnotatedVideo
+from bas_edge.video.clips import Clips
+from bas_edge.video.crops import Crops
+from bas_edge.video.csv_table import Csv
+from bas_edge.video.event_rules import EventRule
+from bas_edge.video.json_lines import JsonLines
+from bas_edge.video.mqtt import Mqtt
+from bas_edge.video.sink import Sink
+from bas_edge.video.webhook import Webhook
+
+__all__ = ["SinkConfig", "open_sink"]
+
+Every = Literal["result", "change", "event"]
+
+
+class JsonLinesConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="jsonl",
+):
+    """See `JsonLines`."""
+
+    path: str = "{stream}-{date}.jsonl"
+    states: bool = True
+    max_bytes: int | None = None
+    keep: int = 5
+
+
+class CsvConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="csv",
+):
+    """See `Csv`."""
+
+    path: str = "{stream}-{date}.csv"
+    max_bytes: int | None = None
+    keep: int = 5
+
+
+class VideoConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="video",
+):
+    """See `AnnotatedVideo`. Of a camera: segments of ten minutes, of which the last are kept."""
+
+    path: str = "{stream}/{date}-{time}.mp4"
+    fps: float = 25.0
+    codec: str = "auto"
+    segment_s: float | None = 600.0
+    max_files: int | None = None
+    max_bytes: int | None = 10 << 30
+
+
+class CropsConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="crops",
+):
+    """See `Crops`."""
+
+    path: str = "{stream}-{frame:08d}-{class}.jpg"
+    min_score: float = 0.0
+    interval_s: float = 1.0
+    margin: float = 0.1
+    max_files: int | None = 10_000
+    max_bytes: int | None = None
+
+
+class RuleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """See `EventRule`."""
+
+    name: str
+    classes: tuple[str, ...] = ()
+    min_score: float = 0.0
+    zone: tuple[tuple[float, float], ...] | None = None
+    inside: float | None = None
+    dwell_s: float = 0.0
+    grace_s: float = 0.5
+    cooldown_s: float = 10.0
+
+
+class ClipsConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="clips",
+):
+    """See `Clips`; each `[[….rule]]` is an `EventRule`."""
+
+    path: str = "{stream}/{date}-{time}-{rule}.mp4"
+    rules: tuple[RuleConfig, ...] = msgspec.field(name="rule")
+    before_s: float = 5.0
+    after_s: float = 5.0
+    longest_s: float = 60.0
+    draw: bool = True
+    fps: float = 25.0
+    codec: str = "auto"
+    max_files: int | None = 1000
+    max_bytes: int | None = None
+
+
+class MqttConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="mqtt",
+):
+    """See `Mqtt`."""
+
+    host: str
+    port: int | None = None
+    topic: str = "bas-edge/{stream}"
+    every: Every = "change"
+    qos: int = 0
+    tls: bool = False
+    ca_file: str | None = None
+    username: str | None = None
+    password_env: str = "BAS_EDGE_MQTT_PASSWORD"
+    client_id: str | None = None
+
+
+class WebhookConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="webhook",
+):
+    """See `Webhook`."""
+
+    url: str
+    every: Every = "change"
+    states: bool = True
+    token_env: str = "BAS_EDGE_WEBHOOK_TOKEN"
+    headers: dict[str, str] = {}
+    timeout_s: float = 10.0
+    batch: int = 1
+    batch_s: float = 1.0
+    ca_file: str | None = None
+
+
+SinkConfig: TypeAlias = (
+    JsonLinesConfig
+    | CsvConfig
+    | VideoConfig
+    | CropsConfig
+    | ClipsConfig
+    | MqttConfig
+    | WebhookConfig
+)
+
+
+def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
+    """Make the sink; it opens its files at the first result.
+
+    Args:
+        config: As the file has it.
+        folder: Where relative paths begin.
+        live: Whether it is for cameras: their videos are cut into segments.
+
+    Raises:
+        InputError: A value that its class refuses, or the folder cannot be written to.
+        MissingExtraError: Its library is not installed.
+    """
+    values = msgspec.structs.asdict(config)
+    if "path" in values:
+        values["path"] = folder / values["path"]
+    if isinstance(config, VideoConfig):
+        if not live:
+            for name in ("segment_s", "max_files", "max_bytes"):
+                values.pop(name)
+        return AnnotatedVideo(**values, live=live)
+    if isinstance(config, ClipsConfig):
+        rules = [EventRule(**msgspec.structs.asdict(rule)) for rule in values.pop("rules")]
+        return Clips(rules=rules, **values)
+    kinds = {
+        JsonLinesConfig: JsonLines,
+        CsvConfig: Csv,
+        CropsConfig: Crops,
+        MqttConfig: Mqtt,
+        WebhookConfig: Webhook,
+    }
+    sink: Sink = kinds[type(config)](**values)
+    return sink

@@ -1,0 +1,44 @@
+"""Which results are worth a message."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from bas_edge.errors import InputError
+from bas_edge.video.frames import FrameResult
+
+__all__ = ["Every", "ResultFilter"]
+
+Every = Literal["result", "change", "event"]
+
+
+class ResultFilter:
+    """Lets through every result, only changes, or none.
+
+    A change is a result that found something where the one before of its stream found nothing, the
+    other way round, or another class than before. A stream begins with nothing found.
+
+    Args:
+        every: "result", "change", or "event" for no result at all.
+
+    Raises:
+        InputError: Another word.
+    """
+
+    def __init__(self, every: Every) -> None:
+        if every not in get_args(Every):
+            raise InputError(
+                f"every is {every!r}, which is none of {', '.join(get_args(Every))}.",
+                hint='"change" tells what comes and goes, "result" is a message for each frame.',
+            )
+        self._every = every
+        self._seen: dict[str, str | None] = {}  # the class found last, by stream
+
+    def passes(self, result: FrameResult) -> bool:
+        """Whether to send this one; to be asked once for each result, in order."""
+        if self._every != "change":
+            return self._every == "result"
+        now = result.localization.class_name if result.localization.found else None
+        changed = now != self._seen.get(result.stream)
+        self._seen[result.stream] = now
+        return changed
