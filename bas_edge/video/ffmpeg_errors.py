@@ -17,10 +17,36 @@ from bas_edge.errors import (
 )
 from bas_edge.video.addresses import redacted, redacted_uri
 
-__all__ = ["stream_error"]
+__all__ = ["opening_error", "stream_error"]
+
+_SILENT = "Check that the camera is on and reachable, or raise the timeout."
 
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 _BUSY = {errno.EBUSY}
+
+
+def opening_error(error: Exception, uri: str, *, seconds: float, limit_s: float) -> StreamError:
+    """The error to raise for what PyAV raised while it opened `uri`.
+
+    FFmpeg calls an RTSP server that says nothing, hangs up or speaks something else "invalid
+    data", as it calls video that it cannot read. A camera that is starting does the first two.
+
+    Args:
+        error: What was raised.
+        uri: The address.
+        seconds: How long it took.
+        limit_s: How long it might have taken.
+    """
+    invalid = require("av", extra="video", purpose="Reading video").error.InvalidDataError
+    if not uri.lower().startswith(("rtsp://", "rtsps://")) or not isinstance(error, invalid):
+        return stream_error(error, uri)
+    where = redacted_uri(uri)
+    if seconds >= limit_s:
+        return StreamTimeoutError(f"{where} was silent for too long.", hint=_SILENT)
+    return StreamConnectionError(
+        f"{where} cannot be read: what answers there hangs up, or speaks no RTSP.",
+        hint="Check the port: cameras listen for RTSP on 554 or 8554, for their web page on 80.",
+    )
 
 
 def stream_error(error: Exception, uri: str) -> StreamError:
@@ -67,7 +93,7 @@ def _judge(error: Exception, where: str, reason: str) -> tuple[type[StreamError]
         return (
             StreamTimeoutError,
             f"{where} was silent for too long.",
-            "Check that the camera is on and reachable, or raise the timeout.",
+            _SILENT,
         )
     if isinstance(error, names.PermissionError):
         return (

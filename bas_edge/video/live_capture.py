@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from bas_edge.errors import InputError, StreamCodecError
 from bas_edge.video.addresses import kind_of, redacted_uri
 from bas_edge.video.capture import Damaged, Picture
 from bas_edge.video.decoding import Decoding
-from bas_edge.video.ffmpeg_errors import stream_error
+from bas_edge.video.ffmpeg_errors import opening_error, stream_error
 from bas_edge.video.hardware import HardwareDecode, decoder
 
 __all__ = ["HardwareDecode", "LiveCapture", "LiveOptions"]
@@ -95,6 +96,7 @@ class LiveCapture:
 
     def _open(self, options: LiveOptions, hardware: Any) -> Any:
         address, format_name, settings = _ffmpeg_input(self._uri, options)
+        began = time.monotonic()
         try:
             return self._av.open(
                 address,
@@ -104,7 +106,10 @@ class LiveCapture:
                 hwaccel=hardware,
             )
         except (self._av.error.FFmpegError, OSError) as error:
-            raise stream_error(error, self._uri) from None
+            seconds = time.monotonic() - began
+            raise opening_error(
+                error, self._uri, seconds=seconds, limit_s=options.connect_s
+            ) from None
         except RuntimeError:  # PyAV, where no decoder of the hardware takes the stream
             raise StreamCodecError(
                 f"{redacted_uri(self._uri)} sends no video that {options.hardware} decodes.",

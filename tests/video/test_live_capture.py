@@ -290,6 +290,23 @@ def test_garbage_is_no_video(mjpeg: ModuleType) -> None:
     assert "sends nothing that can be decoded here" in str(caught.value)
 
 
+def test_an_rtsp_port_that_says_nothing_is_silent_and_may_be_starting(mjpeg: ModuleType) -> None:
+    with mjpeg.RudeServer() as server:
+        url = f"rtsp://127.0.0.1:{server.port}/live"
+        stream, _ = watched(url, reconnect=ONCE, connect_s=0.5)
+        with pytest.raises(StreamTimeoutError, match="was silent for too long"):
+            list(stream)
+
+
+def test_another_protocol_on_the_rtsp_port_is_no_codec(mjpeg: ModuleType) -> None:
+    with mjpeg.RudeServer(b"220 mail.example ESMTP\r\n") as server:
+        url = f"rtsp://127.0.0.1:{server.port}/live"
+        stream, _ = watched(url, reconnect=ONCE, connect_s=0.5)
+        with pytest.raises(StreamError) as caught:
+            list(stream)
+    assert isinstance(caught.value, StreamConnectionError | StreamTimeoutError)
+
+
 def test_a_server_that_fails_is_tried_again(jpegs: Any) -> None:
     jpegs.status = 500
     stream, _ = watched(jpegs.url)
