@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -180,3 +181,16 @@ path = "all.jsonl"
     (table,) = (tmp_path / "out").glob("second-*.csv")
     assert len(table.read_text().splitlines()) == 5
     assert not stats.failures
+
+
+def test_the_example_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BAS_EDGE_TOKEN", "CAMERA_NAME", "CAMERA_PASSWORD"):
+        monkeypatch.setenv(name, "sixteen letters!")
+    folder = Path(__file__).parents[2] / "docs" / "device"
+    config = read_cameras(folder / "cameras.toml")
+    assert [camera.name for camera in config.cameras] == ["feeder", "nest"]
+    service = (folder / "bas-edge.service").read_text(encoding="utf-8")
+    named = set(re.findall(r"\$\{(\w+)\}", (folder / "cameras.toml").read_text(encoding="utf-8")))
+    assert all(name in service for name in named)
+    assert f"/{config.output.strip('/')}" == "/var/lib/bas-edge"
+    assert "bas-edge serve /etc/bas-edge/cameras.toml" in service
