@@ -154,6 +154,8 @@ def test_a_dollar_is_two(tmp_path: Path) -> None:
 def test_the_pipeline_of_a_file(
     tmp_path: Path, tiny_onnx: Callable[..., Path], clips: ModuleType
 ) -> None:
+    tmp_path = tmp_path / "a {strange} folder"
+    tmp_path.mkdir()
     tiny_onnx(tmp_path / "tiny.onnx")
     clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(6))
     clips.write_clip(tmp_path / "b.mp4", clips.noise_frames(4))
