@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections import deque
@@ -20,6 +19,7 @@ from bas_edge.errors import BackendError, InputError
 from bas_edge.foreground import foreground_boxes
 from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import InputMask, Placement, place
+from bas_edge.localizer_options import least_score, maps_averaged, threshold_policy
 from bas_edge.open_runner import open_runner
 from bas_edge.results import ColorOrder, Localization, Timing, check_color
 from bas_edge.runner import Answer, Pending, Runner, RunOptions, Shot
@@ -90,11 +90,11 @@ class Localizer:
         if max_boxes < 1:
             raise InputError(f"max_boxes is {max_boxes}, but must be at least 1.")
         self._manifest = manifest
-        self._min_score = _min_score(min_score, manifest)
+        self._min_score = least_score(min_score, manifest)
         self._options = RunOptions(
             manifest=manifest,
-            threshold=_threshold_policy(threshold, manifest),
-            top_k=_top_k(top_k, manifest),
+            threshold=threshold_policy(threshold, manifest),
+            top_k=maps_averaged(top_k, manifest),
             max_boxes=max_boxes,
             boxes_only=boxes_only,
         )
@@ -279,13 +279,13 @@ class Localizer:
         twin._manifest = self._manifest
         twin._min_score = self._min_score
         if min_score is not None:
-            twin._min_score = _min_score(min_score, self._manifest)
+            twin._min_score = least_score(min_score, self._manifest)
         twin._options = replace(
             self._options,
             threshold=self._options.threshold
             if threshold is None
-            else _threshold_policy(threshold, self._manifest),
-            top_k=self._options.top_k if top_k is None else _top_k(top_k, self._manifest),
+            else threshold_policy(threshold, self._manifest),
+            top_k=self._options.top_k if top_k is None else maps_averaged(top_k, self._manifest),
         )
         with self._lock:
             twin._runner = self._open_runner().clone(twin._options)
@@ -375,49 +375,3 @@ class Ticket:
             BackendError: The network failed.
         """
         return self._localizer._collect(self._pending, [self._placement])[0]
-
-
-# Options
-
-
-def _threshold_policy(
-    threshold: float | ThresholdPolicy | None, manifest: Manifest
-) -> ThresholdPolicy:
-    if threshold is None:
-        threshold = manifest.overrides.threshold
-        if threshold is None:
-            return manifest.threshold
-    if isinstance(threshold, ThresholdPolicy):
-        return threshold
-    if not 0 <= threshold <= 1:
-        raise InputError(
-            f"threshold is {threshold}, but a fraction of the map's range is 0 to 1.",
-            hint="For another rule pass a ThresholdPolicy.",
-        )
-    return ThresholdPolicy(rule="fixed", value=float(threshold), chosen_by="Localizer(threshold=…)")
-
-
-def _top_k(top_k: int | None, manifest: Manifest) -> int:
-    if top_k is None:
-        return manifest.overrides.top_k or manifest.top_k
-    if manifest.maps == "mean":
-        raise InputError(
-            f"top_k is {top_k}, but this engine emits one averaged map (maps: mean).",
-            hint="Leave top_k out, or export with --maps all or --maps selected.",
-        )
-    if not 1 <= top_k <= manifest.k:
-        raise InputError(
-            f"top_k is {top_k}, but this engine computes {manifest.k} class maps, so it must be "
-            f"1 to {manifest.k}.",
-            hint="Lower top_k, or export with a larger --k.",
-        )
-    return top_k
-
-
-def _min_score(min_score: float | None, manifest: Manifest) -> float:
-    if min_score is None:
-        own = manifest.overrides.min_score
-        return manifest.min_score if own is None else own
-    if not 0 <= min_score <= 1 or math.isnan(min_score):
-        raise InputError(f"min_score is {min_score}, but a softmax probability is 0 to 1.")
-    return float(min_score)

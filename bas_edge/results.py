@@ -65,7 +65,7 @@ class Localization:
         class_name: The name of `label`.
         score: Softmax probability of `label`, 0 to 1.
         found: False when no pixel passed the threshold, or `score` is under the
-            engine's `min_score`.
+            engine's `min_score`. A smoothed result stays found for longer (docs/steady.md).
         map: [h, w] float32, the foreground map at the network's own resolution,
             aggregated over classes, unnormalised. [0, 0] with `boxes_only`.
         timing: How long each stage took.

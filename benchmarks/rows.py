@@ -10,6 +10,14 @@ from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_tar
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .precision_rows import PlantedRow, PrecisionRow, missed_planted
 from .steady_rows import SteadyRow, missed_steady
+from .stream_rows import (
+    LiveRow,
+    PipelineRow,
+    SoakRow,
+    missed_live,
+    missed_pipeline,
+    missed_soak,
+)
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 
 __all__ = [
@@ -17,15 +25,18 @@ __all__ = [
     "AccuracyRow",
     "GpuFrameRow",
     "GpuOpRow",
+    "LiveRow",
     "MemoryRow",
     "ParetoAccuracyRow",
     "ParetoSpeedRow",
     "ParityRow",
+    "PipelineRow",
     "PlantedRow",
     "PrecisionRow",
     "Provenance",
     "Ratio",
     "Row",
+    "SoakRow",
     "SpeedRow",
     "SteadyRow",
     "Timing",
@@ -178,6 +189,9 @@ Row = (
     | PlantedRow
     | ParetoAccuracyRow
     | ParetoSpeedRow
+    | PipelineRow
+    | LiveRow
+    | SoakRow
     | SteadyRow
 )
 
@@ -232,6 +246,12 @@ def missed_targets(row: Row) -> list[str]:
             )
     elif isinstance(row, PlantedRow):
         missed += missed_planted(row)
+    elif isinstance(row, PipelineRow):
+        missed += missed_pipeline(row)
+    elif isinstance(row, LiveRow):
+        missed += missed_live(row)
+    elif isinstance(row, SoakRow):
+        missed += missed_soak(row)
     elif isinstance(row, SteadyRow):
         missed += missed_steady(row)
     elif isinstance(row, GpuOpRow):

@@ -107,8 +107,8 @@ def figures_of(localizer: Localizer, scene: Scene, way: Smoothing, other: Scene)
 
 
 def cut_places(scene: Scene) -> list[int]:
-    """Where cuts are planted: evenly over the video, not at its ends."""
-    step = len(scene.frames) / (CUTS + 1)
+    """Where cuts are planted: evenly over the video, with frames before them and enough after."""
+    step = (len(scene.frames) - LONGEST) / (CUTS + 1)
     return [round(step * (at + 1)) for at in range(CUTS)]
 
 

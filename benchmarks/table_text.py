@@ -9,15 +9,18 @@ from .rows import (
     AccuracyRow,
     GpuFrameRow,
     GpuOpRow,
+    LiveRow,
     MemoryRow,
     ParetoAccuracyRow,
     ParetoSpeedRow,
     ParityRow,
+    PipelineRow,
     PlantedRow,
     PrecisionRow,
     Provenance,
     Ratio,
     Row,
+    SoakRow,
     SpeedRow,
     SteadyRow,
     Timing,
@@ -40,6 +43,9 @@ Some = TypeVar(
     PrecisionRow,
     ParetoAccuracyRow,
     ParetoSpeedRow,
+    PipelineRow,
+    LiveRow,
+    SoakRow,
     SteadyRow,
 )
 
@@ -61,6 +67,12 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.data, row.model, row.precision, row.flavour)
         elif isinstance(row, PlantedRow):
             key = (row.data, row.model, row.planted)
+        elif isinstance(row, PipelineRow):
+            key = (row.engine, row.video, machine)
+        elif isinstance(row, LiveRow):
+            key = (row.engine, row.video, row.threads, machine)
+        elif isinstance(row, SoakRow):
+            key = (row.engine, row.video, row.streams, machine)
         elif isinstance(row, SteadyRow):
             key = (row.video, row.model, row.camera)
         elif isinstance(row, GpuOpRow):

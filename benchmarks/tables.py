@@ -16,19 +16,30 @@ from .rows import (
     AccuracyRow,
     GpuFrameRow,
     GpuOpRow,
+    LiveRow,
     MemoryRow,
     ParetoAccuracyRow,
     ParetoSpeedRow,
     ParityRow,
+    PipelineRow,
     PlantedRow,
     PrecisionRow,
     Row,
+    SoakRow,
     SpeedRow,
     SteadyRow,
     Timing,
     VideoRow,
 )
 from .steady_tables import steady_line, steady_table
+from .stream_tables import (
+    live_line,
+    live_table,
+    pipeline_line,
+    pipeline_tables,
+    soak_line,
+    soak_table,
+)
 from .table_text import Some, both, measured, ms, newest, ratio_text, table
 
 __all__ = ["PAGE", "compare_table", "page_with_rows", "pictures", "row_line"]
@@ -53,6 +64,9 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "planted": lambda: planted_table(_only(rows, PlantedRow)),
         "memory": lambda: _memory_table(_only(rows, MemoryRow)),
         "pareto": lambda: pareto_table(_only(rows, ParetoAccuracyRow), _only(rows, ParetoSpeedRow)),
+        "pipeline": lambda: pipeline_tables(_only(rows, PipelineRow)),
+        "live": lambda: live_table(_only(rows, LiveRow)),
+        "soak": lambda: soak_table(_only(rows, SoakRow)),
         "steady": lambda: steady_table(_only(rows, SteadyRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
@@ -92,6 +106,12 @@ def row_line(row: Row) -> str:
         return precision_line(row)
     if isinstance(row, PlantedRow):
         return planted_line(row)
+    if isinstance(row, PipelineRow):
+        return pipeline_line(row)
+    if isinstance(row, LiveRow):
+        return live_line(row)
+    if isinstance(row, SoakRow):
+        return soak_line(row)
     if isinstance(row, MemoryRow):
         return (
             f"{row.images} of {row.expected_images} images of {row.frame} in {row.seconds:g} s, "

@@ -129,6 +129,7 @@ _beside("stub_localizer")
 _beside("served", "serve/served.py")
 _beside("chromium", "serve/chromium.py")
 _beside("stream_results")
+_beside("scripted_source")
 
 
 @pytest.fixture(scope="session")

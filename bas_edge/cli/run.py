@@ -183,6 +183,8 @@ def command(
 
 def _print_video(one: Any) -> None:
     if isinstance(one, dict):  # a live stream
+        if one["connections"] == 0:
+            return
         print(
             f"\n{one['stream']}: {counted(one['results'], 'frame')}, {one['fps']:.1f} frames/s, "
             f"{one['dropped']} dropped, {one['damaged']} damaged, "

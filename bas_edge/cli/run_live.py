@@ -108,7 +108,8 @@ class LiveRun:
 
         sinks = self._request.more_sinks()
         if self._request.save and self._folder is not None:
-            path = self._folder / "{stream}-{date}-{time}.mp4"
+            literal = str(self._folder).replace("{", "{{").replace("}", "}}")  # it is a template
+            path = Path(literal) / "{stream}-{date}-{time}.mp4"
             sinks.append(AnnotatedVideo(path, codec=self._request.codec, live=True, segment_s=600))
         return sinks
 
@@ -132,7 +133,7 @@ class _Lines:
     def event(self, event: StreamEvent) -> None:
         self._results.add(event.to_dict())
         text = f"{event.stream}: {event.state}" + (f": {event.reason}" if event.reason else "")
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self, *, complete: bool) -> None:
         """The lines are closed by who opened them."""

@@ -5,28 +5,33 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from bas_edge.errors import InputError
 
-__all__ = ["SourceKind", "kind_of", "name_of", "redacted"]
+__all__ = ["SourceKind", "kind_of", "local_path", "name_of", "redacted", "redacted_uri"]
 
 SourceKind = Literal["file", "folder", "network", "device", "gstreamer", "csi"]
 
 HIDDEN = "***"
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
-_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/?#\s'\"]*@)", re.I)
-# A slash in a password ends the authority early: what stands before it is then no port.
-_SLASHED_USER = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/?#\s'\"@:]*:(?!\d+(?:[/?#]|$))[^\s'\"]*@)", re.I
+# A "/", "?" or "#" that was not written as %2F ends the user's part for FFmpeg, but not for who
+# wrote it. So everything up to the last @ is hidden, even if that hides a harmless path.
+_USER = r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:{any}*:{any}*@|[^/?#\s]*@)"
+_USER_IN_TEXT = re.compile(_USER.format(any=r"\S"), re.I)
+_USER_IN_ADDRESS = re.compile("^" + _USER.format(any="."), re.I | re.S)
+_KEYS = (
+    r"user|username|usr|login|user-?id|"
+    r"[\w.-]*(?:password|passwd|passphrase|pass|pwd|pw|token|key|secret|signature|sig|auth|jwt|"
+    r"credentials?)"
 )
 _SECRET = re.compile(
-    r"(?P<key>\b(?:user-?id|user-?pw|user(?:name)?|usr|login|pass(?:word|wd|phrase)?|pwd|pw|"
-    r"(?:access_?|auth_?|api_?)?(?:token|key)|auth|secret|sig(?:nature)?|credentials?)=)"
-    r"(?P<value>\"[^\"]*\"|'[^']*'|[^&\s!;,'\"]+)",
+    rf"(?P<key>\b(?:{_KEYS})=)"
+    r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^&\s]+?(?=[\"']?(?:[&\s]|$)))",
     re.I,
 )
+_HEADER = re.compile(r"(?P<key>\bauthorization\s*[:=]\s*)(?:(?:basic|bearer|digest)\s+)?\S+", re.I)
 _LIVE_SCHEMES = frozenset(
     {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp", "http", "https", "mms", "mmsh"}
 )
@@ -40,41 +45,48 @@ def redacted(text: str) -> str:
     Example:
         redacted("rtsp://admin:pw@10.0.0.7/live?token=abc")  # rtsp://***@10.0.0.7/live?token=***
     """
-    text = _SLASHED_USER.sub(rf"\g<scheme>{HIDDEN}@", text)
-    text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _USER_IN_TEXT.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _HEADER.sub(rf"\g<key>{HIDDEN}", text)
     return _SECRET.sub(rf"\g<key>{HIDDEN}", text)
+
+
+def redacted_uri(uri: str) -> str:
+    """As `redacted`, of one address alone: also where a password has a space in it."""
+    if " ! " not in uri:
+        uri = _USER_IN_ADDRESS.sub(rf"\g<scheme>{HIDDEN}@", uri)
+    return redacted(uri)
 
 
 def kind_of(uri: str) -> SourceKind:
     """What an address leads to, by its form; only of a local path is looked at what it is.
 
     Raises:
-        InputError: The scheme is unknown, or there is no such file or folder.
+        InputError: The scheme is unknown, the address is broken, or there is no such file or
+            folder.
     """
     if " ! " in uri:
         return "gstreamer"
     if uri.isdecimal() or uri.startswith(("/dev/video", "v4l2://")):
         return "device"
     if _URL.match(uri):
-        scheme = uri.partition("://")[0].lower()
+        scheme = _parts(uri).scheme
         if scheme in _LIVE_SCHEMES:
             return "network"
         if scheme == "csi":
             return "csi"
         if scheme != "file":
             raise InputError(
-                f"{redacted(uri)} has the scheme '{scheme}', which is not known here.",
+                f"{redacted_uri(uri)} has the scheme '{scheme}', which is not known here.",
                 hint="Known are rtsp, rtsps, rtmp, rtp, udp, srt, tcp, http, https, v4l2, csi and "
                 "file; anything else through a GStreamer pipeline ('… ! appsink').",
             )
-        uri = urlsplit(uri).path
-    path = Path(uri)
+    path = local_path(uri)
     if path.is_dir():
         return "folder"
     if path.is_file():
         return "file"
     raise InputError(
-        f"{redacted(uri)}: no such file or folder.",
+        f"{redacted_uri(uri)}: no such file or folder.",
         hint="A camera is an address such as rtsp://host/path, /dev/video0 or csi://0.",
     )
 
@@ -83,13 +95,27 @@ def name_of(uri: str) -> str:
     """A short name for a source: of a file its stem, of an address its host and path."""
     kind = kind_of(uri)
     if kind in ("file", "folder"):
-        return Path(urlsplit(uri).path if uri.startswith("file://") else uri).stem or "frames"
+        return local_path(uri).resolve().stem or "frames"
     if kind == "gstreamer":
         return uri.split(maxsplit=1)[0]
     if kind == "device":
-        return f"video{uri}" if uri.isdecimal() else uri.partition("/dev/")[2] or "video"
-    parts = urlsplit(redacted(uri))
+        return (
+            f"video{uri}" if uri.isdecimal() else _parts(uri).path.partition("/dev/")[2] or "video"
+        )
+    parts = _parts(redacted_uri(uri))
     host = (parts.hostname or "").replace(HIDDEN, "")
     if kind == "csi":
         return f"csi{host}"
     return f"{host}{parts.path}".strip("/").replace("/", "-") or parts.scheme
+
+
+def local_path(uri: str) -> Path:
+    """Of a path, or of file:///path with its %20."""
+    return Path(unquote(_parts(uri).path) if uri[:7].lower() == "file://" else uri)
+
+
+def _parts(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise InputError(f"{redacted_uri(uri)} is no address: {redacted(str(error))}.") from None

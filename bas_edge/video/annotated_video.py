@@ -10,7 +10,7 @@ from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video.encoders import choose_encoder
 from bas_edge.video.file_names import NameTemplate, free_path, moment_fields, prepare_folder
 from bas_edge.video.frames import FrameResult, StreamEvent
-from bas_edge.video.kept_files import KeptFiles
+from bas_edge.video.kept_files import KeptByStream
 from bas_edge.video.sinks import VideoSink
 
 __all__ = ["AnnotatedVideo"]
@@ -41,7 +41,7 @@ class AnnotatedVideo:
             hardware, or else libx264; see `VideoSink` and `encoders`.
         live: The streams are cameras, which have no end of their own.
         segment_s: Begin a new file after so many seconds; live only.
-        max_files: Keep so many finished files and remove the oldest; live only.
+        max_files: Keep so many finished files of each stream and remove the oldest; live only.
         max_bytes: The same by size: the limit holds when a file is finished, so leave room for
             the one that is being written.
 
@@ -77,12 +77,12 @@ class AnnotatedVideo:
         self._names = NameTemplate(path, allowed=("stream", "date", "time"), required=required)
         choose_encoder(codec)
         prepare_folder(self._names.root)
-        self._kept = KeptFiles(
+        self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
         )
         self._fps, self._codec, self._live, self._segment_s = fps, codec, live, segment_s
         self._writing: dict[str, _Writing] = {}
-        self._ended: list[VideoSink] = []  # files whose streams ended before the pipeline did
+        self._ended: dict[Path, VideoSink] = {}  # files whose streams ended before the pipeline did
         self._taken: dict[Path, str] = {}  # files, not live: which stream writes there
         self.encoders: dict[str, str] = {}
         self.latest: dict[str, Path] = {}
@@ -112,14 +112,14 @@ class AnnotatedVideo:
             else:
                 sink = self._writing.pop(event.stream).sink
                 sink.close(complete=False)  # only close() knows whether it is whole
-                self._ended.append(sink)
+                self._ended[sink.path] = sink
 
     def close(self, *, complete: bool) -> None:
         """Finish all files; see the class for what they are called then."""
         with contextlib.ExitStack() as finishing:  # each of them, also after an error
             for stream in self._writing:
                 finishing.callback(self._finish, stream, complete=complete)
-        for sink in self._ended if complete else ():
+        for sink in self._ended.values() if complete else ():
             sink.partial_path.replace(sink.path)
         self._ended.clear()
 
@@ -144,7 +144,7 @@ class AnnotatedVideo:
                 hint="Put {stream} into the file name.",
             )
         prepare_folder(path.parent)
-        self._kept.begin([path])
+        self._kept.of(result.stream).begin([path])
         sink = VideoSink(path, self._fps, codec=self._codec, fragmented=self._live)
         start_s = result.time_s if self._live else 0.0
         return _Writing(sink, start_s, result.time_s, result.localization.frame_size)
@@ -153,7 +153,7 @@ class AnnotatedVideo:
         sink = self._writing.pop(stream).sink
         sink.close(complete=complete or self._live)
         if complete or self._live:
-            self._kept.finished([sink.path])
+            self._kept.of(stream).finished([sink.path])
             self.latest[stream] = sink.path
 
     def _abandon(self, stream: str) -> None:

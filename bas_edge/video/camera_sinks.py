@@ -192,7 +192,8 @@ def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
     """
     values = msgspec.structs.asdict(config)
     if "path" in values:
-        values["path"] = folder / values["path"]
+        literal = str(folder).replace("{", "{{").replace("}", "}}")  # paths are templates
+        values["path"] = Path(literal) / values["path"]
     if isinstance(config, VideoConfig):
         if not live:
             for name in ("segment_s", "max_files", "max_bytes"):

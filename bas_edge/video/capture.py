@@ -35,7 +35,11 @@ class Damaged:
 
 
 class Capture(Protocol):
-    """One open connection. Iterated and closed by one thread."""
+    """One open connection. Iterated and closed by one thread.
+
+    It may also have `frame_count` (int or None: what a file declares), and `ends` (bool: a live
+    address that leads to something with an end, such as a file behind http://).
+    """
 
     @property
     def details(self) -> str:
@@ -52,8 +56,8 @@ class Capture(Protocol):
         """One sentence on what could not be decoded so far; None if all was."""
         ...
 
-    def __iter__(self) -> Iterator[Picture | Damaged]:
-        """Pictures as they arrive; ends where the source ends.
+    def __iter__(self) -> Iterator[Picture | Damaged | None]:
+        """Pictures as they arrive; ends where the source ends. None is a sign of life.
 
         Raises:
             StreamError: The connection broke, or was silent for too long.

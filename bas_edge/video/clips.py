@@ -21,7 +21,7 @@ from bas_edge.video.file_names import (
 )
 from bas_edge.video.frames import FrameResult, StreamEvent, utc
 from bas_edge.video.json_lines import json_line
-from bas_edge.video.kept_files import KeptFiles
+from bas_edge.video.kept_files import KeptByStream
 from bas_edge.video.packet_ring import PacketFile, PacketRing
 
 __all__ = ["Clips"]
@@ -48,7 +48,7 @@ class Clips:
         fps: About how many frames a second come.
         codec: As for `VideoSink`.
         buffer_bytes: See above.
-        max_files: Keep so many clips and remove the oldest.
+        max_files: Keep so many clips of each stream and remove the oldest.
         max_bytes: The same by size.
         on_event: Called with each event, from the thread that calls this sink.
 
@@ -94,7 +94,7 @@ class Clips:
             )
         choose_encoder(codec)
         prepare_folder(self._names.root)
-        self._kept = KeptFiles(
+        self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
         )
         self._before_s, self._after_s, self._longest_s = before_s, after_s, longest_s
@@ -112,14 +112,16 @@ class Clips:
         if self._draw:
             pixels = result.localization.draw(pixels, color="rgb")
         new = ring.encode(pixels, result.time_s)
-        for clip in self._clips_of(stream):
-            clip.file.write(one for one in new if one.pts <= ring.ticks(clip.end_s))
-            if new and new[-1].pts >= ring.ticks(clip.end_s):
-                self._finish(clip, complete=True)
+        before = self._clips_of(stream)
         for watch in self._watches:
             event = watch.see(result)
             if event is not None:
                 self._begin(ring, event)
+        for clip in before:
+            end = ring.ticks(clip.end_s)
+            clip.file.write(one for one in new if one.pts <= end)
+            if new and new[-1].pts >= end:
+                self._finish(clip, complete=True)
 
     def event(self, event: StreamEvent) -> None:
         """Nothing comes for a while, or ever: finish the clips of this stream."""
@@ -159,7 +161,7 @@ class Clips:
                 self._names.path(stream=event.stream, rule=event.rule, **fields), also=".json"
             )
             prepare_folder(path.parent)
-            self._kept.begin([path, path.with_suffix(".json")])
+            self._kept.of(event.stream).begin([path, path.with_suffix(".json")])
             file = PacketFile(ring, path)
             end_s = event.time_s + self._after_s
             clip = self._open[event.stream, event.rule] = _Clip(event.stream, ring, file, end_s)
@@ -190,7 +192,7 @@ class Clips:
         del self._open[clip.stream, clip.events[0].rule]
         clip.file.finish()
         clip.describe(complete=complete)
-        self._kept.finished([clip.file.path, clip.file.path.with_suffix(".json")])
+        self._kept.of(clip.stream).finished([clip.file.path, clip.file.path.with_suffix(".json")])
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from bas_edge.video.file_names import (
     prepare_folder,
 )
 from bas_edge.video.frames import FrameResult, StreamEvent
-from bas_edge.video.kept_files import KeptFiles
+from bas_edge.video.kept_files import KeptByStream
 
 __all__ = ["Crops"]
 
@@ -32,7 +32,7 @@ class Crops:
         min_score: The least score that is worth a picture.
         interval_s: At most one picture of a stream in so many seconds.
         margin: How much of its width and height a box grows by on each side, within the frame.
-        max_files: Keep so many pictures and remove the oldest; only those that this sink made.
+        max_files: Keep so many pictures of each stream and remove the oldest, of its own only.
         max_bytes: The same by size.
 
     Attributes:
@@ -66,7 +66,7 @@ class Crops:
                 "is between 0 and 1, and nothing is negative."
             )
         prepare_folder(self._names.root)
-        self._kept = KeptFiles(
+        self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
         )
         self._min_score, self._interval_s, self._margin = min_score, interval_s, margin
@@ -86,9 +86,9 @@ class Crops:
         path = self._names.path(stream=result.stream, frame=result.index, **fields)
         prepare_folder(path.parent)
         path = free_path(path)
-        self._kept.begin([path])
+        self._kept.of(result.stream).begin([path])
         _save(self._cut(result), path)
-        self._kept.finished([path])
+        self._kept.of(result.stream).finished([path])
         self._last_s[result.stream] = result.time_s
         self.written += 1
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+from urllib.parse import urlsplit
 
 from bas_edge._require import require
 from bas_edge.errors import (
@@ -13,12 +15,38 @@ from bas_edge.errors import (
     StreamNotFoundError,
     StreamTimeoutError,
 )
-from bas_edge.video.addresses import redacted
+from bas_edge.video.addresses import redacted, redacted_uri
 
-__all__ = ["stream_error"]
+__all__ = ["opening_error", "stream_error"]
+
+_SILENT = "Check that the camera is on and reachable, or raise the timeout."
 
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 _BUSY = {errno.EBUSY}
+
+
+def opening_error(error: Exception, uri: str, *, seconds: float, limit_s: float) -> StreamError:
+    """The error to raise for what PyAV raised while it opened `uri`.
+
+    FFmpeg calls an RTSP server that says nothing, hangs up or speaks something else "invalid
+    data", as it calls video that it cannot read. A camera that is starting does the first two.
+
+    Args:
+        error: What was raised.
+        uri: The address.
+        seconds: How long it took.
+        limit_s: How long it might have taken.
+    """
+    invalid = require("av", extra="video", purpose="Reading video").error.InvalidDataError
+    if not uri.lower().startswith(("rtsp://", "rtsps://")) or not isinstance(error, invalid):
+        return stream_error(error, uri)
+    where = redacted_uri(uri)
+    if seconds >= limit_s:
+        return StreamTimeoutError(f"{where} was silent for too long.", hint=_SILENT)
+    return StreamConnectionError(
+        f"{where} cannot be read: what answers there hangs up, or speaks no RTSP.",
+        hint="Check the port: cameras listen for RTSP on 554 or 8554, for their web page on 80.",
+    )
 
 
 def stream_error(error: Exception, uri: str) -> StreamError:
@@ -27,10 +55,23 @@ def stream_error(error: Exception, uri: str) -> StreamError:
     FFmpeg's own text is not used: it holds the address with its credentials. Its reason ("401
     Unauthorized") is.
     """
-    where = redacted(uri)
+    where = redacted_uri(uri)
     reason = redacted(getattr(error, "strerror", None) or type(error).__name__).rstrip(".")
+    if getattr(error, "errno", None) == errno.EIO and not _known_host(uri):
+        reason = "its host name is not known here"  # FFmpeg says "Input/output error"
     kind, sentence, hint = _judge(error, where, reason)
     return kind(sentence, hint=hint)
+
+
+def _known_host(uri: str) -> bool:
+    """Whether the host of an address has one, or needs none."""
+    try:
+        host = urlsplit(uri).hostname
+        if host:
+            socket.getaddrinfo(host, None)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _judge(error: Exception, where: str, reason: str) -> tuple[type[StreamError], str, str | None]:
@@ -52,7 +93,7 @@ def _judge(error: Exception, where: str, reason: str) -> tuple[type[StreamError]
         return (
             StreamTimeoutError,
             f"{where} was silent for too long.",
-            "Check that the camera is on and reachable, or raise the timeout.",
+            _SILENT,
         )
     if isinstance(error, names.PermissionError):
         return (
@@ -66,10 +107,15 @@ def _judge(error: Exception, where: str, reason: str) -> tuple[type[StreamError]
             f"{where} is in use by another program ({reason}).",
             "Close the other program, or read the device through a server that both can use.",
         )
+    if isinstance(error, names.ProtocolNotFoundError):
+        return (
+            StreamCodecError,
+            f"{where} needs a protocol that this PyAV was built without.",
+            "Use another one of the camera's addresses, or a GStreamer pipeline.",
+        )
     undecodable = (
         names.DecoderNotFoundError,
         names.DemuxerNotFoundError,
-        names.ProtocolNotFoundError,
         names.InvalidDataError,
         names.PatchWelcomeError,
         names.NotImplementedError,

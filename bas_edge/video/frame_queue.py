@@ -37,7 +37,7 @@ class FrameQueue(Generic[Item]):
         self._changed = changed
         self._items: deque[Item] = deque()
         self._ready = threading.Condition()
-        self._closed = False
+        self._closed = self._held = False
 
     def put(self, item: Item) -> bool:
         """Add a frame; False if the queue was closed and it was not taken."""
@@ -57,10 +57,13 @@ class FrameQueue(Generic[Item]):
         return True
 
     def take(self, timeout_s: float | None = 0.0) -> Item | None:
-        """The next frame; None if none came in time, or the queue is closed and empty."""
+        """The next frame; None if none came in time, or the queue is closed and empty.
+
+        While the queue is held, none comes.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._ready:
-            while not self._items and not self._closed:
+            while self._held or (not self._items and not self._closed):
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
@@ -73,6 +76,24 @@ class FrameQueue(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give a frame at once."""
+        with self._ready:
+            return bool(self._items) and not self._held
+
+    def hold(self) -> None:
+        """Give nothing out until `release`."""
+        with self._ready:
+            self._held = True
+
+    def release(self) -> None:
+        """Give frames out again."""
+        with self._ready:
+            self._held = False
+            self._ready.notify_all()
+        self._changed()
 
     @property
     def drained(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bas_edge._require import require
 from bas_edge.errors import InputError, StreamConnectionError
-from bas_edge.video.addresses import redacted
+from bas_edge.video.addresses import redacted, redacted_uri
 from bas_edge.video.capture import ArrayPicture, Damaged, Picture
 
 __all__ = ["GStreamerCapture", "csi_pipeline", "csi_pipeline_of", "rtsp_pipeline"]
@@ -74,7 +74,7 @@ def rtsp_pipeline(uri: str, *, codec: str = "h264", latency_ms: int = 100) -> st
         raise InputError(f"codec is '{codec}', but must be {' or '.join(_DEPAYLOADERS)}.")
     if '"' in uri or "\\" in uri or not uri.lower().startswith(("rtsp://", "rtsps://")):
         raise InputError(
-            f"{redacted(uri)} is no RTSP address for a GStreamer pipeline.",
+            f"{redacted_uri(uri)} is no RTSP address for a GStreamer pipeline.",
             hint='It starts with rtsp:// and holds neither " nor \\: write them as %22 and %5C.',
         )
     return (
@@ -95,12 +95,12 @@ def csi_pipeline_of(uri: str) -> str:
     sensor = parts.netloc or "0"
     if unknown := sorted(set(given) - _CSI_OPTIONS):
         raise InputError(
-            f"{uri} has the option '{unknown[0]}', which a CSI camera does not have.",
+            f"{redacted_uri(uri)} has the option '{unknown[0]}', which a CSI camera does not have.",
             hint=f"It has {', '.join(sorted(_CSI_OPTIONS))}.",
         )
     for name, value in {"sensor": sensor, **given}.items():
         if not value.isdecimal():
-            raise InputError(f"{name} is '{value}' in {uri}, but must be a number.")
+            raise InputError(f"{name} is '{value}', but must be a number.")
     return csi_pipeline(int(sensor), **{name: int(value) for name, value in given.items()})
 
 
@@ -130,6 +130,7 @@ class GStreamerCapture:
         self._pipeline = pipeline
         self._video: Any = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
         if not self._video.isOpened():
+            self._video.release()
             raise StreamConnectionError(
                 f"The GStreamer pipeline does not start: {redacted(pipeline)}.",
                 hint="Try it alone: gst-launch-1.0 with the same text, and 'fakesink' in place of "
@@ -140,7 +141,7 @@ class GStreamerCapture:
         self.damage: str | None = None
         self.details = "GStreamer pipeline"
 
-    def __iter__(self) -> Iterator[Picture | Damaged]:
+    def __iter__(self) -> Iterator[Picture | Damaged | None]:
         started: float | None = None
         while True:
             there, bgr = self._video.read()

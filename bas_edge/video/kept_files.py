@@ -12,9 +12,48 @@ from pathlib import Path
 from bas_edge.errors import InputError
 from bas_edge.video.file_names import partial
 
-__all__ = ["KeptFiles"]
+__all__ = ["KeptByStream", "KeptFiles"]
 
 _SLACK = 256  # lines of files that are gone, before the list is written anew
+
+
+class KeptByStream:
+    """The limits of a sink, which hold for each of its streams apart.
+
+    Sinks of one kind may share a folder and a template, as long as they have different streams.
+
+    Args:
+        root: As for `KeptFiles`.
+        template: Of the files' names.
+        max_files: As for `KeptFiles`.
+        max_bytes: As for `KeptFiles`.
+
+    Raises:
+        InputError: A limit under 1.
+    """
+
+    def __init__(
+        self, root: Path, template: str, *, max_files: int | None, max_bytes: int | None
+    ) -> None:
+        for name, limit in (("max_files", max_files), ("max_bytes", max_bytes)):
+            if limit is not None and limit < 1:
+                raise InputError(
+                    f"{name} is {limit}: at least 1 is needed.", hint="None keeps everything."
+                )
+        self._root, self._template = root, template
+        self._max_files, self._max_bytes = max_files, max_bytes
+        self._streams: dict[str, KeptFiles] = {}
+
+    def of(self, stream: str) -> KeptFiles:
+        """The files of this stream, those from before a restart too."""
+        if stream not in self._streams:
+            self._streams[stream] = KeptFiles(
+                self._root,
+                f"{self._template}\0{stream}",
+                max_files=self._max_files,
+                max_bytes=self._max_bytes,
+            )
+        return self._streams[stream]
 
 
 class KeptFiles:
@@ -26,22 +65,14 @@ class KeptFiles:
 
     Args:
         root: The folder that all files lie in or below. It must exist.
-        key: Tells the lists of several sinks in one folder apart: the template of their names.
+        key: Tells the lists in one folder apart.
         max_files: Groups of files to keep; None keeps any number.
         max_bytes: Bytes to keep, the newest group always; None keeps any number.
-
-    Raises:
-        InputError: A limit under 1.
     """
 
     def __init__(
         self, root: Path, key: str, *, max_files: int | None = None, max_bytes: int | None = None
     ) -> None:
-        for name, limit in (("max_files", max_files), ("max_bytes", max_bytes)):
-            if limit is not None and limit < 1:
-                raise InputError(
-                    f"{name} is {limit}: at least 1 is needed.", hint="None keeps everything."
-                )
         self.root = root
         self.max_files, self.max_bytes = max_files, max_bytes
         self.list_path = root / f".bas-edge-{zlib.crc32(key.encode('utf-8', 'replace')):08x}.kept"

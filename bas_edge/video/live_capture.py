@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from bas_edge._require import require
 from bas_edge.errors import InputError, StreamCodecError
-from bas_edge.video.addresses import kind_of, redacted
+from bas_edge.video.addresses import kind_of, redacted_uri
 from bas_edge.video.capture import Damaged, Picture
 from bas_edge.video.decoding import Decoding
-from bas_edge.video.ffmpeg_errors import stream_error
+from bas_edge.video.ffmpeg_errors import opening_error, stream_error
+from bas_edge.video.hardware import HardwareDecode, decoder
 
 __all__ = ["HardwareDecode", "LiveCapture", "LiveOptions"]
-
-HardwareDecode = Literal["auto", "off", "cuda", "vaapi", "qsv", "drm", "vdpau"]
-
-# Where a hardware decoder shows itself, best first.
-_HARDWARE = (("cuda", "/dev/nvidiactl"), ("vaapi", "/dev/dri/renderD128"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +29,18 @@ class LiveOptions:
         transport: Of RTSP: "tcp" loses no packet, "udp" never waits for one.
         hardware: Decoder: "auto" takes the one this machine shows, and software where there is
             none or where it refuses; "off" is software; a name is that or an error.
-        options: More of FFmpeg's own options, by name.
+        options: More of FFmpeg's own options, by name. Never shown, as they may hold secrets.
     """
 
     connect_s: float = 10.0
     silence_s: float = 10.0
     transport: Literal["tcp", "udp"] = "tcp"
     hardware: HardwareDecode = "auto"
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        if self.transport not in ("tcp", "udp"):
+            raise InputError(f"transport is '{self.transport}', but must be tcp or udp.")
         for name in ("connect_s", "silence_s"):
             if not 0 < (seconds := getattr(self, name)) < float("inf"):
                 raise InputError(f"{name} is {seconds}, but must be a positive number of seconds.")
@@ -51,8 +49,8 @@ class LiveOptions:
 class LiveCapture:
     """One connection to a camera or a network stream; see `capture.Capture`.
 
-    Pictures come as soon as they can: no frame threads, no reordering queue, no buffer in
-    front. After damage nothing is delivered until the next keyframe.
+    Pictures come as soon as they can: no frame threads, and no buffer in front. After damage
+    nothing is delivered until the stream is whole again, as a rule at its next keyframe.
 
     Args:
         uri: rtsp://…, http://…, /dev/video0, v4l2:///dev/video0?video_size=1280x720, …
@@ -66,15 +64,19 @@ class LiveCapture:
     def __init__(self, uri: str, options: LiveOptions) -> None:
         self._uri = uri
         self._av = require("av", extra="video", purpose="Reading a camera or a network stream")
-        hardware = self._hardware(options.hardware)
+        hardware, refusal = decoder(options.hardware)
         self._container = self._open(options, hardware)
         try:
-            self._stream, self.details = self._prepare()
+            self._stream, self.details = self._prepare(
+                refusal, dict(options.options).get("err_detect", "explode")
+            )
         except BaseException:
             self._container.close()
             raise
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate and 0 < rate <= 1000 else None
+        # A file behind http:// says how long it is; a camera cannot.
+        self.ends = (self._container.duration or 0) > 0
         self._decoding = Decoding(self._container, self._stream, resync=True)
 
     @property
@@ -82,10 +84,10 @@ class LiveCapture:
         damaged = self._decoding.damaged
         return f"{damaged} damaged frames left out." if damaged else None
 
-    def __iter__(self) -> Iterator[Picture | Damaged]:
+    def __iter__(self) -> Iterator[Picture | Damaged | None]:
         error = self._av.error.FFmpegError
         try:
-            yield from self._decoding.pictures(error)
+            yield from self._decoding.heard(error)
         except error as failure:
             raise stream_error(failure, self._uri) from None
 
@@ -94,6 +96,7 @@ class LiveCapture:
 
     def _open(self, options: LiveOptions, hardware: Any) -> Any:
         address, format_name, settings = _ffmpeg_input(self._uri, options)
+        began = time.monotonic()
         try:
             return self._av.open(
                 address,
@@ -103,10 +106,25 @@ class LiveCapture:
                 hwaccel=hardware,
             )
         except (self._av.error.FFmpegError, OSError) as error:
-            raise stream_error(error, self._uri) from None
+            seconds = time.monotonic() - began
+            raise opening_error(
+                error, self._uri, seconds=seconds, limit_s=options.connect_s
+            ) from None
+        except RuntimeError:  # PyAV, where no decoder of the hardware takes the stream
+            raise StreamCodecError(
+                f"{redacted_uri(self._uri)} sends no video that {options.hardware} decodes.",
+                hint="Set the camera to H.264, or leave hardware at 'auto'.",
+            ) from None
+        except ValueError as error:
+            if isinstance(error, LookupError):
+                raise
+            raise InputError(
+                f"This PyAV cannot read {redacted_uri(self._uri)}: it knows no {format_name}.",
+                hint="Webcams are read on Linux.",
+            ) from None
 
-    def _prepare(self) -> tuple[Any, str]:
-        where = redacted(self._uri)
+    def _prepare(self, refusal: str, strictness: str) -> tuple[Any, str]:
+        where = redacted_uri(self._uri)
         if not self._container.streams.video:
             raise StreamCodecError(
                 f"{where} has no video in it.", hint="Is this the address of a microphone?"
@@ -118,28 +136,16 @@ class LiveCapture:
                 f"{where} sends a kind of video that cannot be decoded here.",
                 hint="Set the camera to H.264.",
             )
-        stream.thread_type = "SLICE"  # frame threads would hold back one picture each
-        flags = require("av.codec.context", extra="video", purpose="Reading a camera").Flags
-        context.flags |= flags.low_delay
-        by = "hardware" if context.is_hwaccel else "software"
+        # Frame threads would hold back one picture each; with slice threads the H.264 decoder
+        # does not notice what is missing in a picture.
+        stream.thread_type = "SLICE" if context.name == "hevc" else "NONE"
+        if context.name != "hevc":
+            context.thread_count = 1
+        # Only H.264's decoder marks pictures that it mended, and says nothing of those it keeps
+        # to itself while it waits to be whole again. A refusal is heard at once.
+        context.options = {"err_detect": strictness}
+        by = "hardware" if context.is_hwaccel else f"software{refusal}"
         return stream, f"{context.name} {context.width}×{context.height}, decoded in {by}"
-
-    def _hardware(self, wanted: HardwareDecode) -> Any:
-        if wanted == "off":
-            return None
-        accelerators = require("av.codec.hwaccel", extra="video", purpose="Hardware decoding")
-        built_in = accelerators.hwdevices_available()
-        if wanted == "auto":
-            for name, device in _HARDWARE:
-                if name in built_in and Path(device).exists():
-                    return accelerators.HWAccel(device_type=name, allow_software_fallback=True)
-            return None
-        if wanted not in built_in:
-            raise InputError(
-                f"This PyAV decodes with {', '.join(built_in) or 'software only'}, not {wanted}.",
-                hint="Leave hardware at 'auto'.",
-            )
-        return accelerators.HWAccel(device_type=wanted, allow_software_fallback=False)
 
 
 def _ffmpeg_input(uri: str, options: LiveOptions) -> tuple[str, str | None, dict[str, str]]:
@@ -149,7 +155,10 @@ def _ffmpeg_input(uri: str, options: LiveOptions) -> tuple[str, str | None, dict
         parts = urlsplit(uri)
         path = f"/dev/video{uri}" if uri.isdecimal() else parts.path
         return path, "v4l2", {**dict(parse_qsl(parts.query)), **extra}
-    settings = {"fflags": "nobuffer"}
+    # What is looked at to find out what comes is not kept: it would be late. A file behind
+    # http:// needs it.
+    settings = {} if uri.lower().startswith("http") else {"fflags": "nobuffer"}
     if uri.lower().startswith("rtsp"):
         settings["rtsp_transport"] = options.transport
+        settings["allowed_media_types"] = "video"  # sound alone would pass for a live camera
     return uri, None, {**settings, **extra}

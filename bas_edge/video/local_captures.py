@@ -37,7 +37,7 @@ class FileCapture:
     def damage(self) -> str | None:
         return self._source.damage
 
-    def __iter__(self) -> Iterator[Picture | Damaged]:
+    def __iter__(self) -> Iterator[Picture | Damaged | None]:
         return self._source.pictures()
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class FolderCapture:
         more = f" and {len(self._unread) - 1} more" if self._unread[1:] else ""
         return f"{self._unread[0]}{more} could not be read."
 
-    def __iter__(self) -> Iterator[Picture | Damaged]:
+    def __iter__(self) -> Iterator[Picture | Damaged | None]:
         assert self.fps is not None
         for at, file in enumerate(self._files):
             try:
@@ -96,7 +96,7 @@ class ArrayCapture:
         self.fps: float | None = None
         self.damage: str | None = None
 
-    def __iter__(self) -> Iterator[Picture | Damaged]:
+    def __iter__(self) -> Iterator[Picture | Damaged | None]:
         started: float | None = None
         for at, frame in enumerate(self._frames):
             now = time.time()

@@ -55,10 +55,11 @@ class Mp4Output:
         """Write packets."""
         with self.named_errors():
             self.container.mux(packets)
-            if self._fragmented and time.monotonic() - self._synced > _SYNC_S:
+            if self._fragmented:
                 self._file.flush()
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
+                if time.monotonic() - self._synced > _SYNC_S:
+                    os.fsync(self._file.fileno())
+                    self._synced = time.monotonic()
 
     def close(self) -> None:
         """Write the rest, have it put on the disk, and close the file in any case."""

@@ -19,6 +19,7 @@ from bas_edge.video.result_filter import Every, ResultFilter
 __all__ = ["Mqtt"]
 
 _KEEPALIVE_S = 30  # a broker takes a silent device for dead after one and a half of these
+_RECONNECT_S = (1, 60)  # the first wait, which doubles, and the longest
 _BAD_LOGIN = (134, 135)  # reason codes of MQTT 5, to which paho maps those of 3.1.1
 
 
@@ -102,6 +103,8 @@ class Mqtt:
         link = self._link(result.stream)
         if self._filter.passes(result):
             link.publish("result", json_line(result.to_dict()))
+        else:
+            link.publish_waiting()
 
     def event(self, event: StreamEvent) -> None:
         """Publish the state, retained."""
@@ -126,14 +129,14 @@ class Mqtt:
             topic = self._topic.fill(stream=stream)
             link = _Link(self._paho, client, topic, self._qos, self._queue_size)
             self._links[stream] = link
-            link.open(self._host, self._port, _offline(stream, "the device is gone"))
+            link.open(self._host, self._port, self._tls, _offline(stream, "the device is gone"))
         link.check_login(self._username, self._password_env)
         return link
 
     def _client(self, stream: str) -> Any:
         name = "" if self._client_id is None else f"{self._client_id}-{safe_name(stream)}"
         client = self._paho.Client(self._paho.CallbackAPIVersion.VERSION2, client_id=name)
-        client.reconnect_delay_set(min_delay=1, max_delay=60)
+        client.reconnect_delay_set(*_RECONNECT_S)
         if self._username is not None:
             client.username_pw_set(self._username, os.environ.get(self._password_env))
         if self._tls:
@@ -160,7 +163,8 @@ class _Link:
         self.dropped = 0
         self.problem: str | None = None
 
-    def open(self, host: str, port: int, will: bytes) -> None:
+    def open(self, host: str, port: int, tls: bool, will: bytes) -> None:
+        self._tls = tls
         self._where = f"{host}:{port}"
         self._client.will_set(f"{self._topic}/state", will, qos=1, retain=True)
         self._client.on_connect = self._connected
@@ -177,6 +181,11 @@ class _Link:
             self._waiting.append((f"{self._topic}/{kind}", message))
             self._send()
 
+    def publish_waiting(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._send()
+
     def set_state(self, state: bytes) -> None:
         with self._lock:
             self._state = state
@@ -192,10 +201,10 @@ class _Link:
             )
 
     def close(self, until: float) -> None:
-        while time.monotonic() < until and self._client.is_connected():
+        while time.monotonic() < until and (self._client.is_connected() or not self.problem):
             with self._lock:
                 self._send()
-                if not self._waiting and not self._on_the_way:
+                if self._was_connected and not self._waiting and not self._on_the_way:
                     break
             time.sleep(0.01)
         with self._lock:
@@ -204,13 +213,14 @@ class _Link:
             self._on_the_way.clear()
         self._client.disconnect()
         self._client.loop_stop()
+        self._client = None  # its sockets go with it
 
     def _send(self) -> None:
         """Hand paho what waits, as far as it gets rid of it; the lock is held."""
         while self._on_the_way and self._arrived(*self._on_the_way[0]):
             self._on_the_way.popleft()
         while self._waiting and self._client.is_connected():
-            if len(self._on_the_way) >= self._queue_size:
+            if len(self._on_the_way) >= self._queue_size + 2:  # two states
                 return
             topic, message = self._waiting.popleft()
             info = self._client.publish(topic, message, qos=self._qos)
@@ -241,10 +251,11 @@ class _Link:
             self._send()
 
     def _failed(self, client: Any, data: Any) -> None:  # noqa: ARG002 (paho's signature)
-        self.problem = f"The MQTT broker at {self._where} cannot be reached."
+        distrust = ", or its certificate is not trusted" if self._tls else ""
+        self.problem = f"The MQTT broker at {self._where} cannot be reached{distrust}."
 
     def _lost(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:  # noqa: ARG002 (paho's signature)
-        if self.problem is None:
+        if self.problem is None and reason.is_failure:
             self.problem = f"The MQTT broker at {self._where} was lost: {reason}."
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.errors import InputError
 from bas_edge.results import ColorOrder
-from bas_edge.video.addresses import SourceKind, kind_of, name_of, redacted
+from bas_edge.video.addresses import SourceKind, kind_of, local_path, name_of, redacted_uri
 from bas_edge.video.capture import Capture
 from bas_edge.video.frame_queue import Policy
 from bas_edge.video.gstreamer import GStreamerCapture, csi_pipeline_of
@@ -54,7 +53,7 @@ def open_source(
             /dev/video0, 0 or v4l2:///dev/video0?video_size=1280x720&framerate=30: a webcam;
             csi://0?width=1280&height=720&fps=30&flip=0: a camera of a Jetson, through OpenCV;
             a GStreamer pipeline, recognized by its " ! ", through OpenCV;
-            an iterable of uint8 [H, W, 3] arrays.
+            an iterable of uint8 [H, W, 3] arrays, which nobody writes into any more.
         name: For results and messages; by default made of the address.
         policy: "wait" loses no frame (files), "newest" gives the newest and drops what is older
             (live sources), "oldest" drops what comes while frames wait.
@@ -73,15 +72,18 @@ def open_source(
     Raises:
         InputError: No such file, an unknown scheme, or an option out of range.
     """
+    if not 0 < fps < math.inf:
+        raise InputError(f"fps is {fps}, but must be a positive number.")
     live = live or LiveOptions()
     if isinstance(source, str | os.PathLike):
         uri = os.fspath(source)
-        kind: SourceKind | None = kind_of(uri)
-        connect = _connector(uri, kind_of(uri), fps, live)
-        shown, default_name = redacted(uri), name_of(uri)
+        address_kind = kind_of(uri)
+        kind: SourceKind | None = address_kind
+        connect = _connector(uri, address_kind, fps, live)
+        shown, default_name = redacted_uri(uri), name_of(uri)
     else:
         frames, kind = source, None
-        if isinstance(source, np.ndarray) or not isinstance(source, Iterable):
+        if isinstance(source, np.ndarray | bytes) or not isinstance(source, Iterable):
             raise InputError(
                 f"A source is an address or an iterable of frames, not a {type(source).__name__}.",
                 hint="For one frame use Localizer.run.",
@@ -123,8 +125,8 @@ def open_source(
 
 def _connector(uri: str, kind: SourceKind, fps: float, live: LiveOptions) -> Callable[[], Capture]:
     openers: dict[SourceKind, Callable[[], Any]] = {
-        "file": lambda: FileCapture(_local_path(uri)),
-        "folder": lambda: FolderCapture(_local_path(uri), fps),
+        "file": lambda: FileCapture(local_path(uri)),
+        "folder": lambda: FolderCapture(local_path(uri), fps),
         "network": lambda: LiveCapture(uri, live),
         "device": lambda: LiveCapture(uri, live),
         "gstreamer": lambda: GStreamerCapture(uri),
@@ -133,7 +135,3 @@ def _connector(uri: str, kind: SourceKind, fps: float, live: LiveOptions) -> Cal
     if kind == "csi":
         csi_pipeline_of(uri)  # what is wrong with it is said at once
     return openers[kind]
-
-
-def _local_path(uri: str) -> Path:
-    return Path(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri)

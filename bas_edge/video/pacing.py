@@ -15,7 +15,8 @@ from bas_edge.video.frame_queue import Policy
 __all__ = ["Pacing", "StreamOptions"]
 
 _RATE_FRAMES = 60
-_SLACK_FRAMES = 0.5  # a source's frames come early and late by about this much
+_BACK_S, _AHEAD_S = 1.0, 10.0  # a clock that is off by more was set anew
+_SLACK_FRAMES = 0.55  # half an interval early or late, and what containers round
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ class Pacing:
         self._live = live
         self._running = threading.Event()
         self._running.set()
-        self._began: float | None = None  # Unix time of the stream's first picture
         self._offset_s: float | None = None  # of this connection's own clock
         self._last_s = -math.inf
+        self._last_at = -math.inf  # monotonic time of the picture that stands at _last_s
         self._next_s = -math.inf  # when max_fps allows the next frame
         self._released: float | None = None  # monotonic time at which the stream's time was 0
         self._arrivals: deque[float] = deque(maxlen=_RATE_FRAMES)
@@ -119,39 +120,41 @@ class Pacing:
         return time_s, captured_at
 
     def _time_s(self, picture: Picture, fps: float | None) -> float:
-        """Goes on over reconnects, and never stands still or goes back."""
-        if self._began is None:
-            self._began = picture.captured_at
-        own_s = picture.time_s
+        """Goes on over reconnects and whatever the source's clock does; never stands still."""
+        now = time.monotonic()  # the machine's own clock may be set at any moment
         step_s = 1 / fps if fps else 0.04
-        if self._offset_s is None:
-            if self._last_s == -math.inf:
-                start_s = 0.0
-            elif self._live:
-                start_s = picture.captured_at - self._began
-            else:
-                start_s = self._last_s + step_s  # a file that begins again
-            self._offset_s = start_s - (own_s or 0.0)
-        if own_s is not None:
-            time_s = own_s + self._offset_s
+        if self._last_s == -math.inf:
+            due_s = 0.0
         elif self._live:
-            time_s = picture.captured_at - self._began
+            due_s = self._last_s + now - self._last_at
         else:
-            time_s = self._last_s + step_s if self._last_s > -math.inf else 0.0
+            due_s = self._last_s + step_s  # a file that begins again
+        own_s = picture.time_s
+        if own_s is None:
+            time_s = due_s
+        else:
+            if self._offset_s is None or self._was_set(own_s + self._offset_s, due_s):
+                self._offset_s = due_s - own_s
+            time_s = own_s + self._offset_s
         if time_s <= self._last_s:
             time_s = self._last_s + min(step_s, 0.001)
-        self._last_s = time_s
+        self._last_s, self._last_at = time_s, now
         return time_s
+
+    def _was_set(self, time_s: float, due_s: float) -> bool:
+        """Whether the source's clock is no longer the one that it was."""
+        return time_s < self._last_s - _BACK_S or (self._live and time_s > due_s + _AHEAD_S)
 
     def _allowed(self, time_s: float, fps: float | None) -> bool:
         limit = self._options.max_fps
         if limit is None:
             return True
-        slack_s = _SLACK_FRAMES / fps if fps and fps > limit else 0.0
+        slack_s = _SLACK_FRAMES / fps if fps and fps > limit else 0.5 / limit
         if time_s < self._next_s - slack_s:
             return False
-        # From when it was due, so that the rate holds; from now after a pause.
-        self._next_s = max(self._next_s, time_s - 1 / limit) + 1 / limit
+        # From when it was due, so that the rate holds; from now where frames were missing.
+        late = time_s > self._next_s + slack_s
+        self._next_s = (time_s if late else self._next_s) + 1 / limit
         return True
 
     def _release(self, time_s: float, stop: threading.Event) -> float:

@@ -71,7 +71,8 @@ class PacketRing:
             self.stream = self._nowhere.add_stream(self.codec, rate=rate)
             context = self.stream.codec_context
             configure(context, self.codec, size, fps, low_latency=True)
-            context.flags |= self._av.codec.context.Flags.global_header  # as mp4 wants it
+            if "264" not in self.codec:  # the intra frames of H.264 bring their headers along
+                context.flags |= self._av.codec.context.Flags.global_header
             context.open(strict=False)
             self._nowhere.start_encoding()
         except (self._av.error.FFmpegError, ValueError) as error:

@@ -64,11 +64,10 @@ def rgb_pixels(frame: Any) -> NDArray[np.uint8]:
 
 
 def display_matrix(frame: Any) -> NDArray[np.int32] | None:
-    """How a PyAV frame is to be turned: int32 [9], or None where it says nothing.
-
-    To be asked once a stream: reading it makes a cycle, which keeps the frame until a collection.
-    """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    """How a PyAV frame is to be turned: int32 [9], or None where it says nothing."""
+    # Not frame.side_data: the frame would keep that, and that the frame, until a collection.
+    side_data = require("av.sidedata.sidedata", extra="video", purpose="Reading video")
+    matrix = side_data.SideDataContainer(frame).get("DISPLAYMATRIX")
     return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
 
 

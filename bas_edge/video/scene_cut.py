@@ -2,10 +2,10 @@
 
 A cut is where `likeness` is below `Smoothing.cut`, 0.65 as a rule. On one side of it are 8000 pairs
 of unrelated photographs (COCO, CUB; four in ten thousand are more alike) and dog.mp4 followed by
-itself mirrored (none is, although its background is nearly symmetric); on the other its
-neighbouring frames, frames a second apart, exposure halved and doubled, and a roll of 5° between two
-frames. Of pans by up to a quarter of the frame at once one in a hundred is less alike, and so is
-every zoom by a fifth between two frames.
+itself mirrored (none is, although its background is nearly symmetric); on the other are its
+neighbouring frames, frames a second apart, exposure halved and doubled, and a roll of 5° between
+two frames. Of pans by up to a quarter of the frame at once one in a hundred is less alike, and so
+is every zoom by a fifth between two frames.
 """
 
 from __future__ import annotations

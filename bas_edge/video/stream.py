@@ -182,7 +182,11 @@ class Stream:
         )
 
     def listen(self, listener: Callable[[StreamEvent], None]) -> None:
-        """Call `listener` at each change of state, on the thread that notices it."""
+        """Call `listener` at each change of state, in their order.
+
+        On the thread that reads, or on one that calls `watch` or `close`. If it raises, the
+        stream ends with that error.
+        """
         self._listeners.append(listener)
 
     def wake(self, waker: Callable[[], None]) -> None:
@@ -224,13 +228,13 @@ class Stream:
         return ClaimedFrame(
             waiting,
             dropped=waiting.number - (0 if last is None else last.number + 1),
-            gap_s=waiting.captured_at - last.captured_at if last is not None and lost else 0.0,
+            gap_s=waiting.arrived - last.arrived if last is not None and lost else 0.0,
         )
 
     @property
     def ready(self) -> bool:
         """Whether `take` would give a frame at once."""
-        return len(self._queue) > 0
+        return self._queue.ready
 
     @property
     def finished(self) -> bool:
@@ -243,12 +247,14 @@ class Stream:
 
     def pause(self) -> None:
         """Deliver nothing. A file waits; what a live source sends meanwhile is dropped."""
+        self._queue.hold()
         self._reader.pacing.pause()
-        if self.live:
-            self._queue.clear()
 
     def resume(self) -> None:
         """Deliver again."""
+        if self.live:
+            self._queue.clear()  # they are from before
+        self._queue.release()
         self._reader.pacing.resume()
 
     @property
@@ -277,10 +283,8 @@ class Stream:
         A thread that waits for a silent network at this moment ends at its time limit.
         """
         self._closed = True
-        if self._started:
-            self._reader.stop()
-        else:
-            self._queue.close()
+        self._queue.release()
+        self._reader.stop()
         self._queue.clear()
 
     def __enter__(self) -> Stream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from typing import NamedTuple
@@ -37,6 +38,7 @@ class Waiting(NamedTuple):
     connection: int
     time_s: float
     captured_at: float
+    arrived: float  # monotonic
     picture: Picture | None
 
 
@@ -83,7 +85,10 @@ class StreamReader:
         self._reconnect = reconnect
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._heard = time.monotonic()
+        self._heard = time.monotonic()  # when the last whole picture was done with
+        self._handing = False  # a picture is on its way: what takes long now is not the source
+        self._untold: deque[StreamEvent] = deque()
+        self._telling = False
         self._thread = threading.Thread(
             target=self._work, name=f"bas-edge-read-{name}", daemon=True
         )
@@ -93,26 +98,31 @@ class StreamReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; safe to call twice, and from its own listeners."""
+        """End; safe to call twice, before `start`, and from its own listeners."""
         self._stop.set()
         self.pacing.resume()
         self._queue.close()
+        if self._thread.ident is None and self.state != "ended":
+            self._become("ended", "closed")
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_S)
 
     def notice_stall(self) -> None:
         """Become "stalled" if nothing came for too long."""
-        if self.state != "running" or self.pacing.paused or not self._live:
+        if self.pacing.paused or not self._live:
             return
-        silent_s = time.monotonic() - self._heard
-        if silent_s > self._options.stall_s:
-            self._become("stalled", f"no frame for {silent_s:.1f} s", only_from="running")
+        with self._lock:
+            silent_s = time.monotonic() - self._heard
+            if self.state != "running" or self._handing or silent_s <= self._options.stall_s:
+                return
+            self._change("stalled", f"no frame for {silent_s:.1f} s")
+        self._tell()
 
     def _work(self) -> None:
         draw = random.Random()
         try:
+            self._become("connecting", "")
             while not self._stop.is_set():
-                self._seek("")
                 try:
                     if self._read_once():
                         break
@@ -121,7 +131,10 @@ class StreamReader:
                     if not self._worth_another(error):
                         raise
                     wait_s = self._reconnect.wait_s(self.failures, draw)
-                    self._seek(f"{error} Next attempt in {wait_s:.1f} s.", error)
+                    state: StreamState = "reconnecting" if self.connections else "connecting"
+                    # Its traceback would keep the connection, and a picture, for the listeners.
+                    lost = error.with_traceback(None)
+                    self._become(state, f"{error} Next attempt in {wait_s:.1f} s.", lost)
                     self._stop.wait(wait_s)
         except BaseException as error:  # noqa: BLE001  (raised again by whoever iterates)
             self.error = error
@@ -134,25 +147,28 @@ class StreamReader:
             self.connections += 1
             self.details, self.fps = capture.details, capture.fps
             self.frame_count = getattr(capture, "frame_count", None)
-            self._heard = began = time.monotonic()
+            before = self.decoded - self.damaged
             self.pacing.connected()
             try:
-                self._read_pictures(capture, began)
+                self._read_pictures(capture)
             finally:
                 self.damage = capture.damage
-        if self._stop.is_set():
+        if self._stop.is_set() or getattr(capture, "ends", False):
             return True
         if self._live:
             raise StreamConnectionError(f"{self._uri} was closed from the other side.")
-        return not self._options.loop
+        # What has not one whole picture would begin again for ever.
+        return not self._options.loop or self.decoded - self.damaged == before
 
-    def _read_pictures(self, capture: Capture, began: float) -> None:
+    def _read_pictures(self, capture: Capture) -> None:
+        self._heard = began = time.monotonic()
         for picture in capture:
-            self._accept(picture)
-            now = time.monotonic()
             if self._stop.is_set():
                 return
-            if now - began > self._reconnect.calm_s:
+            if picture is not None:
+                self._accept(picture)
+            now = time.monotonic()
+            if self._heard - began > self._reconnect.calm_s:
                 self.failures = 0
             if self._live and now - self._heard > self._options.silence_s:
                 raise StreamTimeoutError(
@@ -166,15 +182,19 @@ class StreamReader:
         if isinstance(picture, Damaged):
             self.damaged += 1
             return
-        self._heard = time.monotonic()
+        arrived = time.monotonic()
         self.last_frame_at = picture.captured_at
-        if self.state != "running":
-            self._become("running", self.details)
+        with self._lock:
+            self._handing = True
+            if self.state != "running":
+                self._change("running", self.details)
+        self._tell()
         placed = self.pacing.place(index, picture, self.fps, self._stop)
         if placed is not None:
             time_s, captured_at = placed
-            self._queue.put(Waiting(index, self.connections, time_s, captured_at, picture))
-        self._heard = time.monotonic()  # to wait for a taker is no silence of the source
+            self._queue.put(Waiting(index, self.connections, time_s, captured_at, arrived, picture))
+        with self._lock:
+            self._heard, self._handing = time.monotonic(), False
 
     def _worth_another(self, error: StreamError) -> bool:
         limit = self._reconnect.attempts
@@ -182,11 +202,6 @@ class StreamReader:
             return False
         hopeless = self.connections == 0 and isinstance(error, _HOPELESS)
         return self._reconnect.always or not hopeless
-
-    def _seek(self, reason: str, error: BasEdgeError | None = None) -> None:
-        state: StreamState = "reconnecting" if self.connections else "connecting"
-        if self._live or not self.connections:  # a file that begins again is not lost
-            self._become(state, reason, error)
 
     def _finish(self) -> None:
         error = self.error
@@ -196,19 +211,38 @@ class StreamReader:
             reason = "closed"
         else:
             reason = self.damage or "the source has come to its end"
-        self._become("ended", reason, error if isinstance(error, BasEdgeError) else None)
-        self._queue.close()
+        try:
+            self._become("ended", reason, error if isinstance(error, BasEdgeError) else None)
+        except Exception as raised:  # noqa: BLE001  (a listener's; raised by whoever iterates)
+            self.error = self.error or raised
+        finally:
+            self._queue.close()
 
-    def _become(
-        self,
-        state: StreamState,
-        reason: str,
-        error: BasEdgeError | None = None,
-        *,
-        only_from: StreamState | None = None,
-    ) -> None:
+    def _become(self, state: StreamState, reason: str, error: BasEdgeError | None = None) -> None:
         with self._lock:
-            if only_from is not None and self.state != only_from:
-                return
-            self.state, self.reason = state, reason
-        self._announce(StreamEvent(self._name, state, time.time(), reason, error))
+            self._change(state, reason, error)
+        self._tell()
+
+    def _change(self, state: StreamState, reason: str, error: BasEdgeError | None = None) -> None:
+        """Under the lock; whoever calls it then calls `_tell` without it."""
+        self.state, self.reason = state, reason
+        self._untold.append(StreamEvent(self._name, state, time.time(), reason, error))
+
+    def _tell(self) -> None:
+        """Announce what happened, in its order: one thread at a time, for all."""
+        with self._lock:
+            if self._telling:
+                return  # that thread tells this too
+            self._telling = True
+        try:
+            while True:
+                with self._lock:
+                    if not self._untold:
+                        self._telling = False
+                        return
+                    event = self._untold.popleft()
+                self._announce(event)
+        except BaseException:
+            with self._lock:
+                self._telling = False
+            raise

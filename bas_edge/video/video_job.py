@@ -142,16 +142,20 @@ class _Annotated:
 
     def __init__(self, video: VideoSink) -> None:
         self._video = video
+        self._failed = False
 
     def write(self, result: FrameResult) -> None:
         drawn = result.localization.draw(result.frame.pixels, color="rgb")
-        self._video.write(drawn, result.time_s)
+        try:
+            self._video.write(drawn, result.time_s)
+        except BaseException:
+            self._failed = True
+            self._video.discard()
+            raise
 
     def event(self, event: StreamEvent) -> None:
         """A video shows frames only."""
 
     def close(self, *, complete: bool) -> None:
-        if complete:
-            self._video.close()
-        else:
-            self._video.__exit__(KeyboardInterrupt, None, None)
+        if not self._failed:
+            self._video.close(complete=complete)

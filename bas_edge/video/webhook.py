@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from bas_edge._require import require
 from bas_edge.errors import InputError
@@ -29,8 +31,8 @@ class Webhook:
     an error. A message may arrive twice, where its answer was lost.
 
     Args:
-        url: http or https; a user and a password in it are sent as basic authentication. No
-            error ever shows more of it than the server's name.
+        url: http or https; a user and a password in it are sent as basic authentication, instead
+            of a token. No error ever shows more of it than the server's name.
         every: "change" posts when something is found, lost, or another class; "result" posts every
             frame; "event" posts no results.
         states: Post changes of the streams' states.
@@ -70,10 +72,7 @@ class Webhook:
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": "bas-edge",
-            **(
-                {"Authorization": f"Bearer {token}"} if (token := os.environ.get(token_env)) else {}
-            ),
-            **(self._urllib3.util.make_headers(basic_auth=auth) if auth else {}),
+            **_authorization(auth, os.environ.get(token_env)),
             **(headers or {}),
         }
         self._pool = self._urllib3.PoolManager(
@@ -156,3 +155,10 @@ class Webhook:
             )
         server = f"{parsed.scheme}://{parsed.host}" + (f":{parsed.port}" if parsed.port else "")
         return parsed._replace(auth=None).url, server, parsed.auth
+
+
+def _authorization(credentials: str | None, token: str | None) -> dict[str, str]:
+    if credentials is not None:
+        plain = unquote(credentials).encode()
+        return {"Authorization": f"Basic {base64.b64encode(plain).decode()}"}
+    return {"Authorization": f"Bearer {token}"} if token else {}

@@ -32,7 +32,7 @@ class Window:
         gui = re.search(r"^\s*GUI:\s*(\S+)", self._cv2.getBuildInformation(), re.M)
         if gui is None or gui[1] == "NONE":
             raise InputError(
-                f"The OpenCV {self._cv2.__version__} of this environment was built without windows.",
+                f"The OpenCV {self._cv2.__version__} of this environment has no windows.",
                 hint="Look at it in a browser with bas-edge serve, or install opencv-python in "
                 "place of opencv-python-headless.",
             )
@@ -49,6 +49,6 @@ class Window:
     def event(self, event: StreamEvent) -> None:
         """The picture stands still; the terminal says why."""
 
-    def close(self, *, complete: bool) -> None:
+    def close(self, *, complete: bool) -> None:  # noqa: ARG002  (as every sink)
         """Close the windows."""
         self._cv2.destroyAllWindows()

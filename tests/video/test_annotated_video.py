@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from pathlib import Path
 from types import ModuleType
 
@@ -164,9 +165,11 @@ def test_a_full_disk_is_said_and_leaves_no_descriptor(tmp_path: Path) -> None:
     sink = AnnotatedVideo(tmp_path / "a.mp4", codec="mpeg4")
     (tmp_path / "a.partial.mp4").symlink_to("/dev/full")
     rng = np.random.default_rng(0)
+    frames = (
+        result(index, pixels=rng.integers(0, 255, (96, 128, 3), np.uint8)) for index in range(100)
+    )
     with pytest.raises(BasEdgeError, match=r"Cannot write .*a.partial.mp4: No space left"):
-        for index in range(100):
-            sink.write(result(index, pixels=rng.integers(0, 255, (96, 128, 3), np.uint8)))
+        deque(map(sink.write, frames))
     sink.close(complete=False)
     assert names(tmp_path) == []
     assert descriptors() == before
@@ -187,3 +190,14 @@ def test_arguments_that_cannot_be(
 ) -> None:
     with pytest.raises(InputError, match=message):
         AnnotatedVideo(tmp_path / "{stream}.mp4", **options)
+
+
+def test_a_stream_that_ends_twice_has_its_last_video(tmp_path: Path) -> None:
+    sink = AnnotatedVideo(tmp_path / "{stream}.mp4")
+    for count in (3, 2):
+        for index in range(count):
+            sink.write(result(index))
+        sink.event(ended())
+    sink.close(complete=True)
+    assert names(tmp_path) == ["door.mp4"]
+    assert len(times(tmp_path / "door.mp4")) == 2

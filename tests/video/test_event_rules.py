@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,9 +67,7 @@ def test_events_keep_their_distance_and_their_dwell(
     rule = EventRule("r", dwell_s=dwell_s, cooldown_s=cooldown_s, grace_s=grace_s)
     seen = [(at / 2, hold) for at, hold in enumerate(holds)]
     events = fired(rule, seen)
-    assert all(
-        after - before >= cooldown_s for before, after in zip(events, events[1:], strict=False)
-    )
+    assert all(after - before >= cooldown_s for before, after in pairwise(events))
     for at in events:
         assert dict(seen)[at]
         last_hold = None

@@ -175,6 +175,7 @@ def test_a_full_disk_is_said() -> None:
     sink = JsonLines("/dev/full")
     with pytest.raises(BasEdgeError, match="Cannot write /dev/full: No space left"):
         sink.write(result())
+    sink.close(complete=False)
 
 
 @pytest.mark.parametrize("options", [{"max_bytes": 0}, {"keep": 0}])

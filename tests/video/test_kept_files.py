@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bas_edge.errors import InputError
-from bas_edge.video.kept_files import KeptFiles
+from bas_edge.video.kept_files import KeptByStream, KeptFiles
 
 
 def write(kept: KeptFiles, *names: str, size: int = 10) -> None:
@@ -108,4 +108,14 @@ def test_without_limits_there_is_no_list(tmp_path: Path) -> None:
 
 def test_a_limit_under_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="max_files is 0: at least 1 is needed"):
-        KeptFiles(tmp_path, "t", max_files=0)
+        KeptByStream(tmp_path, "t", max_files=0, max_bytes=None)
+
+
+def test_sinks_of_several_streams_share_a_folder(tmp_path: Path) -> None:
+    """As a pipeline has them: one sink a stream, all with the same template."""
+    for _ in range(2):  # and after a restart
+        sinks = [KeptByStream(tmp_path, "t", max_files=2, max_bytes=None) for _ in range(2)]
+        for number in range(3):
+            for sink, stream in zip(sinks, ("door", "yard"), strict=True):
+                write(sink.of(stream), f"{stream}-{number}")
+    assert names(tmp_path) == ["door-1", "door-2", "yard-1", "yard-2"]

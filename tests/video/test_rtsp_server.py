@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -21,8 +22,12 @@ QUICK = {"rtsp_transport": "tcp", "analyzeduration": "100000", "fpsprobesize": "
 def frames_of(url: str, **options: str) -> Iterator[np.ndarray]:
     """Every frame that FFmpeg delivers, RGB."""
     with av.open(url, options={**QUICK, **options}, timeout=(5, 5)) as container:
-        for frame in container.decode(container.streams.video[0]):
-            yield frame.to_ndarray(format="rgb24")
+        for packet in container.demux(container.streams.video[0]):
+            decoded: list[Any] = []
+            with contextlib.suppress(av.error.InvalidDataError):  # damage that is refused
+                decoded = packet.decode()
+            for frame in decoded:
+                yield frame.to_ndarray(format="rgb24")
 
 
 def numbers(frames: Iterator[np.ndarray], count: int) -> list[int | None]:
@@ -119,13 +124,14 @@ def test_damage_is_done_to_so_many_packets_and_ends(server: Any, mode: str) -> N
     frames = frames_of(server.url)
     next(frames)
     server.corrupt(packets=6, mode=mode)
-    whole = []
+    whole: list[int | None] = []
     while len(whole) < 25:  # the last damaged group is over by then
         pixels = next(frames)
         number = frame_number(pixels)
         true = number is not None and psnr(pixels, picture(number)) > 28
-        whole = [*whole, number] if server.damaged == 6 and true else []
-    assert whole == [(whole[0] + number) % 100 for number in range(25)]
+        follows = true and number in {(last + 1) % 100 for last in whole[-1:] if last is not None}
+        whole = [*whole, number] if follows else [number] if true else []
+    assert server.damaged == 6
 
 
 def test_a_codec_that_nobody_has(server: Any) -> None:

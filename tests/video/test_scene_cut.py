@@ -1,4 +1,4 @@
-"""Cuts in a real video whose two halves are nearly mirror images, and no cuts where there are none."""
+"""Cuts in a real video whose halves are nearly mirror images, and what is none."""
 
 from __future__ import annotations
 

@@ -49,16 +49,17 @@ def test_a_source_can_be_read_twice(clips: ModuleType, tmp_path: Path) -> None:
 
 
 def test_decoded_frames_do_not_pile_up(clips: ModuleType, tmp_path: Path) -> None:
-    """PyAV's side data and its frame hold each other: read for each frame, memory grows."""
-    source = VideoSource(clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(40)))
+    """PyAV's side data and its frame can hold each other: 1.4 MB of 720p each time a file opens."""
+    clip = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(40))
     gc.collect()
     gc.disable()
     try:
-        assert sum(1 for _ in source) == 40
+        for _ in range(3):
+            assert sum(1 for _ in VideoSource(clip)) == 40
         alive = sum(type(one) is av.VideoFrame for one in gc.get_objects())  # never one's __class__
     finally:
         gc.enable()
-    assert alive <= 3
+    assert alive == 0
 
 
 @pytest.mark.parametrize("turned", [90, 180, 270, "mirrored"])

@@ -140,7 +140,7 @@ def forget(kind: str, index: int) -> VideoFrame:
     if kind == "gap":
         return replace(at(index), gap_s=0.2)
     if kind == "size":
-        return at(index, picture()[:, :200])
+        return at(index, picture().repeat(2, axis=0))  # the same scene
     return VideoFrame(index, {"back": 0.1, "far ahead": 60.0}[kind], picture())
 
 
@@ -259,6 +259,16 @@ def test_what_appears_is_not_blended_with_what_was_not_there(localizer: Localize
         assert (result.found, result.box, stability) == (False, (0, 0, 280, 140), None)
     seen = found_in(localizer, blob(20))
     assert steadier.steady(at(5), seen)[0].box == seen.box
+
+
+def test_a_box_that_was_away_is_not_filtered_with_the_one_before(localizer: Localizer) -> None:
+    steadier = Steadier(localizer, replace(Smoothing.named("off"), min_cutoff_hz=0.1))
+    steadier.steady(at(0), found_in(localizer, blob(8)))
+    flat = np.zeros((28, 28), np.float32)
+    result, _ = steadier.steady(at(1), localizer.localization_of(flat, SURE, SIZE))
+    assert not result.found
+    seen = found_in(localizer, blob(12))
+    assert steadier.steady(at(2), seen)[0].box == seen.box
 
 
 def test_frames_of_one_time_are_averaged_too(localizer: Localizer) -> None:

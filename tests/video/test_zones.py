@@ -14,11 +14,8 @@ from bas_edge.video.zones import Polygon, check_polygon, holds_point, share_insi
 
 WHOLE: Polygon = ((0, 0), (1, 0), (1, 1), (0, 1))
 ARROW: Polygon = ((0.1, 0.1), (0.9, 0.5), (0.1, 0.9), (0.4, 0.5))  # not convex
-COMB: Polygon = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.7, 0.9), (0.7, 0.3)) + (
-    (0.3, 0.3),
-    (0.3, 0.9),
-    (0.1, 0.9),
-)  # a box over both teeth holds two parts of it
+TEETH = ((0.7, 0.9), (0.7, 0.3), (0.3, 0.3), (0.3, 0.9))
+COMB: Polygon = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), *TEETH, (0.1, 0.9))
 UNIT = st.floats(0, 1)
 
 

@@ -1,0 +1,198 @@
+"""`cameras.toml`: what it says, what it may not say, and the pipeline made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bas_edge.errors import InputError
+from bas_edge.video.camera_config import read_cameras
+from bas_edge.video.camera_pipeline import open_cameras, open_stream
+from bas_edge.video.camera_sinks import CropsConfig, JsonLinesConfig
+
+SMALLEST = """
+engine = "birds.engine"
+[[camera]]
+source = "rtsp://10.0.0.7/live"
+"""
+
+FULL = """
+output = "results"
+[engine]
+path = "engines/birds.engine"
+min_score = 0.25
+[server]
+host = "0.0.0.0"
+port = 0
+token = "${TOKEN}"
+allowed_hosts = ["birds.local"]
+[defaults]
+smooth = "strong"
+max_fps = 10.0
+[[camera]]
+name = "door"
+source = "rtsp://${NAME}:${WORD}@10.0.0.7/live"
+policy = "oldest"
+depth = 5
+live = { transport = "udp", silence_s = 5.0, options = { buffer_size = "1000000" } }
+reconnect = { longest_s = 30.0 }
+[[camera.sink]]
+type = "crops"
+interval_s = 2.0
+[[camera.sink]]
+type = "clips"
+[[camera.sink.rule]]
+name = "visitor"
+classes = ["wren"]
+zone = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+dwell_s = 1.0
+[[camera]]
+name = "yard"
+source = "/dev/video0"
+smooth = { map_time_s = 0.2 }
+[[sink]]
+type = "jsonl"
+max_bytes = 1000000
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "cameras.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_smallest_file_has_safe_defaults(tmp_path: Path) -> None:
+    config = read_cameras(write(tmp_path, SMALLEST))
+    assert config.engine_options.path == str(tmp_path / "birds.engine")
+    assert config.output_folder == tmp_path / "out"
+    assert (config.server.host, config.server.token) == ("127.0.0.1", None)
+    (camera,) = config.cameras
+    stream = open_stream(camera)
+    assert (stream.name, stream.policy, stream.live) == ("10.0.0.7-live", "newest", True)
+    assert camera.smoothing().active
+    assert camera.reconnect.always
+
+
+def test_everything_that_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("TOKEN", "sixteen letters!"), ("NAME", "me"), ("WORD", "p%40ss")):
+        monkeypatch.setenv(name, value)
+    config = read_cameras(write(tmp_path, FULL))
+    assert config.server.token == "sixteen letters!"
+    assert config.engine_options.min_score == 0.25
+    door, yard = config.cameras
+    assert door.source == "rtsp://me:p%40ss@10.0.0.7/live"
+    assert (door.smooth, door.max_fps, yard.max_fps) == ("strong", 10.0, 10.0)
+    assert yard.smoothing().map_time_s == 0.2
+    crops, clips = door.sinks
+    assert isinstance(crops, CropsConfig)
+    assert crops.interval_s == 2.0
+    assert clips.rules[0].classes == ("wren",)
+    assert isinstance(config.sinks[0], JsonLinesConfig)
+    stream = open_stream(door)
+    assert stream.uri == "rtsp://***@10.0.0.7/live"
+    assert (stream.policy, stream.options.depth, stream.options.silence_s) == ("oldest", 5, 5.0)
+
+
+def camera(**keys: str) -> str:
+    lines = "\n".join(f"{name} = {value}" for name, value in keys.items())
+    return f'engine = "e"\n[[camera]]\nsource = "rtsp://h/x"\n{lines}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("engine = ", "is not TOML", None),
+        ('engine = "e"', "names no camera", "[[camera]]"),
+        ('camera = [{ source = "x" }]', "the key 'engine' is missing", None),
+        (
+            camera(polcy='"newest"'),
+            "camera[0]: the key 'polcy' is not known",
+            "Did you mean 'policy'?",
+        ),
+        (camera(stride='"two"'), "camera[0].stride: expected `int`, got `str`", None),
+        (camera(policy='"fast"'), "camera[0].policy: invalid enum value 'fast'", None),
+        (camera(smooth='"soft"'), "Unknown smoothing 'soft'", None),
+        (camera(smooth="{ map_time_s = -1.0 }"), "map_time_s is -1.0", None),
+        (camera(live="{ conect_s = 1.0 }"), "'conect_s' is not known", "Did you mean 'connect_s'?"),
+        (camera(sink='[{ type = "jsnol" }]'), "invalid value 'jsnol'", None),
+        (
+            camera(source2='"${NOT_SET_ANYWHERE}"'),
+            "no environment variable NOT_SET_ANYWHERE",
+            "export",
+        ),
+        (SMALLEST + '[server]\ntoken = "short"\n', "token has 5 characters", None),
+        (SMALLEST + "[server]\nport = 70000\n", "port is 70000, but must be 0 to 65535", None),
+        ('engine = "e"\n[camera]\nsource = "x"\n', "[[camera]] a list of them", "two brackets"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(
+    tmp_path: Path, text: str, message: str, hint: str | None
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read_cameras(write(tmp_path, text))
+    assert message in str(caught.value)
+    if hint is not None:
+        assert hint in (caught.value.hint or "")
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_cameras(tmp_path / "cameras.toml")
+
+
+def test_a_dollar_is_two(tmp_path: Path) -> None:
+    text = SMALLEST.replace("10.0.0.7/live", "u:a$$b@10.0.0.7/live")
+    assert read_cameras(write(tmp_path, text)).cameras[0].source == "rtsp://u:a$b@10.0.0.7/live"
+
+
+def test_the_pipeline_of_a_file(
+    tmp_path: Path, tiny_onnx: Callable[..., Path], clips: ModuleType
+) -> None:
+    tmp_path = tmp_path / "a {strange} folder"
+    tmp_path.mkdir()
+    tiny_onnx(tmp_path / "tiny.onnx")
+    clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(6))
+    clips.write_clip(tmp_path / "b.mp4", clips.noise_frames(4))
+    text = """
+engine = "tiny.onnx"
+[[camera]]
+source = "a.mp4"
+policy = "wait"
+[[camera]]
+name = "second"
+source = "b.mp4"
+policy = "wait"
+smooth = "off"
+[[camera.sink]]
+type = "csv"
+[[sink]]
+type = "jsonl"
+path = "all.jsonl"
+"""
+    with open_cameras(read_cameras(write(tmp_path, text))) as pipeline:
+        stats = pipeline.run(duration_s=60)
+    assert {lane.stream.name: lane.results for lane in stats.lanes} == {"a": 6, "second": 4}
+    lines = [json.loads(line) for line in (tmp_path / "out/all.jsonl").read_text().splitlines()]
+    assert sum("frame" in line for line in lines) == 10
+    (table,) = (tmp_path / "out").glob("second-*.csv")
+    assert len(table.read_text().splitlines()) == 5
+    assert not stats.failures
+
+
+def test_the_example_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BAS_EDGE_TOKEN", "CAMERA_NAME", "CAMERA_PASSWORD"):
+        monkeypatch.setenv(name, "sixteen letters!")
+    folder = Path(__file__).parents[2] / "docs" / "device"
+    config = read_cameras(folder / "cameras.toml")
+    assert [camera.name for camera in config.cameras] == ["feeder", "nest"]
+    service = (folder / "bas-edge.service").read_text(encoding="utf-8")
+    named = set(re.findall(r"\$\{(\w+)\}", (folder / "cameras.toml").read_text(encoding="utf-8")))
+    assert all(name in service for name in named)
+    assert f"/{config.output.strip('/')}" == "/var/lib/bas-edge"
+    assert "bas-edge serve /etc/bas-edge/cameras.toml" in service
