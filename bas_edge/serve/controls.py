@@ -51,7 +51,7 @@ class Controls:
         saved = manifest.overrides
         own = _values(manifest.threshold, manifest.top_k, manifest.min_score)
         return Tuning(
-            engine=manifest.name or self._engine.name,
+            engine=self._engine.stem,
             backend=localizer.backend_name,
             in_use=_values(localizer.threshold, localizer.top_k, localizer.min_score),
             own=own,

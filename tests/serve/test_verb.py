@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,8 @@ def cameras(tmp_path: Path, clips: Any) -> Path:
     clips.write_clip(tmp_path / "clip.mp4", [glow(number) for number in range(25)])
     file = tmp_path / "cameras.toml"
     camera = '[[camera]]\nname = "{}"\nsource = "clip.mp4"\npolicy = "newest"\nloop = true\n'
-    file.write_text('engine = "tiny.engine"\n' + camera.format("door") + RULE + camera.format("gate"))
+    content = camera.format("door") + RULE + camera.format("gate")
+    file.write_text(f'engine = "tiny.engine"\n{content}')
     return file
 
 
@@ -73,10 +75,12 @@ def test_a_signal_ends_it_with_everything_written(cameras: Path, number: int) ->
         assert len(token) == 43
         listed: dict[str, Any] = {"streams": []}
         while not any(stream["results"] for stream in listed["streams"]):
+            time.sleep(0.05)  # there is a limit on requests
             listed = get(url, "/api/streams", token)
         assert [stream["name"] for stream in listed["streams"]] == ["door", "gate"]
         events: list[Any] = []
         while not any(event["kind"] == "rule" for event in events):
+            time.sleep(0.05)
             events = get(url, "/api/events", token)["events"]
         seen = [event for event in events if event["kind"] == "rule"]
         assert {(event["stream"], event["what"]) for event in seen} == {("door", "green seen")}
