@@ -97,7 +97,7 @@ def test_a_minimum_score_that_nothing_reaches_leaves_no_box(shared: Served) -> N
         (b"{", 400, "no JSON"),
         (b"[]", 422, "does not fit"),
         ({"threshold": "high"}, 422, "does not fit"),
-        ({"treshold": 0.5}, 422, "treshold"),
+        ({"cut": 0.5}, 422, "cut"),
         ({"threshold": 1.5}, 422, "threshold is 1.5"),
         ({"threshold": -0.1}, 422, "threshold is -0.1"),
         ({"top_k": 4}, 422, "top_k is 4"),

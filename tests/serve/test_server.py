@@ -129,13 +129,13 @@ def samples(running: Served, **options: object) -> dict[tuple[str, ...], float]:
 
 
 def test_metrics_are_what_prometheus_reads(serve: Serve) -> None:
-    with serve(a_camera('ga"te\n\\'), a_camera()) as running:
+    with serve(a_camera('por"ch\n\\'), a_camera()) as running:
         until(lambda: samples(running)["bas_edge_stream_results_total", "door"] > 5)
         running.ask("GET", "/api/streams", token=None)
         values = samples(running)
     assert values["bas_edge_stream_state", "running", "door"] == 1
     assert values["bas_edge_stream_state", "stalled", "door"] == 0
-    assert values["bas_edge_stream_found_total", 'ga"te\n\\'] > 0
+    assert values["bas_edge_stream_found_total", 'por"ch\n\\'] > 0
     assert 0 < values["bas_edge_stream_age_seconds", "0.5", "door"] < LONG_S
     assert values["bas_edge_stage_seconds", "0.9", "infer"] > 0
     assert values["bas_edge_requests_refused_total", "token"] == 1

@@ -2,7 +2,7 @@
 
 import { Controls } from './controls.js';
 import { Link } from './link.js';
-import { Screen, Tile, byId, numbers, part, showState, stateOf } from './tiles.js';
+import { Screen, Tile, byId, numbers, part, seen, showState, stateOf } from './tiles.js';
 
 const MOST_EVENTS = 100;
 const tiles = new Map();
@@ -17,7 +17,12 @@ const controls = new Controls(link);
 
 function onPicture(header, picture) {
   if (header.stream === large) one.draw(header, picture);
-  tiles.get(header.stream)?.screen.draw(header, picture);
+  const stream = streams.get(header.stream);
+  const tile = tiles.get(header.stream);
+  if (!stream || !tile) return;
+  tile.screen.draw(header, picture);
+  stream.latest = { ...stream.latest, ...header }; // what is said belongs to what is shown
+  tile.latest.textContent = seen(stream);
   refresh(header.stream);
 }
 
