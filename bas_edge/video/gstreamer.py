@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +22,10 @@ __all__ = ["GStreamerCapture", "csi_pipeline", "csi_pipeline_of", "rtsp_pipeline
 
 # One waiting buffer that gives way to the next: the newest picture, at no speed but its own.
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
-_TO_BGR = f"videoconvert ! video/x-raw,format=BGR ! {_APPSINK}"
+_LOSSLESS_APPSINK = "appsink drop=false max-buffers=3 sync=false"
+_TO_BGR = "videoconvert ! video/x-raw,format=BGR"
+_NEWEST_BGR = f"{_TO_BGR} ! {_APPSINK}"
+_INSPECT_S = 10.0
 _CSI_OPTIONS = {"width", "height", "fps", "flip"}
 _DEPAYLOADERS = {
     "h264": "rtph264depay ! h264parse",
@@ -55,7 +61,7 @@ def csi_pipeline(
     return (
         f"nvarguscamerasrc sensor-id={sensor} ! "
         f"video/x-raw(memory:NVMM),width={width},height={height},framerate={fps}/1 ! "
-        f"nvvidconv flip-method={flip} ! video/x-raw,format=BGRx ! {_TO_BGR}"
+        f"nvvidconv flip-method={flip} ! video/x-raw,format=BGRx ! {_NEWEST_BGR}"
     )
 
 
@@ -80,7 +86,7 @@ def rtsp_pipeline(uri: str, *, codec: str = "h264", latency_ms: int = 100) -> st
     return (
         f'rtspsrc location="{uri}" protocols=tcp latency={latency_ms} drop-on-latency=true ! '
         f"{_DEPAYLOADERS[codec]} ! nvv4l2decoder ! nvvidconv ! "
-        f"video/x-raw,format=BGRx ! {_TO_BGR}"
+        f"video/x-raw,format=BGRx ! {_NEWEST_BGR}"
     )
 
 
@@ -111,13 +117,17 @@ class GStreamerCapture:
     A pipeline that is silent cannot be interrupted: it is for the pipeline to end (`rtspsrc
     timeout=…`). It then counts as a lost connection.
 
+    Args:
+        pipeline: As `gst-launch-1.0` takes it. Without an appsink it gets one.
+        lossless: That appsink holds the pipeline back instead of dropping frames.
+
     Raises:
         MissingExtraError: OpenCV is not installed.
-        InputError: It was built without GStreamer.
+        InputError: It was built without GStreamer, or GStreamer lacks an element.
         StreamConnectionError: The pipeline does not start.
     """
 
-    def __init__(self, pipeline: str) -> None:
+    def __init__(self, pipeline: str, *, lossless: bool = False) -> None:
         cv2 = require("cv2", extra="wsoleval", purpose="A GStreamer pipeline")
         if not _has_gstreamer(cv2):
             raise InputError(
@@ -126,7 +136,13 @@ class GStreamerCapture:
                 "environment made with --system-site-packages sees it.",
             )
         if "appsink" not in pipeline:
-            pipeline = f"{pipeline} ! {_TO_BGR}"
+            pipeline = f"{pipeline} ! {_TO_BGR} ! {_LOSSLESS_APPSINK if lossless else _APPSINK}"
+        if (missing := _missing_element(pipeline)) is not None:
+            raise InputError(
+                f"GStreamer has no element '{missing}' on this machine.",
+                hint="Install the plugin that brings it (gst-inspect-1.0 lists what is there); "
+                "names that begin with nv are those of a Jetson.",
+            )
         self._pipeline = pipeline
         self._video: Any = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
         if not self._video.isOpened():
@@ -153,6 +169,26 @@ class GStreamerCapture:
 
     def close(self) -> None:
         self._video.release()
+
+
+def _missing_element(pipeline: str) -> str | None:
+    """An element that is not installed: OpenCV before 4.7 would wait for it for ever.
+
+    None where all are there, or there is no gst-inspect-1.0 to ask.
+    """
+    inspect = shutil.which("gst-inspect-1.0")
+    if inspect is None:
+        return None
+    steps = (step.split(maxsplit=1) for step in pipeline.split("!"))
+    names = dict.fromkeys(step[0] for step in steps if step)
+    for name in names:
+        if not re.fullmatch(r"[a-z]\w*", name):  # a pad, or the caps between two elements
+            continue
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            asked = subprocess.run([inspect, "--exists", name], check=False, timeout=_INSPECT_S)
+            if asked.returncode == 1:
+                return name
+    return None
 
 
 def _has_gstreamer(cv2: Any) -> bool:

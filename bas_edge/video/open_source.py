@@ -79,7 +79,7 @@ def open_source(
         uri = os.fspath(source)
         address_kind = kind_of(uri)
         kind: SourceKind | None = address_kind
-        connect = _connector(uri, address_kind, fps, live)
+        connect = _connector(uri, address_kind, fps, live, lossless=policy == "wait")
         shown, default_name = redacted_uri(uri), name_of(uri)
     else:
         frames, kind = source, None
@@ -123,13 +123,15 @@ def open_source(
     )
 
 
-def _connector(uri: str, kind: SourceKind, fps: float, live: LiveOptions) -> Callable[[], Capture]:
+def _connector(
+    uri: str, kind: SourceKind, fps: float, live: LiveOptions, *, lossless: bool
+) -> Callable[[], Capture]:
     openers: dict[SourceKind, Callable[[], Any]] = {
         "file": lambda: FileCapture(local_path(uri)),
         "folder": lambda: FolderCapture(local_path(uri), fps),
         "network": lambda: LiveCapture(uri, live),
         "device": lambda: LiveCapture(uri, live),
-        "gstreamer": lambda: GStreamerCapture(uri),
+        "gstreamer": lambda: GStreamerCapture(uri, lossless=lossless),
         "csi": lambda: GStreamerCapture(csi_pipeline_of(uri)),
     }
     if kind == "csi":

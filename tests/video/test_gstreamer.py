@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,3 +162,24 @@ def test_the_opencv_of_a_wheel_has_none() -> None:
     pytest.importorskip("cv2")
     with pytest.raises(InputError, match="was built without GStreamer"):
         GStreamerCapture("videotestsrc ! appsink")
+
+
+def test_an_element_that_is_not_there_is_named_before_opencv_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, asked = pretend(monkeypatch)
+    inspect = tmp_path / "gst-inspect-1.0"
+    inspect.write_text('#!/bin/sh\ncase "$2" in nv*) exit 1;; *) exit 0;; esac\n')
+    inspect.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(InputError, match="has no element 'nvarguscamerasrc' on this machine"):
+        GStreamerCapture(csi_pipeline(0))
+    assert not asked
+    GStreamerCapture("videotestsrc ! video/x-raw,width=64 ! t. ! queue")
+    assert len(asked) == 1
+
+
+def test_a_lossless_pipeline_holds_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, asked = pretend(monkeypatch)
+    GStreamerCapture("videotestsrc ! queue", lossless=True)
+    assert asked[0][0].endswith("format=BGR ! appsink drop=false max-buffers=3 sync=false")
