@@ -79,7 +79,7 @@ def open_source(
     live = live or LiveOptions()
     if isinstance(source, str | os.PathLike | VideoSource):
         opened = source if isinstance(source, VideoSource) else None
-        uri = os.fspath(source if opened is None else opened.path)
+        uri = str(source.path) if isinstance(source, VideoSource) else os.fspath(source)
         address_kind = kind_of(uri)
         kind: SourceKind | None = address_kind
         connect = _connector(uri, address_kind, fps, live, lossless=policy == "wait")
