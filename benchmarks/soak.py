@@ -2,7 +2,9 @@
 
     python -m benchmarks.soak --engine E.engine --video FILE --streams 8 --minutes 10
 
-The file is played in real time, in a loop, by several streams of one pipeline. Each has a sink of
+The file is played in real time by several streams of one pipeline, repeated without being encoded
+anew so that it lasts, as a camera does; `--reopen` plays it in a loop instead, which opens it again
+each time, with a new decoder, as a camera does whose connection is lost. Each stream has a sink of
 its own that writes a JSON line a result, and the first is also drawn and encoded. The process is
 watched from outside, once a second: resident memory as it is, threads, descriptors. The first
 minute is a warm-up that counts for nothing; then the median of the first tenth of the samples is
@@ -41,6 +43,7 @@ from .__main__ import provenance
 from .child import report_of
 from .conditions import REPOSITORY
 from .harness import WorkerError, worker_environment
+from .long_video import write_repeated
 from .rows import RESULTS, Provenance, SoakRow, append_row, missed_targets
 from .soak_samples import (
     Sample,
@@ -161,6 +164,7 @@ def soak_row(
     seconds: float,
     max_fps: float,
     warm_up_s: float = WARM_UP_S,
+    reopen: bool = False,
 ) -> SoakRow:
     """Run the streams in a child process and watch it.
 
@@ -168,8 +172,12 @@ def soak_row(
         WorkerError: The child failed.
     """
     with tempfile.TemporaryDirectory(prefix="bas-edge-benchmarks-") as work:
+        played = video.resolve()
+        if not reopen:
+            played = Path(work) / f"long{video.suffix}"
+            write_repeated(video, played, 1.2 * seconds)
         command = [sys.executable, "-m", "benchmarks.soak", "--work", work]
-        command += ["--engine", str(engine.resolve()), "--video", str(video.resolve())]
+        command += ["--engine", str(engine.resolve()), "--video", str(played)]
         command += ["--streams", str(streams), "--minutes", str(seconds / 60)]
         command += ["--max-fps", str(max_fps)]
         threads = len(os.sched_getaffinity(0))
@@ -199,6 +207,7 @@ def soak_row(
         video=video,
         max_fps=max_fps,
         warm_up_s=warm_up_s,
+        reopen=reopen,
     )
 
 
@@ -211,6 +220,7 @@ def soak_row_of(
     video: Path,
     max_fps: float,
     warm_up_s: float,
+    reopen: bool = False,
 ) -> SoakRow:
     """The row of what was counted inside and watched from outside.
 
@@ -228,6 +238,7 @@ def soak_row_of(
         streams=len(soaked.results),
         seconds=round(soaked.seconds, 1),
         max_fps=max_fps,
+        reopened=reopen,
         warm_up_s=warm_up_s,
         results=soaked.results,
         decoded=soaked.decoded,
@@ -268,7 +279,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "benchmarks.soak", *(arguments or sys.argv[1:])])
     try:
         row = soak_row(
-            options.engine, options.video, provenance(command), warm_up_s=options.warm_up_s, **how
+            options.engine,
+            options.video,
+            provenance(command),
+            warm_up_s=options.warm_up_s,
+            reopen=options.reopen,
+            **how,
         )
     except WorkerError as error:
         print(f"failed: {error}", file=sys.stderr)
@@ -309,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--max-fps", type=float, default=10.0, help="of each stream")
+    parser.add_argument("--reopen", action="store_true", help="open the file again at its end")
     parser.add_argument("--warm-up-s", type=float, default=WARM_UP_S)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, help="only run the streams, and print the figures")

@@ -103,6 +103,7 @@ class SoakRow(msgspec.Struct, frozen=True, kw_only=True, tag="soak", tag_field="
 
     Attributes:
         max_fps: Most frames a second of each stream.
+        reopened: The file was opened again at its end; otherwise it lasted.
         warm_up_s: Samples before it count for nothing.
         results: Of each stream.
         decoded, dropped, unusable: Frames of all streams.
@@ -123,6 +124,7 @@ class SoakRow(msgspec.Struct, frozen=True, kw_only=True, tag="soak", tag_field="
     streams: int
     seconds: float
     max_fps: float
+    reopened: bool
     warm_up_s: float
     results: tuple[int, ...]
     decoded: int

@@ -111,7 +111,9 @@ def soak_table(rows: Sequence[SoakRow]) -> str:
                "left at the end"]  # fmt: skip
     lines = [
         [
-            *(row.engine, f"{row.video}, at most {row.max_fps:g} fps each"),
+            row.engine,
+            f"{row.video}, {'opened again and again, ' if row.reopened else ''}"
+            f"at most {row.max_fps:g} fps each",
             *(str(row.streams), f"{row.seconds / 60:g}"),
             f"{min(row.results)}–{max(row.results)}",
             f"{row.unfairness_percent:.1f} % (≤ {UNFAIRNESS_PERCENT:g} %)",

@@ -72,7 +72,7 @@ def newest(rows: Iterable[Some]) -> list[Some]:
         elif isinstance(row, LiveRow):
             key = (row.engine, row.video, row.threads, machine)
         elif isinstance(row, SoakRow):
-            key = (row.engine, row.video, row.streams, machine)
+            key = (row.engine, row.video, row.streams, row.reopened, machine)
         elif isinstance(row, SteadyRow):
             key = (row.video, row.model, row.camera)
         elif isinstance(row, GpuOpRow):

@@ -22,12 +22,15 @@ __all__ = ["ArrayCapture", "FileCapture", "FolderCapture"]
 class FileCapture:
     """A video file; see `capture.Capture`.
 
+    Args:
+        file: Its path, or the source where it was opened already.
+
     Raises:
         InputError: As `VideoSource`.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._source = VideoSource(path)
+    def __init__(self, file: str | Path | VideoSource) -> None:
+        self._source = file if isinstance(file, VideoSource) else VideoSource(file)
         height, width = self._source.size
         self.details = f"video file, {width}×{height}"
         self.fps: float | None = self._source.fps

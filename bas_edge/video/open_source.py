@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ from bas_edge.video.live_capture import LiveCapture, LiveOptions
 from bas_edge.video.local_captures import ArrayCapture, FileCapture, FolderCapture
 from bas_edge.video.pacing import StreamOptions
 from bas_edge.video.reconnect import Reconnect
+from bas_edge.video.sources import VideoSource
 from bas_edge.video.stream import Stream
 
 __all__ = ["open_source"]
 
 
 def open_source(
-    source: str | os.PathLike[str] | Iterable[NDArray[np.uint8]],
+    source: str | os.PathLike[str] | VideoSource | Iterable[NDArray[np.uint8]],
     *,
     name: str | None = None,
     policy: Policy | None = None,
@@ -48,7 +50,7 @@ def open_source(
 
     Args:
         source: One of
-            a video file; a folder of images;
+            a video file, or a `VideoSource` of one; a folder of images;
             rtsp://, rtsps://, rtmp://, http(s)://, udp://, srt:// …: a network stream;
             /dev/video0, 0 or v4l2:///dev/video0?video_size=1280x720&framerate=30: a webcam;
             csi://0?width=1280&height=720&fps=30&flip=0: a camera of a Jetson, through OpenCV;
@@ -75,11 +77,14 @@ def open_source(
     if not 0 < fps < math.inf:
         raise InputError(f"fps is {fps}, but must be a positive number.")
     live = live or LiveOptions()
-    if isinstance(source, str | os.PathLike):
-        uri = os.fspath(source)
+    if isinstance(source, str | os.PathLike | VideoSource):
+        opened = source if isinstance(source, VideoSource) else None
+        uri = str(source.path) if isinstance(source, VideoSource) else os.fspath(source)
         address_kind = kind_of(uri)
         kind: SourceKind | None = address_kind
         connect = _connector(uri, address_kind, fps, live, lossless=policy == "wait")
+        if opened is not None:
+            connect = partial(FileCapture, opened)
         shown, default_name = redacted_uri(uri), name_of(uri)
     else:
         frames, kind = source, None

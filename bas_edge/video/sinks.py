@@ -81,7 +81,9 @@ class VideoSink:
             self._stream = self._add_stream(*pixels.shape[:2])
         context = self._stream.codec_context
         frame = self._av.VideoFrame.from_numpy_buffer(even(pixels), format="rgb24")  # no copy
-        frame = self._reformatter.reformat(frame, context.width, context.height, context.pix_fmt)
+        frame = self._reformatter.reformat(
+            frame, context.width, context.height, context.pix_fmt, threads=1
+        )
         tick = -1 if time_s is None else round(time_s * TICKS_PER_S)
         if tick <= self._last_tick:
             step = round(TICKS_PER_S / self.fps)

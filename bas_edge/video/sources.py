@@ -53,13 +53,15 @@ class VideoSource:
             self.duration_s = _declared_duration_s(container, stream)
             estimate = None if self.duration_s is None else round(self.duration_s * self.fps)
             self.frame_count: int | None = stream.frames or estimate
-        first = next(iter(self), None)
+        # Frame threads would decode ahead what nobody takes.
+        pictures = self._pictures(thread_type="SLICE")
+        first = next((one for one in pictures if not isinstance(one, Damaged)), None)
         if first is None:
             raise InputError(
                 f"{self.path}: not one frame of this video can be decoded.",
                 hint="Check that the file plays, or convert it to H.264 in mp4.",
             )
-        self.size: tuple[int, int] = first.pixels.shape[:2]
+        self.size: tuple[int, int] = first.pixels().shape[:2]
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Decode from the first frame; sets `damage` at the end."""
@@ -100,10 +102,13 @@ class VideoSource:
 
         Sets `damage` at the end.
         """
+        return self._pictures(thread_type="AUTO")
+
+    def _pictures(self, thread_type: str) -> Iterator[DecodedPicture | Damaged]:
         self.damage = None
         with self._open() as container:
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            stream.thread_type = thread_type
             decoding = Decoding(container, stream)
             yield from decoding.pictures(self._av.error.FFmpegError)
         self.damage = self._damage_of(decoding)

@@ -96,7 +96,7 @@ def localize_video(
         to: list[Sink] = [counter, *sinks]
         if annotated is not None:
             to.append(_Annotated(VideoSink(annotated, source.fps, codec=codec)))
-        stream = open_source(path, policy=policy, stride=stride, max_fps=max_fps)
+        stream = open_source(source, policy=policy, stride=stride, max_fps=max_fps)
         pipeline.add(stream, sinks=to, smooth=smooth)
         stats = pipeline.run(duration_s=duration_s)
     if stream.error is not None:

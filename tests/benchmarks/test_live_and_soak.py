@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+from bas_edge.video import VideoSource
 from benchmarks.harness import WorkerError
 from benchmarks.live import live_row_of, watch_cameras
+from benchmarks.long_video import write_repeated
 from benchmarks.rows import Provenance, missed_targets
 from benchmarks.soak import Soaked, run_streams, soak_row_of, unfairness_percent
 from benchmarks.soak_samples import (
@@ -74,6 +77,14 @@ def test_streams_on_a_tiny_engine(
     assert (tmp_path / "annotated.mp4").stat().st_size > 0
     written = sum(len((tmp_path / f"{n}.jsonl").read_text().splitlines()) for n in range(2))
     assert written > sum(found.results) - found.sink_dropped  # events, too
+
+
+def test_a_repeated_video_is_the_same_again_and_again(clip: Path, tmp_path: Path) -> None:
+    assert write_repeated(clip, tmp_path / "long.mp4", 1.0) == 3
+    once, thrice = list(VideoSource(clip)), list(VideoSource(tmp_path / "long.mp4"))
+    assert [frame.time_s for frame in thrice] == pytest.approx([at / 25 for at in range(36)])
+    for at, frame in enumerate(thrice):
+        np.testing.assert_array_equal(frame.pixels, once[at % 12].pixels)
 
 
 def test_growth_is_between_the_first_and_the_last_tenth(provenance: Provenance) -> None:

@@ -84,6 +84,7 @@ def soak_row(provenance: Provenance) -> SoakRow:
         streams=2,
         seconds=600.0,
         max_fps=10.0,
+        reopened=False,
         warm_up_s=60.0,
         results=(6000, 5700),
         decoded=36000,
@@ -159,6 +160,13 @@ def test_a_soak_that_holds(soak_row: SoakRow) -> None:
         "| toy.engine | toy.mp4, at most 10 fps each | 2 | 10 | 5700–6000 | 5.0 % (≤ 10 %) | "
         "600 → 603 | +0.50 % (< 1 %) | 610.0 | 54 → 54 | 23 → 22 | 0 threads, 0 descriptors |"
     ) in page
+
+
+def test_a_soak_that_opens_the_file_again_has_a_line_of_its_own(soak_row: SoakRow) -> None:
+    rows = [soak_row, msgspec.structs.replace(soak_row, reopened=True)]
+    page = page_with_rows("<!-- rows: soak -->\n<!-- end of rows -->", rows)
+    assert "| toy.mp4, at most 10 fps each |" in page
+    assert "| toy.mp4, opened again and again, at most 10 fps each |" in page
 
 
 def test_a_soak_that_leaks(soak_row: SoakRow) -> None:
