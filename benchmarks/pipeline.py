@@ -29,6 +29,7 @@ from bas_edge.errors import BasEdgeError
 from .__main__ import provenance
 from .child import run_child
 from .harness import WorkerError, WrongAnswerError
+from .long_video import write_repeated
 from .pipeline_variants import RUNS, STAGES, Measured
 from .rows import RESULTS, PipelineRow, Provenance, append_row, missed_targets
 from .tables import row_line
@@ -154,7 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command = shlex.join(["python", "-m", "benchmarks.pipeline", *(arguments or sys.argv[1:])])
     try:
-        row = pipeline_row(options.engine, options.video, options.blocks, provenance(command))
+        with tempfile.TemporaryDirectory(prefix="bas-edge-benchmarks-") as folder:
+            video = options.video
+            if options.seconds:
+                video = Path(folder) / options.video.name
+                write_repeated(options.video, video, options.seconds)
+            row = pipeline_row(options.engine, video, options.blocks, provenance(command))
     except (BasEdgeError, WorkerError, WrongAnswerError) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
@@ -195,6 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", type=Path, required=True)
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="repeat a shorter video until it lasts so long"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser
 

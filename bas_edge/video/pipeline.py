@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -30,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 STAGES = ("pre_ms", "infer_ms", "post_ms", "total_ms")
 _POLL_S = 0.25  # how often stalls are looked for, and signals let in
+_NICER = 5  # of 19: how much less a worker asks of the processor than a source or a sink
 _MORE_IN_FLIGHT = 4  # beyond one frame a worker: what waits in the sinks of a lossless stream
 
 
@@ -303,6 +307,7 @@ class Pipeline:
     # The workers
 
     def _work(self) -> None:
+        _give_way()
         try:
             while not self._stopping and self._error is None:
                 with self._changed:
@@ -357,6 +362,19 @@ class Pipeline:
                 times.add(getattr(one.timing, stage))
         for (job, frame), localization in zip(usable, found, strict=True):
             job.lane.put_back(job.ticket, frame, localization)
+
+
+def _give_way() -> None:
+    """Let this thread run after those of sources and sinks, where the processor is full.
+
+    A worker that runs ahead only fills the queue of a sink, which then has no time to empty it.
+    """
+    if sys.platform == "linux":  # where threads have priorities of their own
+        with contextlib.suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(
+                os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICER
+            )
 
 
 def _pixels_of(job: Job) -> VideoFrame | None:
