@@ -125,11 +125,11 @@ _beside("graphs")
 _beside("colour_network")
 _beside("small_nets")
 _beside("numbered_frames")
+_beside("scripted_source")
 _beside("stub_localizer")
 _beside("served", "serve/served.py")
 _beside("chromium", "serve/chromium.py")
 _beside("stream_results")
-_beside("scripted_source")
 
 
 @pytest.fixture(scope="session")

@@ -110,12 +110,12 @@ def stream_of(
     return stream, events
 
 
-def until(condition: Callable[[], Any], what: str = "") -> None:
+def until(condition: Callable[[], Any], what: str = "", *, every_s: float = 0.002) -> None:
     """Wait until something is so; on a busy machine too, but not for ever."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, what or "it never came to be"
-        time.sleep(0.002)
+        time.sleep(every_s)
 
 
 def collect(stream: Stream) -> list[int]:

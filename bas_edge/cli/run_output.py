@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -94,21 +93,10 @@ def output_folder(output: Path | None, overwrite: bool, as_json: bool) -> Iterat
             f"{output} already holds the results of another run.",
             hint="Give another --output, or --overwrite.",
         )
+    from bas_edge.video.file_names import prepare_folder
+
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise InputError(
-            f"{output} is a file, so no results can be put in it.", hint="Give another --output."
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"Cannot make the folder {output}: {error.strerror}.", hint="Give another --output."
-        ) from error
-    if not os.access(output, os.W_OK):
-        raise InputError(
-            f"The folder {output} cannot be written to.", hint="Give another --output."
-        )
+    prepare_folder(output, hint="Give another --output.")
     try:
         yield output
     finally:

@@ -135,8 +135,8 @@ def free_path(path: Path, *, also: str | None = None) -> Path:
     raise AssertionError("unreachable: the numbers do not end")
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make `folder` and those above it.
+def prepare_folder(folder: Path, *, hint: str = "Name another folder.") -> None:
+    """Make `folder` and those above it; `hint` is that of the errors.
 
     Raises:
         InputError: It cannot be made, or not be written to.
@@ -145,14 +145,14 @@ def prepare_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise InputError(
-            f"{folder} is a file, so nothing can be written into it.", hint="Name another folder."
+            f"{folder} is a file, so nothing can be written into it.", hint=hint
         ) from None
     except OSError as error:
         raise InputError(
-            f"Cannot make the folder {folder}: {error.strerror}.", hint="Name another folder."
+            f"Cannot make the folder {folder}: {error.strerror}.", hint=hint
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(
             f"The folder {folder} cannot be written to.",
-            hint="Change its permissions, or name another folder.",
+            hint=f"Change its permissions, or: {hint}",
         )

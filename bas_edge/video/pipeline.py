@@ -356,10 +356,12 @@ class Pipeline:
             return
         started = time.perf_counter()
         found = localizer.run_batch([frame.pixels for _, frame in usable], color="rgb")
-        self._batch_size.learn(len(usable), 1000 * (time.perf_counter() - started))
-        for stage, times in self._times.items():
-            for one in found:
-                times.add(getattr(one.timing, stage))
+        took_ms = 1000 * (time.perf_counter() - started)
+        with self._changed:  # workers share these
+            self._batch_size.learn(len(usable), took_ms)
+            for stage, times in self._times.items():
+                for one in found:
+                    times.add(getattr(one.timing, stage))
         for (job, frame), localization in zip(usable, found, strict=True):
             job.lane.put_back(job.ticket, frame, localization)
 

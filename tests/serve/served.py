@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scripted_source
 from graphs import save as save_model
 from graphs import tiny_manifest, tiny_model
 from numpy.typing import NDArray
@@ -197,10 +198,8 @@ def served(
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LONG_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
+    """As that of `scripted_source`, at a pace that the server's limit on reads allows."""
+    scripted_source.until(condition, every_s=0.05)
 
 
 def our_threads() -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from numbered_frames import frame_number, numbered
+from scripted_source import until
 from stub_localizer import StubLocalizer
 
 from bas_edge.errors import BackendError, InputError, StreamError
@@ -65,13 +66,6 @@ def a_file(count: int, name: str = "file", **options: object) -> Stream:
 
 def a_camera(name: str = "camera", period_s: float = 0.002, **options: object) -> Stream:
     return open_source(endless(period_s), name=name, policy="newest", **options)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LONG_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)
 
 
 def open_descriptors() -> int:
