@@ -181,7 +181,7 @@ def _backends(problems: list[str]) -> tuple[BackendState, ...]:
 
 
 def _encoders(notes: list[str]) -> tuple[str, ...]:
-    from bas_edge.video.sinks import available_encoders
+    from bas_edge.video.sinks.video_sink import available_encoders
 
     try:
         found = tuple(available_encoders())

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from bas_edge import Localization, Localizer
 from bas_edge.video import FrameResult, VideoSink, VideoSource, localize_video, open_for_pipeline
-from bas_edge.video.decoding import Decoding
-from bas_edge.video.pictures import DecodedPicture
+from bas_edge.video.sources.decoding import Decoding
+from bas_edge.video.sources.pictures import DecodedPicture
 
 __all__ = ["RUNS", "STAGES", "Measured", "Seen", "measure"]
 

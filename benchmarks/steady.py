@@ -26,7 +26,7 @@ import numpy as np
 
 from bas_edge import Localization, Localizer
 from bas_edge.video import Smoothing, StabilitySummary, Steadier, VideoFrame, VideoSource
-from bas_edge.video.stability import stability_between
+from bas_edge.video.steady.stability import stability_between
 
 from .__main__ import provenance
 from .rows import RESULTS, append_row, missed_targets

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bas_edge.errors import StreamConnectionError
 from bas_edge.video import Reconnect, Stream, StreamEvent
-from bas_edge.video.capture import ArrayPicture, Capture, Damaged
-from bas_edge.video.pacing import StreamOptions
+from bas_edge.video.sources.capture import ArrayPicture, Capture, Damaged
+from bas_edge.video.sources.pacing import StreamOptions
 
 PATIENCE_S = 20.0
 AT_ONCE = Reconnect(first_s=0, longest_s=0)

@@ -45,6 +45,7 @@ ALLOWED = {
     "ops": LOWEST | {"ops"},
     "backends": LOWEST | {"backends"},
 }
+VIDEO_PARTS = ("sources", "sinks", "steady")  # know the frames, not the pipeline and not each other
 DEPENDENCIES = {"numpy", "PIL", "msgspec", "typer", "rich", "tomli", "bas_edge"}
 ONE_FILE_EACH = {
     "onnxruntime": "backends/onnxruntime_backend.py",
@@ -59,8 +60,8 @@ ONE_FILE_EACH = {
     "websockets": "serve/server.py",
     "prometheus_client": "serve/metrics.py",
     "supervision": "results.py",
-    "paho": "video/mqtt.py",
-    "urllib3": "video/webhook.py",
+    "paho": "video/sinks/mqtt.py",
+    "urllib3": "video/sinks/webhook.py",
 }
 VAGUE_NAMES = {"utils", "helpers", "common", "core", "misc"}
 
@@ -130,6 +131,16 @@ def test_imports_point_one_way(path: Path) -> None:
         assert parts <= ALLOWED[here]
     elif here not in {"cli", "__main__"}:
         assert "cli" not in parts
+
+
+@pytest.mark.parametrize("part_of_video", VIDEO_PARTS)
+def test_parts_of_video_know_only_the_frames(part_of_video: str) -> None:
+    files = sorted((PACKAGE / "video" / part_of_video).glob("*.py"))
+    names = {name for path in files for name in imports(tree(path))}
+    video = {name for name in names if name.startswith("bas_edge.video.")}
+    parts = {name.split(".")[2] for name in video}
+    assert "bas_edge.video" not in names
+    assert {"frames", part_of_video} == parts
 
 
 @pytest.mark.parametrize("path", package_files(), ids=label)

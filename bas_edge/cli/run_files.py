@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bas_edge.localizer import Localizer
     from bas_edge.video import VideoSummary
     from bas_edge.video.inputs import Inputs
-    from bas_edge.video.sink import Sink
+    from bas_edge.video.sinks.sink import Sink
 
 __all__ = ["FileRun"]
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from bas_edge.video.frames import FrameResult, StreamEvent
     from bas_edge.video.inputs import Inputs
     from bas_edge.video.pipeline_stats import LaneStats, PipelineStats
-    from bas_edge.video.sink import Sink
-    from bas_edge.video.stream import Stream
+    from bas_edge.video.sinks.sink import Sink
+    from bas_edge.video.sources.stream import Stream
 
 __all__ = ["LiveRun"]
 
@@ -86,7 +86,7 @@ class LiveRun:
         return {} if self._stats is None else {"streams": [*map(_summary, self._stats.lanes)]}
 
     def _streams(self, found: Inputs) -> list[Stream]:
-        from bas_edge.video.open_source import open_source
+        from bas_edge.video.sources.open_source import open_source
 
         request, streams, names = self._request, [], set[str]()
         for source in (*found.live, *map(str, found.videos)):
@@ -104,7 +104,7 @@ class LiveRun:
         return streams
 
     def _sinks(self) -> list[Sink]:
-        from bas_edge.video.annotated_video import AnnotatedVideo
+        from bas_edge.video.sinks.annotated_video import AnnotatedVideo
 
         sinks = self._request.more_sinks()
         if self._request.save and self._folder is not None:

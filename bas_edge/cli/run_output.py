@@ -93,7 +93,7 @@ def output_folder(output: Path | None, overwrite: bool, as_json: bool) -> Iterat
             f"{output} already holds the results of another run.",
             hint="Give another --output, or --overwrite.",
         )
-    from bas_edge.video.file_names import prepare_folder
+    from bas_edge.video.sinks.file_names import prepare_folder
 
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     prepare_folder(output, hint="Give another --output.")

@@ -11,10 +11,10 @@ from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
     from bas_edge.localizer import Localizer
-    from bas_edge.video.frame_queue import Policy
     from bas_edge.video.inputs import Inputs
-    from bas_edge.video.sink import Sink
-    from bas_edge.video.smoothing import Smoothing
+    from bas_edge.video.sinks.sink import Sink
+    from bas_edge.video.sources.frame_queue import Policy
+    from bas_edge.video.steady.smoothing import Smoothing
 
 __all__ = ["Opened", "RunRequest"]
 
@@ -109,17 +109,17 @@ class RunRequest:
         """
         sinks: list[Sink] = []
         if self.jsonl is not None:
-            from bas_edge.video.json_lines import JsonLines
+            from bas_edge.video.sinks.json_lines import JsonLines
 
             sinks.append(JsonLines(self.jsonl))
         if self.show:
-            from bas_edge.video.window import Window
+            from bas_edge.video.sinks.window import Window
 
             sinks.append(Window())
         return sinks
 
     def smoothing(self, default: str) -> Smoothing:
         """The preset that was asked for, or `default`."""
-        from bas_edge.video.smoothing import Smoothing
+        from bas_edge.video.steady.smoothing import Smoothing
 
         return Smoothing.named(self.smooth or default)

@@ -152,7 +152,7 @@ def _images(found: FrameSource, policy: InputPolicy, limit: int | None) -> tuple
 
 def _video(found: FrameSource, policy: InputPolicy, limit: int | None) -> tuple[int, _Frames]:
     from bas_edge.video.frames import VideoFrame
-    from bas_edge.video.sources import VideoSource
+    from bas_edge.video.sources.video_source import VideoSource
 
     assert found.video is not None
     path = found.video

@@ -13,7 +13,7 @@ from bas_edge.errors import InputError
 from bas_edge.serve.event_log import EventLog
 from bas_edge.serve.schema import Threshold, Tuning, TuningChange, TuningValues
 from bas_edge.video.frames import utc
-from bas_edge.video.smoothing import Smoothing, SmoothingName
+from bas_edge.video.steady.smoothing import Smoothing, SmoothingName
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import Manifest, ThresholdPolicy

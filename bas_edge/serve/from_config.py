@@ -12,7 +12,7 @@ from bas_edge.errors import InputError
 from bas_edge.serve.options import ServeOptions, new_token
 from bas_edge.video.camera_config import CameraConfig, CamerasConfig, ServerConfig
 from bas_edge.video.camera_sinks import ClipsConfig
-from bas_edge.video.event_rules import EventRule
+from bas_edge.video.sinks.event_rules import EventRule
 
 __all__ = ["TOKEN_VARIABLE", "rules_of", "serve_options"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bas_edge.serve.event_log import EventLog
-from bas_edge.video.event_rules import EventRule, RuleWatch
 from bas_edge.video.frames import FrameResult, StreamEvent
+from bas_edge.video.sinks.event_rules import EventRule, RuleWatch
 
 __all__ = ["RuleLog"]
 

@@ -14,9 +14,9 @@ import msgspec
 
 from bas_edge.errors import InputError
 from bas_edge.video.camera_sinks import SinkConfig
-from bas_edge.video.frame_queue import Policy
-from bas_edge.video.live_capture import HardwareDecode
-from bas_edge.video.smoothing import Smoothing
+from bas_edge.video.sources.frame_queue import Policy
+from bas_edge.video.sources.live_capture import HardwareDecode
+from bas_edge.video.steady.smoothing import Smoothing
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -9,16 +9,16 @@ from contextlib import ExitStack
 import msgspec
 
 from bas_edge.errors import InputError
-from bas_edge.video.addresses import kind_of
 from bas_edge.video.camera_config import CameraConfig, CamerasConfig
 from bas_edge.video.camera_sinks import open_sink
-from bas_edge.video.live_capture import LiveOptions
-from bas_edge.video.open_source import open_source
 from bas_edge.video.pipeline import Pipeline
 from bas_edge.video.pipeline_engine import open_for_pipeline
-from bas_edge.video.reconnect import Reconnect
-from bas_edge.video.sink import Sink
-from bas_edge.video.stream import Stream
+from bas_edge.video.sinks.sink import Sink
+from bas_edge.video.sources.addresses import kind_of
+from bas_edge.video.sources.live_capture import LiveOptions
+from bas_edge.video.sources.open_source import open_source
+from bas_edge.video.sources.reconnect import Reconnect
+from bas_edge.video.sources.stream import Stream
 
 __all__ = ["open_cameras", "open_stream"]
 

@@ -7,15 +7,15 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from bas_edge.video.annotated_video import AnnotatedVideo
-from bas_edge.video.clips import Clips
-from bas_edge.video.crops import Crops
-from bas_edge.video.csv_table import Csv
-from bas_edge.video.event_rules import EventRule
-from bas_edge.video.json_lines import JsonLines
-from bas_edge.video.mqtt import Mqtt
-from bas_edge.video.sink import Sink
-from bas_edge.video.webhook import Webhook
+from bas_edge.video.sinks.annotated_video import AnnotatedVideo
+from bas_edge.video.sinks.clips import Clips
+from bas_edge.video.sinks.crops import Crops
+from bas_edge.video.sinks.csv_table import Csv
+from bas_edge.video.sinks.event_rules import EventRule
+from bas_edge.video.sinks.json_lines import JsonLines
+from bas_edge.video.sinks.mqtt import Mqtt
+from bas_edge.video.sinks.sink import Sink
+from bas_edge.video.sinks.webhook import Webhook
 
 __all__ = ["SinkConfig", "open_sink"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bas_edge.errors import InputError
 from bas_edge.images import IMAGE_SUFFIXES, image_files
-from bas_edge.video.addresses import kind_of
-from bas_edge.video.sources import VIDEO_SUFFIXES
+from bas_edge.video.sources.addresses import kind_of
+from bas_edge.video.sources.video_source import VIDEO_SUFFIXES
 
 __all__ = ["Inputs", "find_inputs"]
 

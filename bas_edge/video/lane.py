@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
 from bas_edge.video.sink_thread import SinkThread
-from bas_edge.video.stability import StabilitySummary
+from bas_edge.video.sources.stream import ClaimedFrame, Stream
 from bas_edge.video.stage_times import StageTimes
-from bas_edge.video.stream import ClaimedFrame, Stream
+from bas_edge.video.steady.stability import StabilitySummary
 
 if TYPE_CHECKING:
     from bas_edge.results import Localization
-    from bas_edge.video.smoothing import Smoothing
+    from bas_edge.video.steady.smoothing import Smoothing
 
 __all__ = ["Job", "Lane", "Smoother"]
 

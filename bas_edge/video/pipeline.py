@@ -15,12 +15,12 @@ from bas_edge.errors import InputError
 from bas_edge.video.batch_size import BatchSize
 from bas_edge.video.lane import Job, Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats
-from bas_edge.video.sink import Sink
 from bas_edge.video.sink_thread import SinkThread
-from bas_edge.video.smoothing import Smoothing
+from bas_edge.video.sinks.sink import Sink
+from bas_edge.video.sources.stream import Stream
 from bas_edge.video.stage_times import StageTimes
-from bas_edge.video.steadier import Steadier
-from bas_edge.video.stream import Stream
+from bas_edge.video.steady.smoothing import Smoothing
+from bas_edge.video.steady.steadier import Steadier
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import ThresholdPolicy

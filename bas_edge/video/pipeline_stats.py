@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bas_edge.video.lane import Lane
-from bas_edge.video.stream import StreamStats
+from bas_edge.video.sources.stream import StreamStats
 
 __all__ = ["LaneStats", "PipelineStats", "lane_stats"]
 

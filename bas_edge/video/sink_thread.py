@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from bas_edge.video.frames import FrameResult, StreamEvent
-from bas_edge.video.sink import Sink
+from bas_edge.video.sinks.sink import Sink
 
 __all__ = ["SinkThread"]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bas_edge.video.frame_queue import Policy
 from bas_edge.video.frames import FrameResult, StreamEvent
-from bas_edge.video.open_source import open_source
 from bas_edge.video.pipeline import Pipeline
-from bas_edge.video.sink import Sink
-from bas_edge.video.sinks import VideoSink
-from bas_edge.video.smoothing import Smoothing
-from bas_edge.video.sources import VideoSource
+from bas_edge.video.sinks.sink import Sink
+from bas_edge.video.sinks.video_sink import VideoSink
+from bas_edge.video.sources.frame_queue import Policy
+from bas_edge.video.sources.open_source import open_source
+from bas_edge.video.sources.video_source import VideoSource
+from bas_edge.video.steady.smoothing import Smoothing
 
 if TYPE_CHECKING:
     from bas_edge.localizer import Localizer

@@ -14,7 +14,7 @@ from bas_edge import doctor
 from bas_edge.backends import _cuda
 from bas_edge.backends._cuda import DriverState
 from bas_edge.ops.cuda import CudaBuild, cuda_build
-from bas_edge.video.sinks import available_encoders
+from bas_edge.video.sinks.video_sink import available_encoders
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
 Say = Callable[..., tuple[int, str, str]]

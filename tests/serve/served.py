@@ -26,7 +26,7 @@ from bas_edge.serve import Controls, LiveViews, ServeOptions, Server
 from bas_edge.serve.serving import PipelineThread
 from bas_edge.serve.site import Site
 from bas_edge.video import Pipeline, Stream, open_source
-from bas_edge.video.smoothing import Smoothing
+from bas_edge.video.steady.smoothing import Smoothing
 
 TOKEN = "the-token-of-the-tests"
 LONG_S = 30.0  # no test needs it; one that hangs ends here

@@ -11,7 +11,7 @@ from served import Served, a_camera, served, until
 
 from bas_edge import Localizer
 from bas_edge.serve.operations import OPERATIONS
-from bas_edge.video.smoothing import Smoothing
+from bas_edge.video.steady.smoothing import Smoothing
 
 
 def test_streams_are_listed_with_their_numbers(shared: Served) -> None:

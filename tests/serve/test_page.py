@@ -9,7 +9,7 @@ import pytest
 from chromium import Page, chromium
 from served import TOKEN, Served, a_camera, served, tiny_engine, until
 
-from bas_edge.video.smoothing import Smoothing
+from bas_edge.video.steady.smoothing import Smoothing
 
 pytestmark = pytest.mark.browser
 

@@ -12,7 +12,7 @@ from bas_edge import Localizer
 from bas_edge.annotations import Annotations
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
-from bas_edge.video.sources import VideoSource
+from bas_edge.video.sources.video_source import VideoSource
 
 from .contact_sheet import overlay
 

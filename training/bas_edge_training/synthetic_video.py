@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bas_edge.video.sinks import VideoSink
+from bas_edge.video.sinks.video_sink import VideoSink
 
 from .synthetic_scenes import SPECIES, Pose, draw_creature, draw_ground
 

@@ -1,0 +1,1 @@
+"""Where results go: videos, tables, messages, pictures, clips and a window."""

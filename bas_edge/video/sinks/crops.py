@@ -1,0 +1,124 @@
+"""Cut-outs of what was found, as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.video.frames import FrameResult, StreamEvent
+from bas_edge.video.sinks.file_names import (
+    NameTemplate,
+    free_path,
+    moment_fields,
+    partial,
+    prepare_folder,
+)
+from bas_edge.video.sinks.kept_files import KeptByStream
+
+__all__ = ["Crops"]
+
+_JPEG_QUALITY = 90
+
+
+class Crops:
+    """A sink that saves what the box encloses, now and then.
+
+    Args:
+        path: A template with {stream}, {frame}, {class}, {date} and {time} (UTC); it needs {frame}
+            and ends in .jpg, .jpeg or .png. A name that is taken is numbered.
+        min_score: The least score that is worth a picture.
+        interval_s: At most one picture of a stream in so many seconds.
+        margin: How much of its width and height a box grows by on each side, within the frame.
+        max_files: Keep so many pictures of each stream and remove the oldest, of its own only.
+        max_bytes: The same by size.
+
+    Attributes:
+        written: How many pictures were saved.
+
+    Raises:
+        InputError: An argument or the folder cannot be used.
+        BasEdgeError: A picture cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path = "crops/{stream}-{frame:08d}-{class}.jpg",
+        *,
+        min_score: float = 0.0,
+        interval_s: float = 1.0,
+        margin: float = 0.1,
+        max_files: int | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        fields = ("stream", "frame", "class", "date", "time")
+        self._names = NameTemplate(path, allowed=fields, required=("frame",))
+        if Path(path).suffix.lower() not in (".jpg", ".jpeg", ".png"):
+            raise InputError(
+                f"The pictures {self._names.text!r} would be neither JPEG nor PNG.",
+                hint="End the name in .jpg or .png.",
+            )
+        if not 0 <= min_score <= 1 or interval_s < 0 or margin < 0:
+            raise InputError(
+                f"min_score is {min_score}, interval_s {interval_s} and margin {margin}: a score "
+                "is between 0 and 1, and nothing is negative."
+            )
+        prepare_folder(self._names.root)
+        self._kept = KeptByStream(
+            self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
+        )
+        self._min_score, self._interval_s, self._margin = min_score, interval_s, margin
+        self._last_s: dict[str, float] = {}  # by stream
+        self.written = 0
+
+    def write(self, result: FrameResult) -> None:
+        """Save the box of this result, if it is due."""
+        found, last_s = result.localization, self._last_s.get(result.stream)
+        early = last_s is not None and 0 <= result.time_s - last_s < self._interval_s
+        if not found.found or found.score < self._min_score or early:
+            return
+        fields: dict[str, str | int] = {
+            "class": found.class_name,
+            **moment_fields(result.frame.captured_at),
+        }
+        path = self._names.path(stream=result.stream, frame=result.index, **fields)
+        prepare_folder(path.parent)
+        path = free_path(path)
+        self._kept.of(result.stream).begin([path])
+        _save(self._cut(result), path)
+        self._kept.of(result.stream).finished([path])
+        self._last_s[result.stream] = result.time_s
+        self.written += 1
+
+    def event(self, event: StreamEvent) -> None:
+        """A change of state is no picture."""
+
+    def close(self, *, complete: bool) -> None:
+        """Each picture is whole; there is nothing to finish."""
+
+    def _cut(self, result: FrameResult) -> NDArray[np.uint8]:
+        """The box with its margin, [h, w, 3]; at least a pixel."""
+        x0, y0, x1, y1 = result.localization.box
+        height, width = result.localization.frame_size
+        more_x, more_y = self._margin * (x1 - x0), self._margin * (y1 - y0)
+        left, upper = max(0, round(x0 - more_x)), max(0, round(y0 - more_y))
+        left, upper = min(left, width - 1), min(upper, height - 1)
+        right = max(left + 1, min(width, round(x1 + more_x)))
+        lower = max(upper + 1, min(height, round(y1 + more_y)))
+        return result.frame.pixels[upper:lower, left:right]
+
+
+def _save(pixels: NDArray[np.uint8], path: Path) -> None:
+    from PIL import Image
+
+    try:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(partial(path), quality=_JPEG_QUALITY)
+        partial(path).replace(path)
+    except OSError as error:
+        partial(path).unlink(missing_ok=True)
+        raise BasEdgeError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint="Check the folder, its permissions and the space that is left.",
+        ) from error

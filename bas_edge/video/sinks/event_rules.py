@@ -1,0 +1,209 @@
+"""When something that is seen counts as an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bas_edge.errors import InputError
+from bas_edge.results import Localization
+from bas_edge.video.frames import FrameResult, utc
+from bas_edge.video.sinks.zones import Polygon, check_polygon, holds_point, share_inside
+
+__all__ = ["EventRule", "RuleEvent", "RuleState", "RuleWatch", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRule:
+    """An object of some classes, sure enough, in a zone, for long enough.
+
+    Attributes:
+        name: What its events are called.
+        classes: Class names that count; () is any.
+        min_score: The least score that counts, 0 to 1.
+        zone: Corners (x, y) in order as parts of the frame's width and height: (0, 0) is the upper
+            left, (1, 1) the lower right. None is everywhere.
+        inside: None: the centre of the box must lie in the zone. A number over 0 and up to 1: at
+            least this part of the box's area must.
+        dwell_s: For how long all this must hold without a break.
+        grace_s: Breaks up to so long are none: a few missed frames begin nothing anew.
+        cooldown_s: How long after an event there is no other one.
+
+    Raises:
+        InputError: A value cannot be used.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    min_score: float = 0.0
+    zone: Polygon | None = None
+    inside: float | None = None
+    dwell_s: float = 0.0
+    grace_s: float = 0.5
+    cooldown_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InputError("An event rule has no name.", hint="Its events are called by it.")
+        classes: object = self.classes
+        if isinstance(classes, str):
+            raise InputError(
+                f"The classes of the rule '{self.name}' are one text: {classes!r}.",
+                hint=f"Write a tuple: ({classes!r},).",
+            )
+        if self.zone is not None:
+            check_polygon(self.zone)
+        shares = (self.min_score, 1.0 if self.inside is None else self.inside)
+        if not all(0 <= share <= 1 for share in shares) or self.inside == 0:
+            raise InputError(
+                f"The rule '{self.name}' has min_score {self.min_score} and inside {self.inside}: "
+                "both are parts of 1, and inside is over 0.",
+                hint="For one half, write 0.5.",
+            )
+        if not all(one >= 0 for one in (self.dwell_s, self.grace_s, self.cooldown_s)):
+            raise InputError(
+                f"The rule '{self.name}' has a negative time: dwell_s {self.dwell_s}, grace_s "
+                f"{self.grace_s}, cooldown_s {self.cooldown_s}."
+            )
+
+    def box_that_counts(self, found: Localization) -> tuple[float, float, float, float] | None:
+        """The first box of the frame that fulfils all but the time, in pixels; None without one."""
+        if not found.found or found.score < self.min_score:
+            return None
+        if self.classes and found.class_name not in self.classes:
+            return None
+        boxes = found.boxes or (found.box,)
+        return next((box for box in boxes if self._in_zone(box, found.frame_size)), None)
+
+    def _in_zone(self, box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
+        if self.zone is None:
+            return True
+        height, width = size
+        x0, y0, x1, y1 = box[0] / width, box[1] / height, box[2] / width, box[3] / height
+        if self.inside is None:
+            return holds_point(self.zone, ((x0 + x1) / 2, (y0 + y1) / 2))
+        return share_inside(self.zone, (x0, y0, x1, y1)) >= self.inside - 1e-9  # rounding
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """Where one rule stands with one stream; times are `FrameResult.time_s`.
+
+    Attributes:
+        since_s: Since when the rule has held; None while it does not.
+        held_s: When it held last.
+        missed: It has not held in a frame since.
+        fired: There was an event since `since_s`.
+        fired_s: When there was one last; None before the first.
+    """
+
+    since_s: float | None = None
+    held_s: float = 0.0
+    missed: bool = False
+    fired: bool = False
+    fired_s: float | None = None
+
+
+def step(
+    rule: EventRule, state: RuleState, time_s: float, *, holds: bool, lost: bool = False
+) -> tuple[RuleState, bool]:
+    """The state after one more frame, and whether there is an event now.
+
+    There is one event for each time that the rule begins to hold, as soon as it has held for
+    `dwell_s` and `cooldown_s` after the last event are over.
+
+    Args:
+        rule: The rule.
+        state: That after the frame before; `RuleState()` at first.
+        time_s: Of this frame.
+        holds: All but the times is fulfilled in this frame.
+        lost: The connection was lost before this frame, so nobody knows what was between.
+    """
+    since_s, fired = state.since_s, state.fired
+    broken = (state.missed or not holds) and time_s - state.held_s > rule.grace_s
+    if lost or broken:
+        since_s, fired = None, False
+    if not holds:
+        return RuleState(since_s, state.held_s, True, fired, state.fired_s), False
+    if since_s is None:
+        since_s = time_s
+    cool = state.fired_s is None or time_s - state.fired_s >= rule.cooldown_s
+    fires = not fired and cool and time_s - since_s >= rule.dwell_s
+    fired_s = time_s if fires else state.fired_s
+    return RuleState(since_s, time_s, False, fired or fires, fired_s), fires
+
+
+@dataclass(frozen=True, slots=True)
+class RuleEvent:
+    """A rule came true.
+
+    Attributes:
+        rule: The rule's name.
+        stream: Where.
+        frame: Number of the frame that it came true in.
+        time_s: That frame's time in the stream.
+        at: That frame's arrival: Unix time in seconds.
+        class_name: What was found.
+        score: How sure.
+        box: (x0, y0, x1, y1) in pixels of the frame, half-open.
+        clip: The video of it, once it is there.
+    """
+
+    rule: str
+    stream: str
+    frame: int
+    time_s: float
+    at: float
+    class_name: str
+    score: float
+    box: tuple[float, float, float, float]
+    clip: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; told from other lines by its key "event"."""
+        return {
+            "event": "rule",
+            "rule": self.rule,
+            "stream": self.stream,
+            "frame": self.frame,
+            "time_s": round(self.time_s, 6),
+            "at": utc(self.at),
+            "class_name": self.class_name,
+            "score": float(self.score),
+            "box": list(self.box),
+            "clip": None if self.clip is None else str(self.clip),
+        }
+
+
+class RuleWatch:
+    """Watches the streams for one rule."""
+
+    def __init__(self, rule: EventRule) -> None:
+        self.rule = rule
+        self._states: dict[str, RuleState] = {}
+
+    def see(self, result: FrameResult) -> RuleEvent | None:
+        """The event that this result completes, if it does; each result once, in order."""
+        box = self.rule.box_that_counts(result.localization)
+        state, fires = step(
+            self.rule,
+            self._states.get(result.stream, RuleState()),
+            result.time_s,
+            holds=box is not None,
+            lost=result.frame.gap_s > 0,
+        )
+        self._states[result.stream] = state
+        if not fires or box is None:
+            return None
+        found = result.localization
+        return RuleEvent(
+            rule=self.rule.name,
+            stream=result.stream,
+            frame=result.index,
+            time_s=result.time_s,
+            at=result.frame.captured_at,
+            class_name=found.class_name,
+            score=float(found.score),
+            box=box,
+        )

@@ -1,0 +1,307 @@
+"""A source of frames with a state: what `open_source` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bas_edge.errors import InputError
+from bas_edge.video.frames import StreamEvent, StreamState, VideoFrame
+from bas_edge.video.sources.capture import Capture
+from bas_edge.video.sources.frame_queue import FrameQueue, Policy
+from bas_edge.video.sources.pacing import StreamOptions
+from bas_edge.video.sources.reconnect import Reconnect
+from bas_edge.video.sources.stream_reader import StreamReader, Waiting
+
+__all__ = ["ClaimedFrame", "Stream", "StreamStats"]
+
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """A stream in numbers, since it was started.
+
+    Attributes:
+        name: The stream's name.
+        uri: Its address without credentials.
+        state: What it is now.
+        reason: Why it is in this state, without credentials.
+        details: What arrives: codec, size, decoder; "" before the first connection.
+        fps: Pictures a second that arrived lately.
+        decoded: Pictures that arrived, damaged ones among them.
+        delivered: Frames that somebody took.
+        dropped: Frames that were not delivered: policy, stride, max_fps, pauses.
+        damaged: Pictures left out because they did not decode whole.
+        waiting: Frames that wait to be taken.
+        connections: How often it was reached; 1 is the first time.
+        failures: Attempts in a row that failed.
+        last_frame_at: Unix time of the last picture; None before the first.
+    """
+
+    name: str
+    uri: str
+    state: StreamState
+    reason: str
+    details: str
+    fps: float
+    decoded: int
+    delivered: int
+    dropped: int
+    damaged: int
+    waiting: int
+    connections: int
+    failures: int
+    last_frame_at: float | None
+
+
+class ClaimedFrame(NamedTuple):
+    """A frame that was taken from a stream and is not yet pixels."""
+
+    waiting: Waiting
+    dropped: int
+    gap_s: float
+
+    def frame(self) -> VideoFrame:
+        """Converts it, on the caller's thread; once."""
+        waiting = self.waiting
+        assert waiting.picture is not None
+        return VideoFrame(
+            index=waiting.number,
+            time_s=waiting.time_s,
+            pixels=waiting.picture.pixels(),
+            captured_at=waiting.captured_at,
+            dropped=self.dropped,
+            gap_s=self.gap_s,
+        )
+
+
+class Stream:
+    """A source of frames. Iterate it, or give it to a `Pipeline`; `open_source` makes one.
+
+    A thread reads it from `start()` (or the first frame asked for) to `close()`, and connects
+    again where a live connection is lost. States: connecting → running ⇄ stalled (connected,
+    but no frame for `stall_s`) → reconnecting → running … → ended.
+
+    Example:
+        with open_source("rtsp://camera/live") as stream:
+            for frame in stream:
+                print(frame.index, frame.captured_at, frame.dropped)
+
+    Args:
+        name: For results and messages.
+        uri: Address without credentials.
+        connect: Opens one connection.
+        live: Whether the end of a connection is a failure, after which it is tried again.
+        options: Policy, stride and the like.
+        reconnect: When to try again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        uri: str,
+        connect: Callable[[], Capture],
+        *,
+        live: bool,
+        options: StreamOptions,
+        reconnect: Reconnect,
+    ) -> None:
+        self.name = name
+        self.uri = uri
+        self.live = live
+        self.options = options
+        depth = options.depth or (1 if options.policy == "newest" else 3)
+        self._listeners: list[Callable[[StreamEvent], None]] = []
+        self._wakers: list[Callable[[], None]] = []
+        self._queue: FrameQueue[Waiting] = FrameQueue(options.policy, depth, self._wake)
+        self._reader = StreamReader(
+            name,
+            uri,
+            connect,
+            self._queue,
+            self._announce,
+            live=live,
+            options=options,
+            reconnect=reconnect,
+        )
+        self._started = self._closed = False
+        self._delivered = 0
+        self._last_taken: Waiting | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """What happens to frames that nobody has taken yet."""
+        return self.options.policy
+
+    @property
+    def state(self) -> StreamState:
+        """What it is now. "stalled" is noticed by `watch`, which iterating calls too."""
+        return self._reader.state
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it ended; None if it did not, or ended where its source ends."""
+        return self._reader.error
+
+    @property
+    def fps(self) -> float | None:
+        """The rate that the source declares; None before the first connection, or if unknown."""
+        return self._reader.fps
+
+    @property
+    def frame_count(self) -> int | None:
+        """How many frames a file declares; None if unknown."""
+        return self._reader.frame_count
+
+    @property
+    def damage(self) -> str | None:
+        """One sentence on what could not be decoded, at the end; None if all was."""
+        return self._reader.damage
+
+    def stats(self) -> StreamStats:
+        """State and counts at this moment."""
+        reader, waiting = self._reader, len(self._queue)
+        whole = reader.decoded - reader.damaged
+        return StreamStats(
+            name=self.name,
+            uri=self.uri,
+            state=reader.state,
+            reason=reader.reason,
+            details=reader.details,
+            fps=reader.pacing.rate() if reader.state == "running" else 0.0,
+            decoded=reader.decoded,
+            delivered=self._delivered,
+            dropped=max(0, whole - self._delivered - waiting),
+            damaged=reader.damaged,
+            waiting=waiting,
+            connections=reader.connections,
+            failures=reader.failures,
+            last_frame_at=reader.last_frame_at,
+        )
+
+    def listen(self, listener: Callable[[StreamEvent], None]) -> None:
+        """Call `listener` at each change of state, in their order.
+
+        On the thread that reads, or on one that calls `watch` or `close`. If it raises, the
+        stream ends with that error.
+        """
+        self._listeners.append(listener)
+
+    def wake(self, waker: Callable[[], None]) -> None:
+        """Call `waker` whenever a frame came or the state changed, for schedulers."""
+        self._wakers.append(waker)
+
+    def start(self) -> None:
+        """Begin to read. Safe to call twice.
+
+        Raises:
+            InputError: It was closed.
+        """
+        if self._closed:
+            raise InputError(f"The stream '{self.name}' is closed.", hint="Open the source again.")
+        if not self._started:
+            self._started = True
+            self._reader.start()
+
+    def take(self, timeout_s: float | None = 0.0) -> VideoFrame | None:
+        """The next frame, for one taker at a time.
+
+        Args:
+            timeout_s: How long to wait for one; None waits until the stream ends.
+
+        Returns:
+            None if none came in time, or the stream has ended (`finished`).
+        """
+        claimed = self.claim(timeout_s)
+        return None if claimed is None else claimed.frame()
+
+    def claim(self, timeout_s: float | None = 0.0) -> ClaimedFrame | None:
+        """As `take`, but the frame becomes pixels only when its `frame()` is called."""
+        waiting = self._queue.take(timeout_s)
+        if waiting is None:
+            return None
+        last, self._last_taken = self._last_taken, waiting._replace(picture=None)
+        self._delivered += 1
+        lost = last is not None and last.connection != waiting.connection and self.live
+        return ClaimedFrame(
+            waiting,
+            dropped=waiting.number - (0 if last is None else last.number + 1),
+            gap_s=waiting.arrived - last.arrived if last is not None and lost else 0.0,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give a frame at once."""
+        return self._queue.ready
+
+    @property
+    def finished(self) -> bool:
+        """It has ended, and every frame was taken."""
+        return self._queue.drained
+
+    def watch(self) -> None:
+        """Notice a stall. To be called now and then; whoever waits for frames does."""
+        self._reader.notice_stall()
+
+    def pause(self) -> None:
+        """Deliver nothing. A file waits; what a live source sends meanwhile is dropped."""
+        self._queue.hold()
+        self._reader.pacing.pause()
+
+    def resume(self) -> None:
+        """Deliver again."""
+        if self.live:
+            self._queue.clear()  # they are from before
+        self._queue.release()
+        self._reader.pacing.resume()
+
+    @property
+    def paused(self) -> bool:
+        """Whether `pause` was called last."""
+        return self._reader.pacing.paused
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frames until the stream ends or is closed.
+
+        Raises:
+            BasEdgeError: What ended it, after the frames before it.
+        """
+        self.start()
+        while not self.finished:
+            frame = self.take(_POLL_S)
+            if frame is not None:
+                yield frame
+            self.watch()
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        """Stop reading and let go of the source; frames that wait are dropped. Safe twice.
+
+        A thread that waits for a silent network at this moment ends at its time limit.
+        """
+        self._closed = True
+        self._queue.release()
+        self._reader.stop()
+        self._queue.clear()
+
+    def __enter__(self) -> Stream:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.name!r}: {self.uri}, {self.state}>"
+
+    def _announce(self, event: StreamEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            waker()

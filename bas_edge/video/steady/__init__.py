@@ -1,0 +1,1 @@
+"""Steady boxes: maps, boxes and classes of one stream, smoothed over time."""

@@ -1,0 +1,98 @@
+"""The table: a fixed header, quoting that spreadsheets read, and gaps that show."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from stream_results import descriptors, ended, result
+
+from bas_edge.errors import InputError
+from bas_edge.video import Csv
+from bas_edge.video.sinks.csv_table import COLUMNS
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "sinks.md").read_text(encoding="utf-8")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, strict=True)
+        rows = list(reader)
+        assert tuple(reader.fieldnames or ()) == COLUMNS
+    assert all(None not in row and None not in row.values() for row in rows)
+    return rows
+
+
+def test_a_row_holds_the_result_and_the_gaps(tmp_path: Path) -> None:
+    sink = Csv(tmp_path / "a.csv")
+    sink.write(result(7, 2.5, dropped=3, gap_s=1.25, box=(1.0, 2.5, 30.125, 40.0)))
+    sink.event(ended())
+    (row,) = read(tmp_path / "a.csv")  # at once
+    sink.close(complete=True)
+    assert row == {
+        "stream": "door",
+        "frame": "7",
+        "time_s": "2.5",
+        "captured_at": "2026-11-22T04:05:09.289Z",
+        "age_ms": "3.25",
+        "dropped": "3",
+        "gap_s": "1.25",
+        "found": "true",
+        "label": "1",
+        "class_name": "wren",
+        "score": "0.75",
+        "x0": "1.0",
+        "y0": "2.5",
+        "x1": "30.125",
+        "y1": "40.0",
+        "width": "64",
+        "height": "48",
+        "total_ms": "3.5",
+    }
+
+
+@pytest.mark.parametrize("name", ["a, b", 'say "wren"', "two\nlines", "鳥", "; | \t"])
+def test_any_name_is_one_cell(tmp_path: Path, name: str) -> None:
+    sink = Csv(tmp_path / "a.csv")
+    sink.write(result(stream=name, class_name=name))
+    sink.close(complete=True)
+    (row,) = read(tmp_path / "a.csv")
+    assert row["stream"] == row["class_name"] == name
+
+
+def test_a_restart_appends_without_a_second_header(tmp_path: Path) -> None:
+    before = descriptors()
+    for index in range(3):
+        sink = Csv(tmp_path / "a.csv")
+        sink.write(result(index))
+        sink.close(complete=False)
+        with (tmp_path / "a.csv").open("a") as file:
+            file.write("door,99,torn")
+    assert descriptors() == before
+    sink = Csv(tmp_path / "a.csv")
+    sink.write(result(3))
+    sink.close(complete=True)
+    assert [row["frame"] for row in read(tmp_path / "a.csv")] == ["0", "1", "2", "3"]
+
+
+def test_a_full_table_is_turned_over_with_its_header(tmp_path: Path) -> None:
+    sink = Csv(tmp_path / "a.csv", max_bytes=300, keep=1)
+    for index in range(9):
+        sink.write(result(index))
+    sink.close(complete=True)
+    rows = read(tmp_path / "a.1.csv") + read(tmp_path / "a.csv")
+    assert [int(row["frame"]) for row in rows] == list(range(9))[-len(rows) :]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.1.csv", "a.csv"]
+
+
+def test_a_table_with_other_columns_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("path,label\nx.jpg,1\n")
+    with pytest.raises(InputError, match="has other columns than stream,frame"):
+        Csv(tmp_path / "a.csv").write(result())
+    assert (tmp_path / "a.csv").read_text() == "path,label\nx.jpg,1\n"
+
+
+def test_the_page_names_every_column() -> None:
+    for column in COLUMNS:
+        assert f"`{column}`" in PAGE

@@ -1,0 +1,149 @@
+"""Rules: what counts, where, for how long, and how often."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stream_results import result
+
+from bas_edge.errors import InputError
+from bas_edge.video.sinks.event_rules import EventRule, RuleState, RuleWatch, step
+
+LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+
+
+def fired(rule: EventRule, seen: list[tuple[float, bool]], lost_at: float = -1.0) -> list[float]:
+    """The times of events, of (time, holds) pairs."""
+    state, events = RuleState(), []
+    for time_s, holds in seen:
+        state, fires = step(rule, state, time_s, holds=holds, lost=time_s == lost_at)
+        if fires:
+            events.append(time_s)
+    return events
+
+
+def ticks(text: str) -> list[tuple[float, bool]]:
+    """One second a letter: "x" holds, "." does not, " " is a frame that was dropped."""
+    return [(float(at), letter == "x") for at, letter in enumerate(text) if letter != " "]
+
+
+@pytest.mark.parametrize(
+    ("rule", "seen", "expected"),
+    [
+        (EventRule("r", cooldown_s=0), "..xx..x", [2, 6]),
+        (EventRule("r", cooldown_s=10), "x.x.x.x.x.x.x", [0, 10]),
+        (EventRule("r", cooldown_s=3), "xxxxxxxxxx", [0]),  # one event each time it begins
+        (EventRule("r", cooldown_s=3), "x.xxxx", [0, 3]),  # began while it was cooling down
+        (EventRule("r", dwell_s=2), ".xxx", [3]),
+        (EventRule("r", dwell_s=2), ".xx.xx.xxx", [9]),
+        (EventRule("r", dwell_s=2, grace_s=2), ".xx.x", [4]),  # one missed frame is forgiven
+        (EventRule("r", dwell_s=3, grace_s=2), ".xx..xxx", []),  # two are not
+        (EventRule("r", dwell_s=2, grace_s=0), ".x  x", [4]),  # dropped frames break nothing
+        (EventRule("r", dwell_s=3, grace_s=2), "x.  x", []),  # but a miss and then no frames do
+    ],
+)
+def test_when_events_come(rule: EventRule, seen: str, expected: list[float]) -> None:
+    assert fired(rule, ticks(seen)) == expected
+
+
+def test_a_lost_connection_begins_anew() -> None:
+    rule = EventRule("r", dwell_s=3)
+    assert fired(rule, ticks("xxxxxx")) == [3]
+    assert fired(rule, ticks("xxxxxx"), lost_at=2) == [5]
+
+
+@given(
+    holds=st.lists(st.booleans(), max_size=60),
+    dwell_s=st.floats(0, 5),
+    cooldown_s=st.floats(0, 5),
+    grace_s=st.floats(0, 3),
+)
+def test_events_keep_their_distance_and_their_dwell(
+    holds: list[bool], dwell_s: float, cooldown_s: float, grace_s: float
+) -> None:
+    rule = EventRule("r", dwell_s=dwell_s, cooldown_s=cooldown_s, grace_s=grace_s)
+    seen = [(at / 2, hold) for at, hold in enumerate(holds)]
+    events = fired(rule, seen)
+    assert all(after - before >= cooldown_s for before, after in pairwise(events))
+    for at in events:
+        assert dict(seen)[at]
+        last_hold = None
+        for time_s, hold in seen:  # within the dwell no break is longer than the grace
+            if at - dwell_s <= time_s <= at and hold:
+                if last_hold is not None and time_s - last_hold > 0.5:
+                    assert time_s - last_hold <= grace_s
+                last_hold = time_s
+
+
+def see(rule: EventRule, **options: object) -> bool:
+    return RuleWatch(rule).see(result(**options)) is not None
+
+
+def test_classes_and_scores() -> None:
+    rule = EventRule("r", classes=("wren", "robin"), min_score=0.6)
+    assert see(rule, class_name="wren", score=0.6)
+    assert not see(rule, class_name="wren", score=0.59)
+    assert not see(rule, class_name="crow", score=0.9)
+    assert not see(rule, found=False)
+    assert see(EventRule("r"), class_name="anything", score=0.0)
+
+
+@pytest.mark.parametrize(
+    ("box", "centre", "half", "all_of_it"),
+    [
+        ((10.0, 10.0, 30.0, 40.0), True, True, True),
+        ((20.0, 10.0, 40.0, 40.0), True, True, False),  # 12 of 20 columns; centre at 30 of 32
+        ((22.0, 10.0, 42.0, 40.0), False, True, False),  # exactly half; the right edge is outside
+        ((30.0, 10.0, 60.0, 40.0), False, False, False),
+    ],
+)
+def test_zones(
+    box: tuple[float, float, float, float], centre: bool, half: bool, all_of_it: bool
+) -> None:
+    assert see(EventRule("r", zone=LEFT), box=box) == centre
+    assert see(EventRule("r", zone=LEFT, inside=0.5), box=box) == half
+    assert see(EventRule("r", zone=LEFT, inside=1.0), box=box) == all_of_it
+
+
+def test_an_event_says_what_and_when() -> None:
+    event = RuleWatch(EventRule("sill")).see(result(4))
+    assert event is not None
+    assert event.to_dict() == {
+        "event": "rule",
+        "rule": "sill",
+        "stream": "door",
+        "frame": 4,
+        "time_s": 0.16,
+        "at": "2026-11-22T04:05:06.949Z",
+        "class_name": "wren",
+        "score": 0.75,
+        "box": [16.0, 12.0, 48.0, 36.0],
+        "clip": None,
+    }
+
+
+def test_streams_are_watched_apart() -> None:
+    watch = RuleWatch(EventRule("r", cooldown_s=100))
+    assert watch.see(result(stream="door")) is not None
+    assert watch.see(result(stream="yard")) is not None
+    assert watch.see(result(1, stream="door")) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": ""}, "has no name"),
+        ({"classes": "wren"}, "are one text: 'wren'"),
+        ({"min_score": 60}, "min_score 60"),
+        ({"inside": 0}, "inside 0"),
+        ({"dwell_s": -1}, "negative time"),
+        ({"cooldown_s": float("nan")}, "negative time"),
+        ({"zone": ((0, 0), (1, 1))}, "has 2 corners"),
+    ],
+)
+def test_rules_that_cannot_be(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        EventRule(**{"name": "r", **options})

@@ -1,0 +1,184 @@
+"""Lines of JSON: strict, at once, never torn, and exactly as documented."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stream_results import descriptors, ended, result
+
+from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.video import JsonLines, Stability
+from bas_edge.video.sinks.event_rules import EventRule, RuleWatch
+from bas_edge.video.sinks.json_lines import json_line
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "jsonl.md").read_text(encoding="utf-8")
+
+
+def refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def test_results_and_states_are_there_at_once(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "a.jsonl")
+    sink.write(result(3))
+    assert read(tmp_path / "a.jsonl") == [result(3).to_dict()]
+    sink.event(ended())
+    assert read(tmp_path / "a.jsonl")[1] == ended().to_dict()
+    sink.close(complete=False)
+    assert len(read(tmp_path / "a.jsonl")) == 2
+
+
+def test_states_can_be_left_out(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "a.jsonl", states=False)
+    sink.event(ended())
+    sink.close(complete=True)
+    assert not (tmp_path / "a.jsonl").exists()
+
+
+def documented(section: str) -> tuple[set[str], set[str], dict[str, Any]]:
+    """The keys of a section of the page, those that are always there, and its example."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| (yes|no) \|", text, re.M)
+    keys = {key: always == "yes" for names, always in rows for key in re.findall(r"`(\w+)`", names)}
+    example = re.search(r"```json\n(.*?)```", text, re.S)
+    assert example is not None
+    return set(keys), {key for key, always in keys.items() if always}, json.loads(example[1])
+
+
+def test_the_page_names_every_key_of_a_result() -> None:
+    keys, always, example = documented("A result")
+    least = json.loads(json_line(result().to_dict()))
+    assert set(least) == always
+    full = result(gap_s=2.5)
+    boxes = replace(full.localization, boxes=(full.localization.box,))
+    full = replace(full, localization=boxes, stability=Stability(0.5, 1.0))
+    most = json.loads(json_line(full.to_dict()))
+    assert set(most) == keys
+    assert always <= set(example) <= keys
+    for key in ("timing_ms", "stability"):
+        assert set(most[key]) == set(example[key])
+        (described,) = re.findall(rf"^\| `{key}` \| \w+ \| (.*) \|$", PAGE, re.M)
+        assert set(re.findall(r"`(\w+)`", described)) == set(most[key])
+
+
+def test_the_page_names_every_key_of_the_others() -> None:
+    event = RuleWatch(EventRule("any")).see(result())
+    assert event is not None
+    for section, line in (
+        ("A change of state", ended().to_dict()),
+        ("The event of a rule", event.to_dict()),
+    ):
+        keys, always, example = documented(section)
+        assert keys == always == set(json.loads(json_line(line))) == set(example)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=40)
+@given(value=st.dictionaries(st.text(), VALUES, max_size=3))
+def test_any_value_becomes_one_strict_line(value: dict[str, Any]) -> None:
+    line = json_line(value)
+    assert b"\n" not in line
+    assert set(json.loads(line.decode("utf-8"), parse_constant=refuse)) == set(value)
+
+
+def test_numbers_that_json_does_not_know() -> None:
+    line = json_line({"a": [float("nan"), np.float32(0.5), np.float64("inf"), np.int64(7)]})
+    assert line == b'{"a":[null,0.5,null,7]}'
+
+
+def test_a_restart_appends_and_removes_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"kept": 1}\n{"torn": ')
+    sink = JsonLines(path)
+    sink.write(result())
+    sink.close(complete=True)
+    assert read(path) == [{"kept": 1}, result().to_dict()]
+
+
+def test_a_file_that_is_torn_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"torn": ')
+    sink = JsonLines(path)
+    sink.write(result())
+    sink.close(complete=True)
+    assert read(path) == [result().to_dict()]
+
+
+def test_another_file_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8\xff photo without a newline")
+    sink = JsonLines(path)
+    before = descriptors()
+    with pytest.raises(InputError, match="holds something else than lines of JSON"):
+        sink.write(result())
+    assert descriptors() == before
+    assert path.read_bytes() == b"\xff\xd8\xff photo without a newline"
+
+
+def test_streams_and_days_have_their_files(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "{stream}" / "{date}.jsonl")
+    before = descriptors()
+    for day in range(3):
+        for stream in ("door", "../yard"):
+            sink.write(result(day, day * 86400.0, stream=stream))
+    assert descriptors() - before <= 2  # those of former days are closed
+    sink.close(complete=True)
+    assert descriptors() == before
+    days = ["2026-11-22.jsonl", "2026-11-23.jsonl", "2026-11-24.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "door").iterdir()) == days
+    assert len(list(tmp_path.iterdir())) == 2
+    assert [line["frame"] for line in read(tmp_path / "door" / days[1])] == [1]
+
+
+def test_a_full_file_is_turned_over(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "a.jsonl", max_bytes=700, keep=2)
+    for index in range(40):
+        sink.write(result(index))
+    sink.close(complete=True)
+    names = ["a.1.jsonl", "a.2.jsonl", "a.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    frames = [
+        line["frame"] for name in (names[1], names[0], names[2]) for line in read(tmp_path / name)
+    ]
+    assert frames == list(range(frames[0], 40))
+    for name in names:
+        assert (tmp_path / name).stat().st_size < 700 + 500
+
+
+def test_a_full_disk_is_said() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    sink = JsonLines("/dev/full")
+    with pytest.raises(BasEdgeError, match="Cannot write /dev/full: No space left"):
+        sink.write(result())
+    sink.close(complete=False)
+
+
+@pytest.mark.parametrize("options", [{"max_bytes": 0}, {"keep": 0}])
+def test_limits_that_cannot_be(tmp_path: Path, options: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="both must be over 0"):
+        JsonLines(tmp_path / "a.jsonl", **options)
