@@ -36,8 +36,8 @@ def serve_options(
 
     Args:
         server: What the configuration says.
-        host, port, token_file, no_token, open_metrics: What the command line says, which counts
-            more.
+        host, port, token_file, no_token: What the command line says, which counts more.
+        open_metrics: The command line opens `/metrics`, whatever the configuration says.
         environment: The environment variables.
 
     Raises:
@@ -60,7 +60,7 @@ def serve_options(
         max_clients=server.max_clients,
         max_view_fps=server.max_view_fps,
         allowed_hosts=server.allowed_hosts,
-        open_metrics=open_metrics,
+        open_metrics=open_metrics or server.open_metrics,
     )
     return options, made
 

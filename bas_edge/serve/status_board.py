@@ -15,7 +15,7 @@ from bas_edge.video.frames import utc
 if TYPE_CHECKING:
     from bas_edge.video.frames import FrameResult
     from bas_edge.video.pipeline import Pipeline
-    from bas_edge.video.pipeline_stats import LaneStats
+    from bas_edge.video.pipeline_stats import LaneStats, PipelineStats
 
 __all__ = ["StatusBoard"]
 
@@ -45,15 +45,11 @@ class StatusBoard:
         self._pipeline, self._views, self._controls = pipeline, views, controls
         self._broken, self._viewers = broken, viewers
         self._lock = threading.Lock()
-        self._held: tuple[float, StreamList] | None = None
+        self._held: tuple[float, PipelineStats, StreamList] | None = None
 
     def streams(self) -> StreamList:
         """Every stream, as it was at most a quarter of a second ago."""
-        with self._lock:
-            now = time.monotonic()
-            if self._held is None or now - self._held[0] > _FRESH_S:
-                self._held = (now, self._collect())
-            return self._held[1]
+        return self._now()[1]
 
     def forget(self) -> None:
         """Count anew when asked next: something was changed."""
@@ -67,21 +63,31 @@ class StatusBoard:
     def health(self) -> Health:
         """Whether everything works that cannot repair itself. It names no stream and no address."""
         reasons = ["The pipeline has stopped: the engine failed."] if self._broken() else []
-        streams = self.streams().streams
-        failed = sum(stream.failed for stream in streams)
+        stats, listed = self._now()
+        failed = sum(stream.failed for stream in listed.streams)
         if failed:
-            reasons.append(f"{failed} of {len(streams)} streams ended with an error.")
+            reasons.append(f"{failed} of {len(listed.streams)} streams ended with an error.")
+        if stats.failures:
+            reasons.append(f"Sinks that failed and get no results any more: {len(stats.failures)}.")
+        reasons += stats.stuck
         return Health("failing" if reasons else "ok", tuple(reasons))
 
-    def _collect(self) -> StreamList:
-        stats = self._pipeline.stats()
+    def _now(self) -> tuple[PipelineStats, StreamList]:
+        with self._lock:
+            now = time.monotonic()
+            if self._held is None or now - self._held[0] > _FRESH_S:
+                stats = self._pipeline.stats()
+                self._held = now, stats, self._collect(stats)
+            return self._held[1:]
+
+    def _collect(self, stats: PipelineStats) -> StreamList:
         broken = self._broken()
         return StreamList(
             streams=tuple(self._status(lane) for lane in stats.lanes),
             seconds=stats.seconds,
             viewers=self._viewers(),
             stages_ms=stats.stages,
-            problems=(*stats.failures, *([broken] if broken else [])),
+            problems=(*stats.failures, *stats.stuck, *([broken] if broken else [])),
             last_event=self._views.log.last,
         )
 

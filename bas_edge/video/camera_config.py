@@ -131,6 +131,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         max_clients: So many look on at once.
         max_view_fps: So many pictures a second a client gets at most.
         allowed_hosts: Names by which the page may be asked for, besides its own address.
+        open_metrics: `/metrics` needs no token.
     """
 
     host: str = "127.0.0.1"
@@ -139,6 +140,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_clients: int = 8
     max_view_fps: float = 15.0
     allowed_hosts: tuple[str, ...] = ()
+    open_metrics: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

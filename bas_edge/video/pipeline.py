@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from bas_edge.errors import InputError
 from bas_edge.video.batch_size import BatchSize
+from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Job, Lane, Smoother
-from bas_edge.video.pipeline_stats import PipelineStats, lane_stats
+from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sinks.sink import Sink
 from bas_edge.video.sources.stream import Stream
@@ -81,6 +82,7 @@ class Pipeline:
         self._error: BaseException | None = None
         self._failures: list[str] = []
         self._clock = 0
+        self._busy = Busy()
         self._batch_size = BatchSize(max_batch)
         self._times = {stage: StageTimes() for stage in STAGES}
         self._threads: list[threading.Thread] = []
@@ -264,6 +266,7 @@ class Pipeline:
             },
             batch_ms=self._batch_size.costs_ms(),
             failures=tuple(self._failures),
+            stuck=stuck(self._busy),
         )
 
     def __enter__(self) -> Pipeline:
@@ -297,7 +300,7 @@ class Pipeline:
                     self._error = error
                 self._wake()
 
-            self._sinks[id(sink)] = SinkThread(sink, failed=failed)
+            self._sinks[id(sink)] = SinkThread(sink, failed=failed, busy=self._busy)
         return self._sinks[id(sink)]
 
     def _wake(self) -> None:
@@ -355,7 +358,8 @@ class Pipeline:
         if not usable:
             return
         started = time.perf_counter()
-        found = localizer.run_batch([frame.pixels for _, frame in usable], color="rgb")
+        with self._busy.at("The engine"):
+            found = localizer.run_batch([frame.pixels for _, frame in usable], color="rgb")
         took_ms = 1000 * (time.perf_counter() - started)
         with self._changed:  # workers share these
             self._batch_size.learn(len(usable), took_ms)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Lane
 from bas_edge.video.sources.stream import StreamStats
 
-__all__ = ["LaneStats", "PipelineStats", "lane_stats"]
+__all__ = ["LaneStats", "PipelineStats", "lane_stats", "stuck"]
+
+_HANGS_S = 30.0  # no frame takes an engine that long, and no result a sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class PipelineStats:
         stages: {"pre_ms": {"p50": …, "p90": …}, "infer_ms", "post_ms", "total_ms"} of a frame.
         batch_ms: What a frame costs in a batch of each size that was tried, in ms.
         failures: What sinks raised, in words.
+        stuck: The engine and sinks that have been at one step for over 30 s, in words.
     """
 
     seconds: float
@@ -55,6 +59,7 @@ class PipelineStats:
     stages: dict[str, dict[str, float]]
     batch_ms: dict[int, float]
     failures: tuple[str, ...]
+    stuck: tuple[str, ...]
 
     @property
     def results(self) -> int:
@@ -74,4 +79,12 @@ def lane_stats(lane: Lane, seconds: float) -> LaneStats:
         stability=lane.stability.to_dict(),
         sink_dropped=sum(sink.dropped for sink in lane.sinks),
         paused=lane.stream.paused,
+    )
+
+
+def stuck(busy: Busy) -> tuple[str, ...]:
+    """What hangs, a sentence each."""
+    return tuple(
+        f"{what} has not come back for {seconds:.0f} s."
+        for what, seconds in busy.longer_than(_HANGS_S)
     )

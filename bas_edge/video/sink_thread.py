@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import NamedTuple
 
+from bas_edge.video.busy import Busy
 from bas_edge.video.frames import FrameResult, StreamEvent
 from bas_edge.video.sinks.sink import Sink
 
@@ -27,6 +28,7 @@ class SinkThread:
         sink: What is fed. It is closed at the end, also after a failure.
         depth: Results of one stream that may wait, where the stream may lose results.
         failed: Called once, on this thread, if the sink raises; it then gets nothing more.
+        busy: Told while the sink works.
 
     Attributes:
         dropped: Results that were left out because the sink was slow.
@@ -34,13 +36,19 @@ class SinkThread:
     """
 
     def __init__(
-        self, sink: Sink, *, depth: int = 8, failed: Callable[[BaseException], None]
+        self,
+        sink: Sink,
+        *,
+        depth: int = 8,
+        failed: Callable[[BaseException], None],
+        busy: Busy,
     ) -> None:
         self.sink = sink
         self.dropped = 0
         self.error: BaseException | None = None
         self._depth = depth
         self._failed = failed
+        self._busy = busy
         self._items: deque[_Item] = deque()
         self._waiting: Counter[Hashable] = Counter()
         self._changed = threading.Condition()
@@ -113,7 +121,8 @@ class SinkThread:
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
-            step()
+            with self._busy.at(f"The sink {type(self.sink).__name__}"):
+                step()
         except BaseException as error:  # noqa: BLE001  (handed on; a sink ends nothing but itself)
             if self.error is None:
                 self.error = error

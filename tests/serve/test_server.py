@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from bas_edge import Localizer
 from bas_edge.errors import BackendError, InputError
 from bas_edge.serve import Controls, LiveViews, ServeOptions, Server, serve
-from bas_edge.video import Pipeline, open_source
+from bas_edge.video import FrameResult, Pipeline, StreamEvent, open_source, pipeline_stats
 
 Serve = Callable[..., AbstractContextManager[Served]]
 
@@ -62,6 +62,31 @@ def test_the_address_to_open_holds_the_token_where_no_server_sees_it(serve: Serv
         assert running.server.url == f"http://127.0.0.1:{running.port}/"
 
 
+class FullDisk:
+    """A sink that fails at once."""
+
+    def write(self, result: FrameResult) -> None:
+        raise OSError(f"/secret/place is full at frame {result.index}")
+
+    def event(self, event: StreamEvent) -> None:
+        pass
+
+    def close(self, *, complete: bool) -> None:
+        pass
+
+
+class HangingDisk(FullDisk):
+    """A sink that does not come back before it is told to."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.held: FrameResult | None = None
+
+    def write(self, result: FrameResult) -> None:
+        self.held = result
+        self.go.wait(LONG_S)
+
+
 def test_health_is_failing_once_a_stream_ended_with_an_error(serve: Serve, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")
@@ -74,6 +99,33 @@ def test_health_is_failing_once_a_stream_ended_with_an_error(serve: Serve, tmp_p
         }
         status = running.ask("GET", "/api/streams/secret%20name").json
         assert (status["failed"], status["state"]) == (True, "ended")
+
+
+def test_health_is_failing_once_a_sink_failed(serve: Serve) -> None:
+    with serve(a_camera()) as running:
+        running.pipeline.add(a_camera("gate"), sinks=[FullDisk()])
+        until(lambda: running.ask("GET", "/healthz", token=None).status == 503)
+        assert running.ask("GET", "/healthz", token=None).json == {
+            "status": "failing",
+            "reasons": ["Sinks that failed and get no results any more: 1."],
+        }
+        assert running.ask("GET", "/api/streams").json["problems"] == [
+            "FullDisk: /secret/place is full at frame 0"
+        ]
+
+
+def test_health_is_failing_while_a_sink_hangs(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_stats, "_HANGS_S", 0.05)
+    sink = HangingDisk()
+    with serve(a_camera()) as running:
+        running.pipeline.add(a_camera("gate"), sinks=[sink])
+        until(lambda: running.ask("GET", "/healthz", token=None).status == 503)
+        health = running.ask("GET", "/healthz", token=None).json
+        sink.go.set()
+        assert health["reasons"] == ["The sink HangingDisk has not come back for 0 s."]
+        until(lambda: running.ask("GET", "/healthz", token=None).status == 200)
 
 
 def test_health_is_ok_where_a_stream_came_to_its_end(serve: Serve) -> None:

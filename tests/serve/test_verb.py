@@ -134,6 +134,15 @@ def chosen(**options: Any) -> tuple[str | None, bool]:
     return made.token, new
 
 
+@pytest.mark.parametrize("server", [False, True])
+@pytest.mark.parametrize("command_line", [False, True])
+def test_metrics_are_open_where_the_file_or_the_command_line_says_so(
+    server: bool, command_line: bool
+) -> None:
+    made, _ = serve_options(ServerConfig(open_metrics=server), open_metrics=command_line)
+    assert made.open_metrics == (server or command_line)
+
+
 def test_the_token_comes_from_the_file_the_configuration_or_the_environment(
     tmp_path: Path,
 ) -> None:
