@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from bas_edge.serve.controls import Controls
@@ -14,11 +12,12 @@ from bas_edge.serve.live_views import LiveViews
 from bas_edge.serve.options import ServeOptions
 from bas_edge.serve.server import Server
 from bas_edge.serve.site import Site
+from bas_edge.signals import asked_to_end
 
 if TYPE_CHECKING:
     from bas_edge.video.pipeline import Pipeline
 
-__all__ = ["PipelineThread", "serve", "until_signalled"]
+__all__ = ["PipelineThread", "serve"]
 
 _POLL_S = 0.25
 
@@ -76,7 +75,8 @@ def serve(
         controls: What the page may change.
         options: Where to listen and whom to let in.
         started: Called once requests are answered.
-        stop: Ends it when set; None waits for Ctrl-C or SIGTERM, on the main thread.
+        stop: Ends it when set; None waits for Ctrl-C or SIGTERM, on the main thread. A second
+            signal does not disturb the closing; a third kills.
 
     Raises:
         InputError: The address cannot be listened on.
@@ -85,34 +85,16 @@ def serve(
     """
     running = PipelineThread(pipeline)
     server = Server(Site(pipeline, views, controls, options, running.broken))
-    try:
-        with until_signalled(stop) as ended:
+    ended = threading.Event() if stop is None else stop
+    with asked_to_end(ended.set) if stop is None else nullcontext():
+        try:
             server.start()
             running.start()
             started(server)
             while not ended.wait(_POLL_S) and running.error is None:
                 pass
-    finally:
-        server.stop()
-        running.close()
+        finally:
+            server.stop()
+            running.close()
     if running.error is not None:
         raise running.error
-
-
-@contextmanager
-def until_signalled(stop: threading.Event | None = None) -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; handlers are put back at the end."""
-    if stop is not None:
-        yield stop
-        return
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (signal's signature)
-        asked.set()
-
-    former = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for each, handler in former.items():
-            signal.signal(each, handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -159,6 +161,40 @@ def test_serving_ends_when_it_is_told_to_and_everything_is_closed(engine: Path) 
     pipeline = run_to_its_end(engine, threading.Event.set)
     assert pipeline.stats().results > 0
     until(lambda: our_threads() <= before)
+
+
+def test_a_second_signal_does_not_disturb_the_closing(engine: Path) -> None:
+    class Clip(FullDisk):
+        """A file that is finished while somebody is impatient."""
+
+        finished = False
+
+        def write(self, result: FrameResult) -> None:
+            pass
+
+        def close(self, *, complete: bool) -> None:  # noqa: ARG002  (the protocol's)
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.finished = True
+
+    clip, views = Clip(), LiveViews()
+    disturbed: list[int] = []
+    former = signal.signal(signal.SIGTERM, lambda number, _: disturbed.append(number))
+    try:
+        with Localizer(engine, spin=False, threads=1) as localizer:
+            pipeline = Pipeline(localizer)
+            pipeline.add(a_camera(), sinks=[views, clip])
+            options = ServeOptions(token=TOKEN, port=0)
+            controls = Controls(pipeline, engine, views.log)
+            serve(
+                pipeline,
+                views,
+                controls,
+                options,
+                started=lambda _: os.kill(os.getpid(), signal.SIGTERM),
+            )
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert (clip.finished, disturbed) == (True, [])
 
 
 def test_an_engine_that_fails_ends_the_server_with_its_error(
