@@ -117,6 +117,7 @@ class LiveCapture:
                 options=settings,
                 timeout=(options.connect_s, options.silence_s),
                 hwaccel=hardware,
+                metadata_errors="replace",  # a title may be in any encoding
             )
         except (self._av.error.FFmpegError, OSError) as error:
             seconds = time.monotonic() - began
