@@ -99,13 +99,18 @@ class StreamReader:
 
     def stop(self) -> None:
         """End; safe to call twice, before `start`, and from its own listeners."""
-        self._stop.set()
-        self.pacing.resume()
-        self._queue.close()
+        self._leave()
         if self._thread.ident is None and self.state != "ended":
-            self._become("ended", "closed")
+            with self._lock:
+                self._change("ended", "closed")
+            self._tell_from_outside()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_S)
+
+    def fail(self, error: BaseException) -> None:
+        """End with this error, also where it has ended by itself. It waits for nothing."""
+        self.error = self.error or error
+        self._leave()
 
     def notice_stall(self) -> None:
         """Become "stalled" if nothing came for too long."""
@@ -116,7 +121,13 @@ class StreamReader:
             if self.state != "running" or self._handing or silent_s <= self._options.stall_s:
                 return
             self._change("stalled", f"no frame for {silent_s:.1f} s")
-        self._tell()
+        self._tell_from_outside()
+
+    def _leave(self) -> None:
+        """Let the thread come to its end."""
+        self._stop.set()
+        self.pacing.resume()
+        self._queue.close()
 
     def _work(self) -> None:
         draw = random.Random()
@@ -137,7 +148,7 @@ class StreamReader:
                     self._become(state, f"{error} Next attempt in {wait_s:.1f} s.", lost)
                     self._stop.wait(wait_s)
         except BaseException as error:  # noqa: BLE001  (raised again by whoever iterates)
-            self.error = error
+            self.error = self.error or error
         finally:
             self._finish()
 
@@ -227,6 +238,13 @@ class StreamReader:
         """Under the lock; whoever calls it then calls `_tell` without it."""
         self.state, self.reason = state, reason
         self._untold.append(StreamEvent(self._name, state, time.time(), reason, error))
+
+    def _tell_from_outside(self) -> None:
+        """As `_tell`, on a thread of others: what a listener raises ends this stream alone."""
+        try:
+            self._tell()
+        except Exception as error:  # noqa: BLE001  (raised by whoever iterates)
+            self.fail(error)
 
     def _tell(self) -> None:
         """Announce what happened, in its order: one thread at a time, for all."""

@@ -210,6 +210,45 @@ def test_a_listener_that_raises_ends_the_stream_with_its_error(at: str) -> None:
     assert stream.state == "ended"
 
 
+def test_a_listener_that_raises_keeps_nothing_from_the_others() -> None:
+    stream, before = stream_of(Scripted(0), live=False)
+    after: list[str] = []
+    woken: list[str] = []
+
+    def listener(event: StreamEvent) -> None:
+        raise LookupError(event.state)
+
+    stream.listen(listener)
+    stream.listen(lambda event: after.append(event.state))
+    stream.wake(lambda: woken.append(stream.state))
+    with pytest.raises(LookupError, match="connecting"):
+        list(stream)
+    assert after == [event.state for event in before] == ["connecting", "ended"]
+    assert "ended" in woken
+
+
+def test_a_listener_that_raises_while_a_stream_is_closed_hinders_nobody() -> None:
+    stream, events = stream_of(Scripted(0))
+
+    def listener(event: StreamEvent) -> None:
+        raise LookupError(event.state)
+
+    stream.listen(listener)
+    stream.close()
+    assert isinstance(stream.error, LookupError)
+    assert [event.state for event in events] == ["ended"]
+
+
+def test_who_listens_after_the_end_is_told_of_it() -> None:
+    stream, events = stream_of(Scripted(0), live=False)
+    late: list[StreamEvent] = []
+    stream.start()
+    stream.listen(lambda event: late.append(event) if event.state == "ended" else None)
+    until(lambda: stream.state == "ended" and events[-1].state == "ended")
+    stream.listen(late.append)
+    assert late == [events[-1], events[-1]]
+
+
 def test_a_listener_may_close_the_stream() -> None:
     stream, events = stream_of(Scripted(*range(100), "stay"))
     stream.listen(lambda event: stream.close() if event.state == "running" else None)

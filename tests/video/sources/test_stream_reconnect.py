@@ -168,6 +168,21 @@ def test_a_stall_is_noticed_and_over_with_the_next_frame() -> None:
     assert states(events)[:4] == ["connecting", "running", "stalled", "running"]
 
 
+def test_a_listener_that_raises_at_a_stall_ends_its_stream_with_that() -> None:
+    stream, events = stream_of(Scripted(0, "stay"), stall_s=0.01, silence_s=60)
+
+    def listener(event: StreamEvent) -> None:
+        if event.state == "stalled":
+            raise LookupError("no place for stalled")
+
+    stream.listen(listener)
+    with pytest.raises(LookupError, match="no place for stalled"):
+        list(stream)
+    until(lambda: states(events)[-1] == "ended")
+    assert events[-1].reason == "no place for stalled"
+    assert not reading_threads()
+
+
 def test_data_without_pictures_is_silence() -> None:
     """Sound that goes on, or pictures of which none decodes."""
     noise = ["sound", "damage", lambda: time.sleep(0.001)] * 2000
