@@ -15,13 +15,16 @@ LONG_S = 30.0  # no test needs it; one that hangs ends here
 
 
 class Heard:
-    """A sink that remembers which frames and states came."""
+    """A sink that remembers which frames and states came, or raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
         self.frames: list[tuple[str, int]] = []
         self.states: list[tuple[str, str]] = []
 
     def write(self, result: FrameResult) -> None:
+        if self.error is not None:
+            raise self.error
         self.frames.append((result.stream, result.index))
 
     def event(self, event: StreamEvent) -> None:
@@ -87,3 +90,10 @@ def test_a_listener_that_raises_at_a_stall_leaves_the_pipeline_running() -> None
     assert heard.of("file") == list(range(20))
     assert isinstance(silent.error, LookupError)
     assert ("camera", "ended") in heard.states
+
+
+def test_what_a_sink_raises_is_told_without_its_secrets() -> None:
+    pipeline = Pipeline(StubLocalizer())
+    pipeline.add(a_file(1), sinks=[Heard(OSError("http://me:hunter2@host/x is gone"))])
+    stats = pipeline.run(duration_s=LONG_S)
+    assert stats.failures == ("Heard: http://***@host/x is gone",)

@@ -20,6 +20,7 @@ from bas_edge.errors import (
     StreamTimeoutError,
 )
 from bas_edge.video.frames import StreamEvent, StreamState
+from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.capture import Capture, Damaged, Picture
 from bas_edge.video.sources.frame_queue import FrameQueue
 from bas_edge.video.sources.pacing import Pacing, StreamOptions
@@ -137,16 +138,19 @@ class StreamReader:
                 try:
                     if self._read_once():
                         break
+                    continue
                 except StreamError as error:
-                    self.failures += 1
-                    if not self._worth_another(error):
-                        raise
-                    wait_s = self._reconnect.wait_s(self.failures, draw)
-                    state: StreamState = "reconnecting" if self.connections else "connecting"
-                    # Its traceback would keep the connection, and a picture, for the listeners.
-                    lost = error.with_traceback(None)
-                    self._become(state, f"{error} Next attempt in {wait_s:.1f} s.", lost)
-                    self._stop.wait(wait_s)
+                    lost = _alone(error)
+                if self._stop.is_set():
+                    break
+                self.failures += 1
+                if not self._worth_another(lost):
+                    self.error = self.error or lost
+                    break
+                wait_s = self._reconnect.wait_s(self.failures, draw)
+                state: StreamState = "reconnecting" if self.connections else "connecting"
+                self._become(state, f"{lost} Next attempt in {wait_s:.1f} s.", lost)
+                self._stop.wait(wait_s)
         except BaseException as error:  # noqa: BLE001  (raised again by whoever iterates)
             self.error = self.error or error
         finally:
@@ -209,7 +213,7 @@ class StreamReader:
 
     def _worth_another(self, error: StreamError) -> bool:
         limit = self._reconnect.attempts
-        if self._stop.is_set() or not self._live or (limit is not None and self.failures > limit):
+        if not self._live or (limit is not None and self.failures > limit):
             return False
         hopeless = self.connections == 0 and isinstance(error, _HOPELESS)
         return self._reconnect.always or not hopeless
@@ -217,7 +221,7 @@ class StreamReader:
     def _finish(self) -> None:
         error = self.error
         if error is not None:
-            reason = str(error)
+            reason = redacted(str(error))  # it may be that of a program
         elif self._stop.is_set():
             reason = "closed"
         else:
@@ -264,3 +268,9 @@ class StreamReader:
             with self._lock:
                 self._telling = False
             raise
+
+
+def _alone(error: StreamError) -> StreamError:
+    """Without what FFmpeg said, which holds the address, and what keeps connection and picture."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

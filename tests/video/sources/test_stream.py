@@ -142,6 +142,15 @@ def test_an_error_comes_after_the_frames_before_it() -> None:
         list(stream)
 
 
+def test_what_a_program_raises_is_told_without_its_secrets() -> None:
+    error = OSError("rtsp://me:hunter2@camera/live does not answer")
+    stream, events = stream_of(Scripted(0, error), live=False)
+    assert collect(stream) == [0]
+    assert events[-1].reason == "rtsp://***@camera/live does not answer"
+    assert stream.stats().reason == events[-1].reason
+    assert stream.error is error  # raised as it is by whoever iterates
+
+
 def test_a_paused_file_waits() -> None:
     stream, _ = stream_of(Scripted(*range(10)), live=False)
     stream.start()
