@@ -47,8 +47,6 @@ def find_inputs(names: Iterable[str | Path]) -> Inputs:
 
 
 def _is_live(name: str) -> bool:
-    if Path(name).exists() and not name.startswith("/dev/"):
-        return False
     if not ("://" in name or " ! " in name or name.isdecimal() or name.startswith("/dev/")):
         return False
     return kind_of(name) not in ("file", "folder")

@@ -18,6 +18,7 @@ from bas_edge.video.lane import Job, Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sinks.sink import Sink
+from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.stream import Stream
 from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.steady.smoothing import Smoothing
@@ -295,7 +296,7 @@ class Pipeline:
         if id(sink) not in self._sinks:
 
             def failed(error: BaseException) -> None:
-                self._failures.append(f"{type(sink).__name__}: {error}")
+                self._failures.append(f"{type(sink).__name__}: {redacted(str(error))}")
                 if self._stop_on_failure and self._error is None:
                     self._error = error
                 self._wake()

@@ -51,6 +51,18 @@ def test_a_file_named_outright_is_a_video_unless_it_looks_like_an_image(folder: 
     assert names(found.images, folder) == ["b.jpg"]
 
 
+def test_addresses_and_pipelines_are_live_unless_a_file_is_called_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    live = ("rtsp://camera/live", "0", "videotestsrc ! " + "queue ! " * 200 + "appsink")
+    assert find_inputs([*live, "clip.mp4"]).live == live
+    (folder / "0").mkdir()
+    (folder / "clip.mp4").rename("0/wow ! cat.mp4")
+    assert names(find_inputs(["0"]).videos, Path()) == ["0/wow ! cat.mp4"]
+    assert names(find_inputs(["0/wow ! cat.mp4"]).videos, Path()) == ["0/wow ! cat.mp4"]
+
+
 def test_a_file_named_twice_counts_once(folder: Path) -> None:
     assert len(find_inputs([folder / "b.jpg", folder]).images) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Literal
@@ -16,18 +17,22 @@ SourceKind = Literal["file", "folder", "network", "device", "gstreamer", "csi"]
 HIDDEN = "***"
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_HOST = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.I)
 # A "/", "?" or "#" that was not written as %2F ends the user's part for FFmpeg, but not for who
 # wrote it. So everything up to the last @ is hidden, even if that hides a harmless path.
 _USER = r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:{any}*:{any}*@|[^/?#\s]*@)"
 _USER_IN_TEXT = re.compile(_USER.format(any=r"\S"), re.I)
+_USER_IN_QUOTES = re.compile('(?<=")' + _USER.format(any='[^"]'), re.I)  # of a pipeline
 _USER_IN_ADDRESS = re.compile("^" + _USER.format(any="."), re.I | re.S)
 _KEYS = (
-    r"user|username|usr|login|user-?id|"
-    r"[\w.-]*(?:password|passwd|passphrase|pass|pwd|pw|token|key|secret|signature|sig|auth|jwt|"
-    r"credentials?)"
+    r"user|username|usr|login|loginuse|user-?id|"
+    r"[\w.-]*(?:password|passwd|passphrase|passcode|pass|pas|pwd|psw|pw|token|key|secret|signature|"
+    r"sig|auth|jwt|credentials?|session(?:-?id)?|sid|cookies?)"
 )
+_KEY = rf"(?P<key>\b(?:{_KEYS})(?:=|%3d))"
+_SECRET_TO_END = re.compile(f"{_KEY}.+", re.I | re.S)
 _SECRET = re.compile(
-    rf"(?P<key>\b(?:{_KEYS})=)"
+    rf"{_KEY}"
     r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^&\s]+?(?=[\"']?(?:[&\s]|$)))",
     re.I,
 )
@@ -45,6 +50,7 @@ def redacted(text: str) -> str:
     Example:
         redacted("rtsp://admin:pw@10.0.0.7/live?token=abc")  # rtsp://***@10.0.0.7/live?token=***
     """
+    text = _USER_IN_QUOTES.sub(rf"\g<scheme>{HIDDEN}@", text)
     text = _USER_IN_TEXT.sub(rf"\g<scheme>{HIDDEN}@", text)
     text = _HEADER.sub(rf"\g<key>{HIDDEN}", text)
     return _SECRET.sub(rf"\g<key>{HIDDEN}", text)
@@ -52,21 +58,31 @@ def redacted(text: str) -> str:
 
 def redacted_uri(uri: str) -> str:
     """As `redacted`, of one address alone: also where a password has a space in it."""
-    if " ! " not in uri:
-        uri = _USER_IN_ADDRESS.sub(rf"\g<scheme>{HIDDEN}@", uri)
-    return redacted(uri)
+    uri = redacted(_USER_IN_ADDRESS.sub(rf"\g<scheme>{HIDDEN}@", uri))
+    host = _HOST.match(uri)
+    if host is None:
+        return uri
+    return host[0] + "&".join(map(_redacted_part, uri[host.end() :].split("&")))
+
+
+def _redacted_part(part: str) -> str:
+    """What lies between two "&" of an address."""
+    if _SECRET_TO_END.search(unquote(part)) and not _SECRET_TO_END.search(part):  # pass%77ord=
+        return f"/{HIDDEN}" if part.startswith("/") else HIDDEN
+    return _SECRET_TO_END.sub(rf"\g<key>{HIDDEN}", part)
 
 
 def kind_of(uri: str) -> SourceKind:
-    """What an address leads to, by its form; only of a local path is looked at what it is.
+    """What an address leads to.
+
+    A scheme says it; then whether there is a file or folder of this name; then the form: "0" is
+    a webcam and "… ! …" a GStreamer pipeline.
 
     Raises:
         InputError: The scheme is unknown, the address is broken, or there is no such file or
             folder.
     """
-    if " ! " in uri:
-        return "gstreamer"
-    if uri.isdecimal() or uri.startswith(("/dev/video", "v4l2://")):
+    if uri.startswith(("/dev/video", "v4l2://")):
         return "device"
     if _URL.match(uri):
         scheme = _parts(uri).scheme
@@ -81,10 +97,15 @@ def kind_of(uri: str) -> SourceKind:
                 "file; anything else through a GStreamer pipeline ('… ! appsink').",
             )
     path = local_path(uri)
-    if path.is_dir():
-        return "folder"
-    if path.is_file():
-        return "file"
+    with contextlib.suppress(OSError):  # of a long pipeline: that is no name of a file
+        if path.is_dir():
+            return "folder"
+        if path.is_file():
+            return "file"
+    if " ! " in uri:
+        return "gstreamer"
+    if uri.isdecimal():
+        return "device"
     raise InputError(
         f"{redacted_uri(uri)}: no such file or folder.",
         hint="A camera is an address such as rtsp://host/path, /dev/video0 or csi://0.",

@@ -26,6 +26,7 @@ _LOSSLESS_APPSINK = "appsink drop=false max-buffers=3 sync=false"
 _TO_BGR = "videoconvert ! video/x-raw,format=BGR"
 _NEWEST_BGR = f"{_TO_BGR} ! {_APPSINK}"
 _INSPECT_S = 10.0
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _CSI_OPTIONS = {"width", "height", "fps", "flip"}
 _DEPAYLOADERS = {
     "h264": "rtph264depay ! h264parse",
@@ -143,7 +144,6 @@ class GStreamerCapture:
                 hint="Install the plugin that brings it (gst-inspect-1.0 lists what is there); "
                 "names that begin with nv are those of a Jetson.",
             )
-        self._pipeline = pipeline
         self._video: Any = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
         if not self._video.isOpened():
             self._video.release()
@@ -179,8 +179,9 @@ def _missing_element(pipeline: str) -> str | None:
     inspect = shutil.which("gst-inspect-1.0")
     if inspect is None:
         return None
-    steps = (step.split(maxsplit=1) for step in pipeline.split("!"))
-    names = dict.fromkeys(step[0] for step in steps if step)
+    # A "!" in quotes or within a word divides nothing: it may be a part of a password.
+    steps = re.split(r"(?:^|\s)!(?:\s|$)", _QUOTED.sub('""', pipeline))
+    names = dict.fromkeys(step.split(maxsplit=1)[0] for step in steps if step.strip())
     for name in names:
         if not re.fullmatch(r"[a-z]\w*", name):  # a pad, or the caps between two elements
             continue

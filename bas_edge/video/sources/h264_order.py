@@ -116,7 +116,9 @@ def _divided(stream: bytes) -> Iterator[bytes]:
     at = stream.find(b"\0\0\1")
     while 0 <= at < len(stream) - 3:
         following = stream.find(b"\0\0\1", at + 3)
-        yield stream[at + 3 : following if following >= 0 else len(stream)]
+        unit = stream[at + 3 : following if following >= 0 else len(stream)]
+        if unit:  # of two start codes in a row, the first begins nothing
+            yield unit
         at = following
 
 

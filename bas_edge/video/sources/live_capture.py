@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from bas_edge._require import require
-from bas_edge.errors import InputError, StreamCodecError
-from bas_edge.video.sources.addresses import kind_of, redacted_uri
+from bas_edge.errors import BasEdgeError, InputError, StreamCodecError, StreamConnectionError
+from bas_edge.video.sources.addresses import kind_of, redacted, redacted_uri
 from bas_edge.video.sources.capture import Damaged, Picture
 from bas_edge.video.sources.decoding import Decoding
 from bas_edge.video.sources.ffmpeg_errors import opening_error, stream_error
 from bas_edge.video.sources.hardware import HardwareDecode, decoder
 
 __all__ = ["HardwareDecode", "LiveCapture", "LiveOptions"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,15 @@ class LiveCapture:
             yield from self._decoding.heard(error)
         except error as failure:
             raise stream_error(failure, self._uri) from None
+        except BasEdgeError:
+            raise
+        except Exception as failure:  # noqa: BLE001  (what a camera sends must not end it for ever)
+            # PyAV trips over some streams: an IndexError where one of them begins late.
+            trace = redacted("".join(traceback.format_exception(failure)))
+            _log.warning("%s: reading failed\n%s", redacted_uri(self._uri), trace)
+            raise StreamConnectionError(
+                f"{redacted_uri(self._uri)} cannot be read: {type(failure).__name__} in PyAV."
+            ) from None
 
     def close(self) -> None:
         self._container.close()
@@ -104,6 +117,7 @@ class LiveCapture:
                 options=settings,
                 timeout=(options.connect_s, options.silence_s),
                 hwaccel=hardware,
+                metadata_errors="replace",  # a title may be in any encoding
             )
         except (self._av.error.FFmpegError, OSError) as error:
             seconds = time.monotonic() - began

@@ -80,7 +80,7 @@ def open_source(
     if isinstance(source, str | os.PathLike | VideoSource):
         opened = source if isinstance(source, VideoSource) else None
         uri = str(source.path) if isinstance(source, VideoSource) else os.fspath(source)
-        address_kind = kind_of(uri)
+        address_kind: SourceKind = "file" if opened is not None else kind_of(uri)
         kind: SourceKind | None = address_kind
         connect = _connector(uri, address_kind, fps, live, lossless=policy == "wait")
         if opened is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -115,6 +116,8 @@ class Stream:
         depth = options.depth or (1 if options.policy == "newest" else 3)
         self._listeners: list[Callable[[StreamEvent], None]] = []
         self._wakers: list[Callable[[], None]] = []
+        self._listening = threading.Lock()
+        self._ended: StreamEvent | None = None  # for those who listen too late
         self._queue: FrameQueue[Waiting] = FrameQueue(options.policy, depth, self._wake)
         self._reader = StreamReader(
             name,
@@ -184,10 +187,14 @@ class Stream:
     def listen(self, listener: Callable[[StreamEvent], None]) -> None:
         """Call `listener` at each change of state, in their order.
 
-        On the thread that reads, or on one that calls `watch` or `close`. If it raises, the
-        stream ends with that error.
+        On the thread that reads, or on one that calls `watch` or `close`; at once, where the
+        stream has ended already. If it raises, the stream ends with that error.
         """
-        self._listeners.append(listener)
+        with self._listening:
+            self._listeners.append(listener)
+            ended = self._ended
+        if ended is not None:
+            listener(ended)
 
     def wake(self, waker: Callable[[], None]) -> None:
         """Call `waker` whenever a frame came or the state changed, for schedulers."""
@@ -298,9 +305,18 @@ class Stream:
         return f"<Stream {self.name!r}: {self.uri}, {self.state}>"
 
     def _announce(self, event: StreamEvent) -> None:
-        for listener in self._listeners:
-            listener(event)
+        with self._listening:
+            self._ended = event if event.state == "ended" else None
+            listeners = tuple(self._listeners)
+        failure: BaseException | None = None
+        for listener in listeners:
+            try:
+                listener(event)
+            except BaseException as error:  # noqa: BLE001, PERF203  (raised when all were told)
+                failure = failure or error
         self._wake()
+        if failure is not None:
+            raise failure
 
     def _wake(self) -> None:
         for waker in self._wakers:

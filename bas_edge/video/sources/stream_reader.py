@@ -20,6 +20,7 @@ from bas_edge.errors import (
     StreamTimeoutError,
 )
 from bas_edge.video.frames import StreamEvent, StreamState
+from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.capture import Capture, Damaged, Picture
 from bas_edge.video.sources.frame_queue import FrameQueue
 from bas_edge.video.sources.pacing import Pacing, StreamOptions
@@ -99,13 +100,18 @@ class StreamReader:
 
     def stop(self) -> None:
         """End; safe to call twice, before `start`, and from its own listeners."""
-        self._stop.set()
-        self.pacing.resume()
-        self._queue.close()
+        self._leave()
         if self._thread.ident is None and self.state != "ended":
-            self._become("ended", "closed")
+            with self._lock:
+                self._change("ended", "closed")
+            self._tell_from_outside()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_S)
+
+    def fail(self, error: BaseException) -> None:
+        """End with this error, also where it has ended by itself. It waits for nothing."""
+        self.error = self.error or error
+        self._leave()
 
     def notice_stall(self) -> None:
         """Become "stalled" if nothing came for too long."""
@@ -116,7 +122,13 @@ class StreamReader:
             if self.state != "running" or self._handing or silent_s <= self._options.stall_s:
                 return
             self._change("stalled", f"no frame for {silent_s:.1f} s")
-        self._tell()
+        self._tell_from_outside()
+
+    def _leave(self) -> None:
+        """Let the thread come to its end."""
+        self._stop.set()
+        self.pacing.resume()
+        self._queue.close()
 
     def _work(self) -> None:
         draw = random.Random()
@@ -126,18 +138,21 @@ class StreamReader:
                 try:
                     if self._read_once():
                         break
+                    continue
                 except StreamError as error:
-                    self.failures += 1
-                    if not self._worth_another(error):
-                        raise
-                    wait_s = self._reconnect.wait_s(self.failures, draw)
-                    state: StreamState = "reconnecting" if self.connections else "connecting"
-                    # Its traceback would keep the connection, and a picture, for the listeners.
-                    lost = error.with_traceback(None)
-                    self._become(state, f"{error} Next attempt in {wait_s:.1f} s.", lost)
-                    self._stop.wait(wait_s)
+                    lost = _alone(error)
+                if self._stop.is_set():
+                    break
+                self.failures += 1
+                if not self._worth_another(lost):
+                    self.error = self.error or lost
+                    break
+                wait_s = self._reconnect.wait_s(self.failures, draw)
+                state: StreamState = "reconnecting" if self.connections else "connecting"
+                self._become(state, f"{lost} Next attempt in {wait_s:.1f} s.", lost)
+                self._stop.wait(wait_s)
         except BaseException as error:  # noqa: BLE001  (raised again by whoever iterates)
-            self.error = error
+            self.error = self.error or error
         finally:
             self._finish()
 
@@ -198,7 +213,7 @@ class StreamReader:
 
     def _worth_another(self, error: StreamError) -> bool:
         limit = self._reconnect.attempts
-        if self._stop.is_set() or not self._live or (limit is not None and self.failures > limit):
+        if not self._live or (limit is not None and self.failures > limit):
             return False
         hopeless = self.connections == 0 and isinstance(error, _HOPELESS)
         return self._reconnect.always or not hopeless
@@ -206,7 +221,7 @@ class StreamReader:
     def _finish(self) -> None:
         error = self.error
         if error is not None:
-            reason = str(error)
+            reason = redacted(str(error))  # it may be that of a program
         elif self._stop.is_set():
             reason = "closed"
         else:
@@ -228,6 +243,13 @@ class StreamReader:
         self.state, self.reason = state, reason
         self._untold.append(StreamEvent(self._name, state, time.time(), reason, error))
 
+    def _tell_from_outside(self) -> None:
+        """As `_tell`, on a thread of others: what a listener raises ends this stream alone."""
+        try:
+            self._tell()
+        except Exception as error:  # noqa: BLE001  (raised by whoever iterates)
+            self.fail(error)
+
     def _tell(self) -> None:
         """Announce what happened, in its order: one thread at a time, for all."""
         with self._lock:
@@ -246,3 +268,9 @@ class StreamReader:
             with self._lock:
                 self._telling = False
             raise
+
+
+def _alone(error: StreamError) -> StreamError:
+    """Without what FFmpeg said, which holds the address, and what keeps connection and picture."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

@@ -136,7 +136,7 @@ class VideoSource:
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file.")
         try:
-            container = self._av.open(str(self.path))
+            container = self._av.open(str(self.path), metadata_errors="replace")
         except self._av.error.FFmpegError as error:
             reason = error.strerror or type(error).__name__
             raise InputError(

@@ -33,11 +33,15 @@ def test_a_password_is_never_shown(scheme: str, user: str, password: str, host: 
     assert redacted(sentence).endswith(" ask somebody@example.org.")
 
 
+@example(user="admin", password="hunter ! 2")
 @given(user=st.text(NASTY + " \n", max_size=8), password=st.text(NASTY + " \n", max_size=12))
 def test_an_address_alone_may_hold_blanks(user: str, password: str) -> None:
     password = f"Qz{password}zQ"
-    if " ! " not in password and " ! " not in user:
-        assert password not in redacted_uri(f"rtsp://{user}:{password}@10.0.0.7/live")
+    uri = f"rtsp://{user}:{password}@10.0.0.7/live"
+    assert redacted_uri(uri) == "rtsp://***@10.0.0.7/live"
+    if '"' not in password + user:
+        pipeline = f'rtspsrc location="{uri}" ! appsink'
+        assert redacted(pipeline) == 'rtspsrc location="rtsp://***@10.0.0.7/live" ! appsink'
 
 
 @given(
@@ -58,19 +62,46 @@ def test_an_address_alone_may_hold_blanks(user: str, password: str) -> None:
             "passphrase",
             "secret",
             "Login",
+            "loginuse",
+            "loginpas",
+            "psw",
+            "passcode",
+            "session",
+            "session-id",
+            "_sid",
+            "cookies",
+            "Password%3D",
         ]
     ),
     value=st.text(SAFE + "@:/!$,;'=", min_size=1, max_size=12).map(lambda text: f"Qz{text}zQ"),
 )
 def test_secrets_in_queries_and_pipelines(key: str, value: str) -> None:
-    url = f"https://host/live?{key}={value}&size=2"
+    mark = "" if key.endswith("%3D") else "="
+    url = f"https://host/live?{key}{mark}{value}&size=2"
     assert value not in redacted(url)
     if "@" not in value:  # as then it might be the end of a password
-        assert redacted(url) == f"https://host/live?{key}=***&size=2"
+        assert redacted(url) == redacted_uri(url) == f"https://host/live?{key}{mark}***&size=2"
+    if not mark:
+        return
     pipeline = f'souphttpsrc location=http://h/x {key}={value} ! appsink name="{value[:2]}"'
     assert value not in redacted(pipeline)
     assert redacted(pipeline).endswith(' ! appsink name="Qz"')
     assert value not in redacted(f'rtspsrc {key}="{value} and more" ! appsink')
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://h/a?b=1&password=a b c&d=2", "http://h/a?b=1&password=***&d=2"),
+        ("http://h/a?b=1&pass%77ord=abc&d=2", "http://h/a?b=1&***&d=2"),
+        ("http://h/pass%77ord=abc", "http://h/***"),
+        ("rtsp://h/user=me&password=x?y z&channel=1", "rtsp://h/user=***&password=***&channel=1"),
+        ("rtsp://me:hunter ! 2@h/a?token=b ! c", "rtsp://***@h/a?token=***"),
+        ("csi://0?width=640", "csi://0?width=640"),
+    ],
+)
+def test_a_secret_of_an_address_ends_at_the_next_key(uri: str, shown: str) -> None:
+    assert redacted_uri(uri) == redacted_uri(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -104,6 +135,8 @@ def test_redacted(text: str, shown: str) -> None:
         ("csi://1?width=640", "csi", "csi1"),
         ("csi://", "csi", "csi"),
         ("videotestsrc ! appsink", "gstreamer", "videotestsrc"),
+        ("videotestsrc ! " + "queue ! " * 200 + "appsink", "gstreamer", "videotestsrc"),
+        ("rtsp://me:hunter ! 2@10.0.0.7/live", "network", "10.0.0.7-live"),
     ],
 )
 def test_kinds_and_names(uri: str, kind: str, name: str) -> None:
@@ -111,12 +144,17 @@ def test_kinds_and_names(uri: str, kind: str, name: str) -> None:
     assert name_of(uri) == name
 
 
-def test_paths_and_file_addresses(tmp_path: Path) -> None:
+def test_paths_and_file_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a b.mp4").touch()
     for uri in (f"{tmp_path}/a b.mp4", f"file://{tmp_path}/a%20b.mp4"):
         assert kind_of(uri) == "file"
         assert name_of(uri) == "a b"
         assert local_path(uri) == tmp_path / "a b.mp4"
+    for name in ("wow ! cat.mp4", "0"):  # what is there wins over what a name looks like
+        (tmp_path / name).touch()
+        monkeypatch.chdir(tmp_path)
+        assert kind_of(name) == kind_of(f"{tmp_path}/{name}") == "file"
+    assert name_of("wow ! cat.mp4") == "wow ! cat"
     assert kind_of(str(tmp_path)) == "folder"
     assert name_of(str(tmp_path)) == tmp_path.name
 

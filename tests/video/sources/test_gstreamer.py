@@ -179,6 +179,19 @@ def test_an_element_that_is_not_there_is_named_before_opencv_waits_for_it(
     assert len(asked) == 1
 
 
+def test_a_password_is_no_element(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretend(monkeypatch)
+    inspect, asked = tmp_path / "gst-inspect-1.0", tmp_path / "asked"
+    inspect.write_text(f'#!/bin/sh\necho "$2" >> "{asked}"\n')
+    inspect.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    GStreamerCapture(
+        "rtspsrc location=rtsp://h user-pw=pa!hunter latency=0 ! queue name='a\\'! hunter b' !\n"
+        'souphttpsrc user-pw="x ! hunter \\" ! hunter y" ! appsink'
+    )
+    assert asked.read_text().split() == ["rtspsrc", "queue", "souphttpsrc", "appsink"]
+
+
 def test_a_lossless_pipeline_holds_back(monkeypatch: pytest.MonkeyPatch) -> None:
     _, asked = pretend(monkeypatch)
     GStreamerCapture("videotestsrc ! queue", lossless=True)

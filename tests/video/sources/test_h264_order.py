@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numbered_frames import picture
 
@@ -91,7 +91,23 @@ def test_joining_in_the_middle_is_no_gap(recording: tuple[bytes, list[bytes]]) -
     assert not any(order.gap(packet) for packet in packets[7:])
 
 
-@given(extradata=st.binary(max_size=64), packets=st.lists(st.binary(max_size=64), max_size=5))
+MARKS = [
+    b"\0\0\1",
+    b"\0\0\0\1",
+    b"\0\0\3",
+    b"\x67\x64\0\x1f",
+    b"\x65",
+    b"\x41",
+    b"\1\x64\0\x1f\xff",
+]
+GARBAGE = st.lists(st.one_of(st.sampled_from(MARKS), st.binary(max_size=9)), max_size=12).map(
+    b"".join
+)
+
+
+@given(extradata=GARBAGE, packets=st.lists(GARBAGE, max_size=5))
+@example(extradata=b"", packets=[b"\0\0\1\0\0\1"])
+@example(extradata=b"", packets=[b"\0\0\0\1\0\0\0\1\x41\x9a"])
 def test_garbage_is_read_without_complaint(extradata: bytes, packets: list[bytes]) -> None:
     order = H264Order(extradata)
     for packet in packets:

@@ -24,6 +24,7 @@ from bas_edge.errors import (
     StreamTimeoutError,
 )
 from bas_edge.video import LiveOptions, Reconnect, Stream, StreamEvent, VideoFrame, open_source
+from bas_edge.video.sources.decoding import Decoding
 
 QUICK = (("analyzeduration", "100000"), ("fpsprobesize", "0"))
 ONCE = Reconnect(attempts=0)
@@ -314,6 +315,28 @@ def test_a_server_that_fails_is_tried_again(jpegs: Any) -> None:
         until(lambda: stream.stats().failures >= 2)
         jpegs.status = 200
         number_of_true(frame_of(stream))
+
+
+def test_what_trips_pyav_is_a_lost_connection(
+    jpegs: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard, broken = Decoding.heard, iter([True, False])
+
+    def trips(self: Decoding, ffmpeg_error: type[Exception]) -> Iterator[Any]:
+        if not next(broken):
+            yield from heard(self, ffmpeg_error)
+        yield next(heard(self, ffmpeg_error))
+        raise IndexError("no stream 1 in http://me:hunter2@camera")
+
+    monkeypatch.setattr(Decoding, "heard", trips)
+    stream, events = watched(jpegs.url)
+    with stream:
+        frame_of(stream)
+        assert after_gap(stream).gap_s > 0
+    assert isinstance(events[2].error, StreamConnectionError)
+    assert f"{jpegs.url} cannot be read: IndexError in PyAV." in events[2].reason
+    assert "in trips" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_a_codec_that_nobody_has(camera: Any) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from scripted_source import PATIENCE_S
 
 from bas_edge.errors import InputError, StreamConnectionError, StreamNotFoundError
-from bas_edge.video import LiveOptions, Reconnect, Stream, open_source
+from bas_edge.video import LiveOptions, Reconnect, Stream, VideoSource, open_source
 from bas_edge.video.sources.live_capture import LiveCapture
 
 ONCE = Reconnect(attempts=0)
@@ -44,6 +44,17 @@ def test_a_file(clip: Path, form: str) -> None:
     assert (stream.fps, stream.frame_count) == (25.0, 12)
     assert stream.stats().details == "video file, 64×48"
     assert stream.damage is None
+
+
+@pytest.mark.parametrize("name", ["wow ! cat.mp4", "7"])
+def test_a_file_that_is_called_like_a_camera(
+    clip: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    clip.rename(name)
+    for stream in (open_source(name), open_source(VideoSource(name))):
+        assert (stream.live, stream.policy) == (False, "wait")
+        assert len(list(stream)) == 12
 
 
 def test_a_cut_file_says_what_is_missing(clips: ModuleType, tmp_path: Path) -> None:

@@ -142,6 +142,15 @@ def test_an_error_comes_after_the_frames_before_it() -> None:
         list(stream)
 
 
+def test_what_a_program_raises_is_told_without_its_secrets() -> None:
+    error = OSError("rtsp://me:hunter2@camera/live does not answer")
+    stream, events = stream_of(Scripted(0, error), live=False)
+    assert collect(stream) == [0]
+    assert events[-1].reason == "rtsp://***@camera/live does not answer"
+    assert stream.stats().reason == events[-1].reason
+    assert stream.error is error  # raised as it is by whoever iterates
+
+
 def test_a_paused_file_waits() -> None:
     stream, _ = stream_of(Scripted(*range(10)), live=False)
     stream.start()
@@ -208,6 +217,45 @@ def test_a_listener_that_raises_ends_the_stream_with_its_error(at: str) -> None:
         list(stream)
     assert stream.finished
     assert stream.state == "ended"
+
+
+def test_a_listener_that_raises_keeps_nothing_from_the_others() -> None:
+    stream, before = stream_of(Scripted(0), live=False)
+    after: list[str] = []
+    woken: list[str] = []
+
+    def listener(event: StreamEvent) -> None:
+        raise LookupError(event.state)
+
+    stream.listen(listener)
+    stream.listen(lambda event: after.append(event.state))
+    stream.wake(lambda: woken.append(stream.state))
+    with pytest.raises(LookupError, match="connecting"):
+        list(stream)
+    assert after == [event.state for event in before] == ["connecting", "ended"]
+    assert "ended" in woken
+
+
+def test_a_listener_that_raises_while_a_stream_is_closed_hinders_nobody() -> None:
+    stream, events = stream_of(Scripted(0))
+
+    def listener(event: StreamEvent) -> None:
+        raise LookupError(event.state)
+
+    stream.listen(listener)
+    stream.close()
+    assert isinstance(stream.error, LookupError)
+    assert [event.state for event in events] == ["ended"]
+
+
+def test_who_listens_after_the_end_is_told_of_it() -> None:
+    stream, events = stream_of(Scripted(0), live=False)
+    late: list[StreamEvent] = []
+    stream.start()
+    stream.listen(lambda event: late.append(event) if event.state == "ended" else None)
+    until(lambda: stream.state == "ended" and events[-1].state == "ended")
+    stream.listen(late.append)
+    assert late == [events[-1], events[-1]]
 
 
 def test_a_listener_may_close_the_stream() -> None:

@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+import traceback
 import weakref
 from itertools import pairwise
 from pathlib import Path
@@ -148,6 +149,44 @@ def test_it_is_not_hopeless_where_it_worked_or_always_is_asked(
         list(stream)
 
 
+def test_errors_that_are_handed_out_hold_no_secret_and_no_connection() -> None:
+    """What FFmpeg said is not in them: as the context of an error a log would print it."""
+
+    def break_off() -> None:
+        try:
+            raise OSError("[Errno 5] rtsp://me:hunter2@camera/live")
+        except OSError:
+            raise StreamConnectionError("rtsp://***@camera/live was lost.") from None
+
+    captures = [Scripted(0, break_off), Scripted(1, break_off)]
+    kept = [weakref.ref(capture) for capture in captures]
+    stream, events = stream_of(*captures, reconnect=Reconnect(first_s=0, longest_s=0, attempts=1))
+    del captures
+    assert collect(stream) == [0, 1]
+    errors = [event.error for event in events if event.error is not None]
+    assert errors[-1] is stream.error
+    assert len(errors) == 2
+    for error in errors:
+        assert "hunter2" not in "".join(traceback.format_exception(error))
+        assert error.__context__ is None
+    gc.collect()
+    assert [one() for one in kept] == [None, None]
+
+
+def test_what_breaks_while_it_is_closed_is_no_failure() -> None:
+    def break_off() -> None:
+        until(lambda: stream.finished)
+        raise LOST
+
+    stream, events = stream_of(Scripted(0, break_off))
+    stream.start()
+    assert stream.take(PATIENCE_S) is not None
+    stream.close()
+    until(lambda: not reading_threads())
+    assert stream.error is None
+    assert (events[-1].state, events[-1].reason, events[-1].error) == ("ended", "closed", None)
+
+
 def test_an_error_of_ours_is_not_tried_again() -> None:
     stream, _ = stream_of(InputError("no such file"), Scripted(0))
     with pytest.raises(InputError):
@@ -166,6 +205,21 @@ def test_a_stall_is_noticed_and_over_with_the_next_frame() -> None:
     assert stream.state in ("running", "stalled")  # it may be silent again already
     stream.close()
     assert states(events)[:4] == ["connecting", "running", "stalled", "running"]
+
+
+def test_a_listener_that_raises_at_a_stall_ends_its_stream_with_that() -> None:
+    stream, events = stream_of(Scripted(0, "stay"), stall_s=0.01, silence_s=60)
+
+    def listener(event: StreamEvent) -> None:
+        if event.state == "stalled":
+            raise LookupError("no place for stalled")
+
+    stream.listen(listener)
+    with pytest.raises(LookupError, match="no place for stalled"):
+        list(stream)
+    until(lambda: states(events)[-1] == "ended")
+    assert events[-1].reason == "no place for stalled"
+    assert not reading_threads()
 
 
 def test_data_without_pictures_is_silence() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import wave
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from bas_edge.errors import InputError, MissingExtraError
+from bas_edge.video.sources.live_capture import LiveCapture, LiveOptions
 from bas_edge.video.sources.pictures import display_orientation
 from bas_edge.video.sources.video_source import VideoSource
 
@@ -157,6 +159,20 @@ def test_not_a_video(clips: ModuleType, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(InputError, match=r"a.mp4 cannot be opened as a video"):
         VideoSource(tmp_path / "a.mp4")
+
+
+def test_a_title_that_is_not_utf_8(clips: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(path, "w") as container:
+        container.metadata["title"] = "Vogel"
+        stream = container.add_stream("mpeg4", rate=25, width=64, height=48)
+        for frame in clips.noise_frames(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"Vogel", "V\xf6gel".encode("latin-1")))
+    assert len(list(VideoSource(path))) == 3
+    with closing(LiveCapture(str(path), LiveOptions(hardware="off"))) as capture:
+        assert any(picture is not None for picture in capture)
 
 
 def test_sound_alone(clips: ModuleType, tmp_path: Path) -> None:
