@@ -192,10 +192,12 @@ def test_wrong_tokens_are_refused_unread_after_a_while(serve: Serve) -> None:
 
 def test_requests_and_changes_have_a_limit_each(serve: Serve) -> None:
     with serve(reads_per_s=3, changes_per_s=1) as running:
-        reads = [running.ask("GET", "/healthz", token=None) for _ in range(12)]
+        reads = [running.ask("GET", "/", token=None) for _ in range(12)]
         assert [answer.status for answer in reads[:6]] == [200] * 6
         assert reads[-1].status == 429
         assert int(reads[-1].headers["retry-after"]) >= 1
+        health = [running.ask("GET", "/healthz", token=None).status for _ in range(12)]
+        assert health == [200] * 12, "a watchdog would restart the device"
         changes = [running.ask("PATCH", "/api/tuning", body={}) for _ in range(5)]
         assert changes[0].status == 200
         assert changes[-1].status == 429
