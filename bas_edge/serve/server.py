@@ -14,6 +14,7 @@ from bas_edge._require import require
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.serve.app import build_app
 from bas_edge.serve.connections import Connections
+from bas_edge.serve.guard import App
 from bas_edge.serve.site import Site
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Server:
         self._uvicorn: ModuleType = require("uvicorn", extra="serve", purpose="The server")
         require("websockets", extra="serve", purpose="The server")
         self._site = site
-        self._connections = Connections(build_app(site), most=_MOST_WAITING, patience_s=_PATIENCE_S)
+        app = _behind(site.options.trusted_proxies, build_app(site))
+        self._connections = Connections(app, most=_MOST_WAITING, patience_s=_PATIENCE_S)
         self._server: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -85,7 +87,7 @@ class Server:
             log_config=None,
             log_level="warning",
             access_log=False,
-            proxy_headers=False,  # else a client could choose the address it is counted by
+            proxy_headers=False,  # of trusted proxies alone: see _behind
             server_header=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
@@ -129,6 +131,15 @@ class Server:
             await asyncio.sleep(0.005)
         self._started.set()
         await serving
+
+
+def _behind(proxies: tuple[str, ...], app: App) -> App:
+    """`app`, told whom these proxies act for. Others could choose for whom they are taken."""
+    if not proxies:
+        return app
+    middleware: Any = require("uvicorn.middleware.proxy_headers", extra="serve", purpose="Proxies")
+    behind: App = middleware.ProxyHeadersMiddleware(app, trusted_hosts=list(proxies))
+    return behind
 
 
 def _watched(connections: Connections) -> type[asyncio.Protocol]:
