@@ -54,7 +54,7 @@ class StreamStatus(msgspec.Struct, frozen=True):
     `state` is connecting, running, stalled, reconnecting or ended; `failed` says that it ended with
     an error. `fps` are results a second lately, `source_fps` frames a second that arrive. `dropped`
     counts frames left out by the policy, `damaged` those that did not decode whole, `unusable`
-    those that had no pixels, `missed` results that a slow sink missed. `gap_s` is how long the
+    those that had no pixels, `missed` results that sinks missed. `gap_s` is how long the
     connection was lost last, `silent_s` the time since the last frame came in.
     """
 
@@ -85,7 +85,11 @@ class StreamStatus(msgspec.Struct, frozen=True):
 
 
 class StreamList(msgspec.Struct, frozen=True):
-    """Every stream, and what goes for all of them."""
+    """Every stream, and what goes for all of them.
+
+    `problems` are sentences: sinks that failed, hang, or wait for something such as a broker, and
+    an engine that failed or hangs.
+    """
 
     streams: tuple[StreamStatus, ...]
     seconds: float

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Lane
+from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sources.stream import StreamStats
 
-__all__ = ["LaneStats", "PipelineStats", "lane_stats", "stuck"]
+__all__ = ["LaneStats", "PipelineStats", "SinkStats", "lane_stats", "sink_stats", "stuck"]
 
 _HANGS_S = 30.0  # no frame takes an engine that long, and no result a sink
 
@@ -26,7 +27,7 @@ class LaneStats:
         age_ms: From capture to result: {"p50": …, "p95": …}.
         stability: How steady its boxes are; see `StabilitySummary.to_dict`. No frames where its
             results are not compared.
-        sink_dropped: Results that a slow sink missed.
+        sink_dropped: Results that its sinks missed: they were slow, or had failed.
         paused: Whether it is paused.
     """
 
@@ -42,6 +43,24 @@ class LaneStats:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkStats:
+    """One sink of a pipeline.
+
+    Attributes:
+        kind: Its class: "Mqtt".
+        failed: Whether it raised an error, and so gets nothing any more.
+        problem: What keeps it from its work and may go by itself, such as a broker that is away,
+            in a sentence; "" if nothing does.
+        dropped: What it was given and gave up, by its own count.
+    """
+
+    kind: str
+    failed: bool
+    problem: str
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineStats:
     """A pipeline in numbers.
 
@@ -50,6 +69,7 @@ class PipelineStats:
         lanes: By stream, in the order they were added.
         stages: {"pre_ms": {"p50": …, "p90": …}, "infer_ms", "post_ms", "total_ms"} of a frame.
         batch_ms: What a frame costs in a batch of each size that was tried, in ms.
+        sinks: Each once, in the order they were added.
         failures: What sinks raised, in words.
         stuck: The engine and sinks that have been at one step for over 30 s, in words.
     """
@@ -58,6 +78,7 @@ class PipelineStats:
     lanes: tuple[LaneStats, ...]
     stages: dict[str, dict[str, float]]
     batch_ms: dict[int, float]
+    sinks: tuple[SinkStats, ...]
     failures: tuple[str, ...]
     stuck: tuple[str, ...]
 
@@ -77,8 +98,19 @@ def lane_stats(lane: Lane, seconds: float) -> LaneStats:
         fps=lane.results / seconds,
         age_ms={"p50": lane.age_ms.percentile(50), "p95": lane.age_ms.percentile(95)},
         stability=lane.stability.to_dict(),
-        sink_dropped=sum(sink.dropped for sink in lane.sinks),
+        sink_dropped=sum(sink.missed[lane] for sink in lane.sinks),
         paused=lane.stream.paused,
+    )
+
+
+def sink_stats(thread: SinkThread) -> SinkStats:
+    """How a sink is; what it says of itself, it says in attributes that most have not."""
+    failed = thread.error is not None
+    return SinkStats(
+        kind=type(thread.sink).__name__,
+        failed=failed,
+        problem="" if failed else getattr(thread.sink, "problem", None) or "",
+        dropped=getattr(thread.sink, "dropped", 0),
     )
 
 
