@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bas_edge import __version__
 from bas_edge._require import require
 from bas_edge.serve.schema import StreamList, StreamStatus, Tuning
+from bas_edge.video.stage_times import BOUNDS_MS, TimesSummary
 
 if TYPE_CHECKING:
     from bas_edge.video.pipeline_stats import PipelineStats, SinkStats
@@ -96,13 +97,18 @@ class Metrics:
         for reason, count in self._refused().items():
             refused.add_metric((reason,), count)
         yield refused
-        stages = self._gauge(
-            "stage_seconds", "Time of a frame in each stage.", ("stage", "quantile")
+        yield self._histogram(
+            "stage_seconds",
+            "Time of a frame in each stage.",
+            "stage",
+            {stage.removesuffix("_ms"): times for stage, times in stats.stage_times.items()},
         )
-        for stage, quantiles in listed.stages_ms.items():
-            for name, value in quantiles.items():
-                stages.add_metric((stage.removesuffix("_ms"), _quantile(name)), value / 1000)
-        yield stages
+        yield self._histogram(
+            "stream_age_seconds",
+            "Capture to result.",
+            "stream",
+            {lane.stream.name: lane.ages for lane in stats.lanes},
+        )
         yield from self._of_sinks(stats.sinks)
         yield from self._of_streams(listed.streams)
 
@@ -119,14 +125,10 @@ class Metrics:
 
     def _of_streams(self, streams: tuple[StreamStatus, ...]) -> Iterator[Any]:
         state = self._gauge("stream_state", "1 for the state it is in.", ("stream", "state"))
-        age = self._gauge("stream_age_seconds", "Capture to result.", ("stream", "quantile"))
         for stream in streams:
             for each in _STATES:
                 state.add_metric((stream.name, each), float(each == stream.state))
-            age.add_metric((stream.name, "0.5"), stream.age_ms.p50 / 1000)
-            age.add_metric((stream.name, "0.95"), stream.age_ms.p95 / 1000)
         yield state
-        yield age
         for make, prefix, rows in (
             (self._counter, "stream_", _COUNTERS),
             (self._gauge, "stream_", _GAUGES),
@@ -148,6 +150,13 @@ class Metrics:
     def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Any:
         return self._families.CounterMetricFamily(f"bas_edge_{name}", meaning, labels=labels)
 
-
-def _quantile(name: str) -> str:
-    return f"{int(name.removeprefix('p')) / 100:g}"
+    def _histogram(
+        self, name: str, meaning: str, label: str, times: Mapping[str, TimesSummary]
+    ) -> Any:
+        family = self._families.HistogramMetricFamily(f"bas_edge_{name}", meaning, labels=(label,))
+        for each, summary in times.items():
+            at_most = zip(BOUNDS_MS, summary.at_most, strict=True)
+            buckets = [(str(bound / 1000), count) for bound, count in at_most]
+            buckets.append(("+Inf", summary.count))
+            family.add_metric((each,), buckets, summary.sum_ms / 1000)
+        return family

@@ -92,7 +92,11 @@ class StatusBoard:
             streams=tuple(self._status(lane) for lane in stats.lanes),
             seconds=stats.seconds,
             viewers=self._viewers(),
-            stages_ms=stats.stages,
+            stages_ms={
+                stage: {"p50": times.recent_ms["p50"], "p90": times.recent_ms["p90"]}
+                for stage, times in stats.stage_times.items()
+                if times.recent_ms
+            },
             problems=(*stats.failures, *stats.stuck, *troubles, *([broken] if broken else [])),
             last_event=self._views.log.last,
         )
@@ -101,7 +105,7 @@ class StatusBoard:
         stream, name = lane.stream, lane.stream.name
         seen = self._views.newest(name)
         smoothing, presets = self._controls.smoothing(name)
-        last = stream.last_frame_at
+        last, age_ms = stream.last_frame_at, lane.ages.recent_ms
         return StreamStatus(
             name=name,
             uri=stream.uri,
@@ -125,7 +129,7 @@ class StatusBoard:
             failures=stream.failures,
             gap_s=self._views.gap_s(name),
             silent_s=None if last is None else max(0.0, time.time() - last),
-            age_ms=Age(lane.age_ms["p50"], lane.age_ms["p95"]),
+            age_ms=Age(age_ms["p50"], age_ms["p95"]) if age_ms else None,
             latest=None if seen is None else _latest(seen.result),
         )
 

@@ -264,6 +264,7 @@ class Pipeline:
                 stage: {"p50": times.percentile(50), "p90": times.percentile(90)}
                 for stage, times in self._times.items()
             },
+            stage_times={stage: times.summary() for stage, times in self._times.items()},
             batch_ms=self._batch_size.costs_ms(),
             sinks=tuple(map(sink_stats, tuple(self._sinks.values()))),
             failures=tuple(self._failures),

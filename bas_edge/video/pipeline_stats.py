@@ -8,6 +8,7 @@ from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Lane
 from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sources.stream import StreamStats
+from bas_edge.video.stage_times import TimesSummary
 
 __all__ = ["LaneStats", "PipelineStats", "SinkStats", "lane_stats", "sink_stats", "stuck"]
 
@@ -24,7 +25,8 @@ class LaneStats:
         found: Results with an object.
         unusable: Frames that arrived but could not be converted to pixels.
         fps: Results a second since the pipeline started.
-        age_ms: From capture to result: {"p50": …, "p95": …}.
+        age_ms: From capture to result, since it started: {"p50": …, "p95": …}.
+        ages: The same of the last minute, and as a histogram.
         stability: How steady its boxes are; see `StabilitySummary.to_dict`. No frames where its
             results are not compared.
         sink_dropped: Results that its sinks missed: they were slow, or had failed.
@@ -37,6 +39,7 @@ class LaneStats:
     unusable: int
     fps: float
     age_ms: dict[str, float]
+    ages: TimesSummary
     stability: dict[str, float | int]
     sink_dropped: int
     paused: bool
@@ -67,7 +70,9 @@ class PipelineStats:
     Attributes:
         seconds: Since it started.
         lanes: By stream, in the order they were added.
-        stages: {"pre_ms": {"p50": …, "p90": …}, "infer_ms", "post_ms", "total_ms"} of a frame.
+        stages: {"pre_ms": {"p50": …, "p90": …}, "infer_ms", "post_ms", "total_ms"} of a frame,
+            since it started.
+        stage_times: The same of the last minute, and as histograms.
         batch_ms: What a frame costs in a batch of each size that was tried, in ms.
         sinks: Each once, in the order they were added.
         failures: What sinks raised, in words.
@@ -77,6 +82,7 @@ class PipelineStats:
     seconds: float
     lanes: tuple[LaneStats, ...]
     stages: dict[str, dict[str, float]]
+    stage_times: dict[str, TimesSummary]
     batch_ms: dict[int, float]
     sinks: tuple[SinkStats, ...]
     failures: tuple[str, ...]
@@ -97,6 +103,7 @@ def lane_stats(lane: Lane, seconds: float) -> LaneStats:
         unusable=lane.unusable,
         fps=lane.results / seconds,
         age_ms={"p50": lane.age_ms.percentile(50), "p95": lane.age_ms.percentile(95)},
+        ages=lane.age_ms.summary(),
         stability=lane.stability.to_dict(),
         sink_dropped=sum(sink.missed[lane] for sink in lane.sinks),
         paused=lane.stream.paused,
