@@ -119,7 +119,7 @@ def _decoded(text: str) -> str | None:
 
 def _digest(token: str) -> bytes:
     """Of one length, so that comparing says nothing about the token's."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _host_of(url: str) -> str | None:

@@ -64,7 +64,7 @@ def build_app(site: Site) -> Guard:
     app = web.Starlette(routes=routes)
     guard = Guard(app, site.access, site.options)
     metrics = Metrics(
-        site.board.streams,
+        site.board.numbers,
         site.controls.tuning,
         lambda: site.pictures.encoded,
         lambda: guard.refused,

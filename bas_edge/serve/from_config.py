@@ -51,8 +51,9 @@ def serve_options(
             hint="Leave out one of them.",
         )
     if not no_token:
-        token = _from_file(token_file) or server.token or environment.get(TOKEN_VARIABLE)
-        made = not token
+        given = (_from_file(token_file), server.token, environment.get(TOKEN_VARIABLE))
+        token = next((each.strip() for each in given if each is not None and each.strip()), None)
+        made = token is None
     options = ServeOptions(
         host=server.host if host is None else host,
         port=server.port if port is None else port,
@@ -61,6 +62,7 @@ def serve_options(
         max_view_fps=server.max_view_fps,
         allowed_hosts=server.allowed_hosts,
         open_metrics=open_metrics or server.open_metrics,
+        trusted_proxies=server.trusted_proxies,
     )
     return options, made
 

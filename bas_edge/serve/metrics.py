@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bas_edge import __version__
 from bas_edge._require import require
 from bas_edge.serve.schema import StreamList, StreamStatus, Tuning
+from bas_edge.video.stage_times import BOUNDS_MS, TimesSummary
+
+if TYPE_CHECKING:
+    from bas_edge.video.pipeline_stats import PipelineStats, SinkStats
 
 __all__ = ["Metrics"]
 
@@ -20,7 +24,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
     ("frames_dropped", "Frames left out by policy, stride or pause.", lambda one: one.dropped),
     ("frames_damaged", "Pictures that did not decode whole.", lambda one: one.damaged),
     ("frames_unusable", "Frames that had no pixels.", lambda one: one.unusable),
-    ("results_missed", "Results that a slow sink missed.", lambda one: one.missed),
+    ("results_missed", "Results that sinks missed, slow or failed.", lambda one: one.missed),
     ("reconnects", "Connections that were lost and found again.", lambda one: one.reconnects),
 )
 _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
@@ -30,13 +34,22 @@ _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
     ("paused", "1 where the stream is paused.", lambda one: float(one.paused)),
     ("gap_seconds", "How long the connection was lost last.", lambda one: one.gap_s),
 )
+_OF_SINKS: tuple[tuple[str, str, Callable[[SinkStats], float]], ...] = (
+    ("sinks_failed", "Sinks that failed and get nothing any more.", lambda one: one.failed),
+    (
+        "sinks_troubled",
+        "Sinks that wait for something, such as a broker.",
+        lambda one: bool(one.problem),
+    ),
+    ("sink_dropped", "What a sink was given and gave up.", lambda one: one.dropped),
+)
 
 
 class Metrics:
     """Collects at each scrape; keeps nothing.
 
     Args:
-        streams: The streams now.
+        numbers: What the pipeline counts, and the streams.
         tuning: What is in use now.
         encoded: How many pictures were made for viewers.
         refused: Requests that were refused, by reason.
@@ -47,7 +60,7 @@ class Metrics:
 
     def __init__(
         self,
-        streams: Callable[[], StreamList],
+        numbers: Callable[[], tuple[PipelineStats, StreamList]],
         tuning: Callable[[], Tuning],
         encoded: Callable[[], int],
         refused: Callable[[], Mapping[str, int]],
@@ -56,7 +69,7 @@ class Metrics:
         self._families: Any = require(
             "prometheus_client.core", extra="serve", purpose="Serving metrics"
         )
-        self._streams, self._tuning = streams, tuning
+        self._numbers, self._tuning = numbers, tuning
         self._encoded, self._refused = encoded, refused
         self._registry = self._client.CollectorRegistry()
         self._registry.register(self)
@@ -71,7 +84,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Any]:
         """Every family of metrics, for the registry."""
-        listed, tuning = self._streams(), self._tuning()
+        (stats, listed), tuning = self._numbers(), self._tuning()
         info = self._gauge("info", "What runs here; always 1.", ("version", "engine", "backend"))
         info.add_metric((__version__, tuning.engine, tuning.backend), 1)
         yield info
@@ -84,25 +97,38 @@ class Metrics:
         for reason, count in self._refused().items():
             refused.add_metric((reason,), count)
         yield refused
-        stages = self._gauge(
-            "stage_seconds", "Time of a frame in each stage.", ("stage", "quantile")
+        yield self._histogram(
+            "stage_seconds",
+            "Time of a frame in each stage.",
+            "stage",
+            {stage.removesuffix("_ms"): times for stage, times in stats.stage_times.items()},
         )
-        for stage, quantiles in listed.stages_ms.items():
-            for name, value in quantiles.items():
-                stages.add_metric((stage.removesuffix("_ms"), _quantile(name)), value / 1000)
-        yield stages
+        yield self._histogram(
+            "stream_age_seconds",
+            "Capture to result.",
+            "stream",
+            {lane.stream.name: lane.ages for lane in stats.lanes},
+        )
+        yield from self._of_sinks(stats.sinks)
         yield from self._of_streams(listed.streams)
+
+    def _of_sinks(self, sinks: tuple[SinkStats, ...]) -> Iterator[Any]:
+        for name, meaning, value in _OF_SINKS:
+            make = self._counter if name == "sink_dropped" else self._gauge
+            family = make(name, meaning, ("sink",))
+            sums: dict[str, float] = {}
+            for sink in sinks:  # several of a kind are one: what tells them apart is an address
+                sums[sink.kind] = sums.get(sink.kind, 0) + value(sink)
+            for kind, total in sums.items():
+                family.add_metric((kind,), total)
+            yield family
 
     def _of_streams(self, streams: tuple[StreamStatus, ...]) -> Iterator[Any]:
         state = self._gauge("stream_state", "1 for the state it is in.", ("stream", "state"))
-        age = self._gauge("stream_age_seconds", "Capture to result.", ("stream", "quantile"))
         for stream in streams:
             for each in _STATES:
                 state.add_metric((stream.name, each), float(each == stream.state))
-            age.add_metric((stream.name, "0.5"), stream.age_ms.p50 / 1000)
-            age.add_metric((stream.name, "0.95"), stream.age_ms.p95 / 1000)
         yield state
-        yield age
         for make, prefix, rows in (
             (self._counter, "stream_", _COUNTERS),
             (self._gauge, "stream_", _GAUGES),
@@ -124,6 +150,13 @@ class Metrics:
     def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Any:
         return self._families.CounterMetricFamily(f"bas_edge_{name}", meaning, labels=labels)
 
-
-def _quantile(name: str) -> str:
-    return f"{int(name.removeprefix('p')) / 100:g}"
+    def _histogram(
+        self, name: str, meaning: str, label: str, times: Mapping[str, TimesSummary]
+    ) -> Any:
+        family = self._families.HistogramMetricFamily(f"bas_edge_{name}", meaning, labels=(label,))
+        for each, summary in times.items():
+            at_most = zip(BOUNDS_MS, summary.at_most, strict=True)
+            buckets = [(str(bound / 1000), count) for bound, count in at_most]
+            buckets.append(("+Inf", summary.count))
+            family.add_metric((each,), buckets, summary.sum_ms / 1000)
+        return family

@@ -26,6 +26,8 @@ class ServeOptions:
         allowed_hosts: Names under which the server may be asked for, beyond the loopback's and,
             where it listens beyond that, its own IP addresses.
         open_metrics: `/metrics` needs no token.
+        trusted_proxies: Addresses and networks of reverse proxies. For a request from one of them,
+            X-Forwarded-For says who is counted.
         max_body_bytes: Most bytes of a request's body, and of a message from a page.
         reads_per_s: Requests a second that one address may make, with bursts of twice that.
         changes_per_s: The same for requests that change something.
@@ -42,6 +44,7 @@ class ServeOptions:
     max_view_fps: float = 15.0
     allowed_hosts: tuple[str, ...] = ()
     open_metrics: bool = False
+    trusted_proxies: tuple[str, ...] = ()
     max_body_bytes: int = 16 << 10
     reads_per_s: float = 50.0
     changes_per_s: float = 10.0
@@ -62,11 +65,10 @@ class ServeOptions:
                 f"'{self.host}'.",
                 hint="Leave out --no-token, or leave out --host.",
             )
-        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
-            raise InputError(
-                f"The token has {len(self.token)} characters, but needs {SHORTEST_TOKEN} or more.",
-                hint="python -c 'import secrets; print(secrets.token_urlsafe())' makes one.",
-            )
+        if self.token is not None:
+            _check_token(self.token)
+        for proxy in self.trusted_proxies:
+            _check_proxy(proxy)
 
 
 def new_token() -> str:
@@ -82,3 +84,28 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _check_token(token: str) -> None:
+    hint = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one."
+    if len(token) < SHORTEST_TOKEN:
+        raise InputError(
+            f"The token has {len(token)} characters, but needs {SHORTEST_TOKEN} or more.",
+            hint=hint,
+        )
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise InputError(
+            "The token has a space or a character that is not ASCII, which no Authorization header "
+            "can hold.",
+            hint=hint,
+        )
+
+
+def _check_proxy(proxy: str) -> None:
+    try:
+        ipaddress.ip_network(proxy)
+    except ValueError:
+        raise InputError(
+            f"trusted_proxies has '{proxy}', which is no address and no network.",
+            hint='Write what the server sees the proxy come from: "127.0.0.1", or "10.0.0.0/24".',
+        ) from None

@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Age(msgspec.Struct, frozen=True):
-    """From capture to result, in milliseconds, since the start: median and 95th percentile."""
+    """From capture to result, in milliseconds: median and 95th percentile of the last minute."""
 
     p50: float
     p95: float
@@ -54,8 +54,9 @@ class StreamStatus(msgspec.Struct, frozen=True):
     `state` is connecting, running, stalled, reconnecting or ended; `failed` says that it ended with
     an error. `fps` are results a second lately, `source_fps` frames a second that arrive. `dropped`
     counts frames left out by the policy, `damaged` those that did not decode whole, `unusable`
-    those that had no pixels, `missed` results that a slow sink missed. `gap_s` is how long the
-    connection was lost last, `silent_s` the time since the last frame came in.
+    those that had no pixels, `missed` results that sinks missed. `gap_s` is how long the
+    connection was lost last, `silent_s` the time since the last frame came in. `age_ms` is null
+    where the last minute had no result.
     """
 
     name: str
@@ -80,12 +81,17 @@ class StreamStatus(msgspec.Struct, frozen=True):
     failures: int
     gap_s: float
     silent_s: float | None
-    age_ms: Age
+    age_ms: Age | None
     latest: Latest | None = None
 
 
 class StreamList(msgspec.Struct, frozen=True):
-    """Every stream, and what goes for all of them."""
+    """Every stream, and what goes for all of them.
+
+    `problems` are sentences: sinks that failed, hang, or wait for something such as a broker, and
+    an engine that failed or hangs. `stages_ms` are the times of a frame in each stage, median and
+    90th percentile of the last minute; a minute without a frame has none.
+    """
 
     streams: tuple[StreamStatus, ...]
     seconds: float

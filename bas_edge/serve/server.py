@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bas_edge._require import require
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.serve.app import build_app
+from bas_edge.serve.connections import Connections
+from bas_edge.serve.guard import App
 from bas_edge.serve.site import Site
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ __all__ = ["Server"]
 
 _START_S = 20.0
 _GRACE_S = 3  # for answers in progress; viewers are let go before
+_MOST_WAITING = 128  # connections without a request, of everybody together
+_PATIENCE_S = 10.0  # with one of them
 
 
 class Server:
@@ -41,7 +45,8 @@ class Server:
         self._uvicorn: ModuleType = require("uvicorn", extra="serve", purpose="The server")
         require("websockets", extra="serve", purpose="The server")
         self._site = site
-        self._app = build_app(site)
+        app = _behind(site.options.trusted_proxies, build_app(site))
+        self._connections = Connections(app, most=_MOST_WAITING, patience_s=_PATIENCE_S)
         self._server: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -72,9 +77,9 @@ class Server:
         self.port = listening.getsockname()[1]
         options = self._site.options
         config = self._uvicorn.Config(
-            self._app,
+            self._connections,
             loop="asyncio",
-            http="h11",
+            http=_watched(self._connections),
             ws="websockets-sansio",
             ws_max_size=options.max_body_bytes,
             ws_per_message_deflate=False,  # JPEG does not get smaller
@@ -82,9 +87,8 @@ class Server:
             log_config=None,
             log_level="warning",
             access_log=False,
-            proxy_headers=False,  # else a client could choose the address it is counted by
+            proxy_headers=False,  # of trusted proxies alone: see _behind
             server_header=False,
-            limit_concurrency=options.max_clients + 64,
             timeout_graceful_shutdown=_GRACE_S,
         )
         self._server = self._uvicorn.Server(config)
@@ -127,6 +131,27 @@ class Server:
             await asyncio.sleep(0.005)
         self._started.set()
         await serving
+
+
+def _behind(proxies: tuple[str, ...], app: App) -> App:
+    """`app`, told whom these proxies act for. Others could choose for whom they are taken."""
+    if not proxies:
+        return app
+    middleware: Any = require("uvicorn.middleware.proxy_headers", extra="serve", purpose="Proxies")
+    behind: App = middleware.ProxyHeadersMiddleware(app, trusted_hosts=list(proxies))
+    return behind
+
+
+def _watched(connections: Connections) -> type[asyncio.Protocol]:
+    """Uvicorn's protocol, which begins with telling `connections` about each one."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Watched(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            connections.wait(transport)
+
+    return Watched
 
 
 def _meant(record: logging.LogRecord) -> bool:

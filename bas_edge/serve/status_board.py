@@ -49,7 +49,7 @@ class StatusBoard:
 
     def streams(self) -> StreamList:
         """Every stream, as it was at most a quarter of a second ago."""
-        return self._now()[1]
+        return self.numbers()[1]
 
     def forget(self) -> None:
         """Count anew when asked next: something was changed."""
@@ -61,9 +61,13 @@ class StatusBoard:
         return next((each for each in self.streams().streams if each.name == name), None)
 
     def health(self) -> Health:
-        """Whether everything works that cannot repair itself. It names no stream and no address."""
+        """Whether everything works that cannot repair itself. It names no stream and no address.
+
+        Who is told "failing" restarts the program, so a sink whose broker is away is well: it has
+        a `problem`, which a restart cannot mend.
+        """
         reasons = ["The pipeline has stopped: the engine failed."] if self._broken() else []
-        stats, listed = self._now()
+        stats, listed = self.numbers()
         failed = sum(stream.failed for stream in listed.streams)
         if failed:
             reasons.append(f"{failed} of {len(listed.streams)} streams ended with an error.")
@@ -72,7 +76,8 @@ class StatusBoard:
         reasons += stats.stuck
         return Health("failing" if reasons else "ok", tuple(reasons))
 
-    def _now(self) -> tuple[PipelineStats, StreamList]:
+    def numbers(self) -> tuple[PipelineStats, StreamList]:
+        """What the pipeline counted, and what the API says, of the same moment."""
         with self._lock:
             now = time.monotonic()
             if self._held is None or now - self._held[0] > _FRESH_S:
@@ -82,12 +87,17 @@ class StatusBoard:
 
     def _collect(self, stats: PipelineStats) -> StreamList:
         broken = self._broken()
+        troubles = [f"{sink.kind}: {sink.problem}" for sink in stats.sinks if sink.problem]
         return StreamList(
             streams=tuple(self._status(lane) for lane in stats.lanes),
             seconds=stats.seconds,
             viewers=self._viewers(),
-            stages_ms=stats.stages,
-            problems=(*stats.failures, *stats.stuck, *([broken] if broken else [])),
+            stages_ms={
+                stage: {"p50": times.recent_ms["p50"], "p90": times.recent_ms["p90"]}
+                for stage, times in stats.stage_times.items()
+                if times.recent_ms
+            },
+            problems=(*stats.failures, *stats.stuck, *troubles, *([broken] if broken else [])),
             last_event=self._views.log.last,
         )
 
@@ -95,7 +105,7 @@ class StatusBoard:
         stream, name = lane.stream, lane.stream.name
         seen = self._views.newest(name)
         smoothing, presets = self._controls.smoothing(name)
-        last = stream.last_frame_at
+        last, age_ms = stream.last_frame_at, lane.ages.recent_ms
         return StreamStatus(
             name=name,
             uri=stream.uri,
@@ -119,7 +129,7 @@ class StatusBoard:
             failures=stream.failures,
             gap_s=self._views.gap_s(name),
             silent_s=None if last is None else max(0.0, time.time() - last),
-            age_ms=Age(lane.age_ms["p50"], lane.age_ms["p95"]),
+            age_ms=Age(age_ms["p50"], age_ms["p95"]) if age_ms else None,
             latest=None if seen is None else _latest(seen.result),
         )
 

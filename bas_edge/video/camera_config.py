@@ -121,7 +121,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the page is served.
+    """How the page is served; `ServeOptions` checks it.
 
     Attributes:
         host: Address to listen on; another one than this machine itself is a choice to make.
@@ -132,6 +132,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         max_view_fps: So many pictures a second a client gets at most.
         allowed_hosts: Names by which the page may be asked for, besides its own address.
         open_metrics: `/metrics` needs no token.
+        trusted_proxies: Addresses whose X-Forwarded-For says whom a request comes from.
     """
 
     host: str = "127.0.0.1"
@@ -141,20 +142,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_view_fps: float = 15.0
     allowed_hosts: tuple[str, ...] = ()
     open_metrics: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"port is {self.port}, but must be 0 to 65535")
-        if self.token is not None and len(self.token) < 16:
-            raise ValueError(
-                f"token has {len(self.token)} characters, but must have 16 or more, so that nobody "
-                "guesses it"
-            )
-        if self.max_clients < 1 or not 0 < self.max_view_fps <= 60:
-            raise ValueError(
-                f"max_clients is {self.max_clients} and max_view_fps {self.max_view_fps:g}, but "
-                "must be at least 1, and over 0 to 60"
-            )
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class CamerasConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,7 +15,7 @@ from bas_edge.errors import InputError
 from bas_edge.video.batch_size import BatchSize
 from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Job, Lane, Smoother
-from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, stuck
+from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, sink_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sinks.sink import Sink
 from bas_edge.video.sources.addresses import redacted
@@ -265,7 +265,9 @@ class Pipeline:
                 stage: {"p50": times.percentile(50), "p90": times.percentile(90)}
                 for stage, times in self._times.items()
             },
+            stage_times={stage: times.summary() for stage, times in self._times.items()},
             batch_ms=self._batch_size.costs_ms(),
+            sinks=tuple(map(sink_stats, tuple(self._sinks.values()))),
             failures=tuple(self._failures),
             stuck=stuck(self._busy),
         )

@@ -31,7 +31,7 @@ class SinkThread:
         busy: Told while the sink works.
 
     Attributes:
-        dropped: Results that were left out because the sink was slow.
+        missed: Results of each stream that the sink did not get, as it was slow or had failed.
         error: What the sink raised; None if nothing.
     """
 
@@ -44,7 +44,7 @@ class SinkThread:
         busy: Busy,
     ) -> None:
         self.sink = sink
-        self.dropped = 0
+        self.missed: Counter[Hashable] = Counter()
         self.error: BaseException | None = None
         self._depth = depth
         self._failed = failed
@@ -77,8 +77,9 @@ class SinkThread:
             refused = self._ending is not None or self.error is not None
             if not refused and isinstance(what, FrameResult) and done is None:
                 refused = self._waiting[stream] >= self._depth
-                self.dropped += refused
-            if not refused:
+            if refused:
+                self._miss(stream, what)
+            else:
                 self._waiting[stream] += 1
                 self._items.append(_Item(stream, what, done))
                 self._changed.notify()
@@ -98,6 +99,9 @@ class SinkThread:
         while (item := self._next()) is not None:
             if self.error is None:
                 self._attempt(partial(self._write, item.what))
+            else:
+                with self._changed:
+                    self._miss(item.stream, item.what)
             if item.done is not None:
                 item.done()
         complete = bool(self._ending) and self.error is None
@@ -112,6 +116,10 @@ class SinkThread:
             item = self._items.popleft()
             self._waiting[item.stream] -= 1
             return item
+
+    def _miss(self, stream: Hashable, what: FrameResult | StreamEvent) -> None:
+        """Count it; the lock is held."""
+        self.missed[stream] += isinstance(what, FrameResult)
 
     def _write(self, what: FrameResult | StreamEvent) -> None:
         if isinstance(what, FrameResult):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from served import Served, until
 
+from bas_edge.serve import server
 from bas_edge.serve.operations import OPERATIONS
 from bas_edge.serve.options import SHORTEST_TOKEN, ServeOptions
 
@@ -36,5 +37,7 @@ def test_the_limits_are_those_of_the_options() -> None:
         f"{options.wrong_tokens_per_minute:g} a minute",
         f"{SHORTEST_TOKEN} characters",
         f"{options.port};",
+        f"asks for something | {server._PATIENCE_S:g} s |",
+        f"nothing yet | {server._MOST_WAITING} |",
     ):
         assert words in TEXT, words

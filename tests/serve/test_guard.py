@@ -190,12 +190,37 @@ def test_wrong_tokens_are_refused_unread_after_a_while(serve: Serve) -> None:
         assert running.ask("GET", "/", token=None).status == 200
 
 
+def wrong_token_of(running: Served, client: str) -> int:
+    told = {"X-Forwarded-For": client}
+    return running.ask("GET", "/api/streams", token="x" * 20, headers=told).status
+
+
+def test_clients_of_a_trusted_proxy_are_locked_out_one_by_one(serve: Serve) -> None:
+    with serve(wrong_tokens_per_minute=4, trusted_proxies=("127.0.0.0/8",)) as running:
+        # What a client says of itself stands before what the proxy adds.
+        wrong = [wrong_token_of(running, f"192.0.2.{at}, 198.51.100.1") for at in range(6)]
+        assert wrong == [401] * 4 + [429] * 2
+        for headers in ({"X-Forwarded-For": "198.51.100.2"}, {}):
+            assert running.ask("GET", "/api/streams", headers=headers).status == 200
+        with running.page(additional_headers={"X-Forwarded-For": "198.51.100.2"}) as page:
+            page.watch()
+            page.picture()
+
+
+def test_nobody_else_chooses_the_address_that_is_counted(serve: Serve) -> None:
+    with serve(wrong_tokens_per_minute=4, trusted_proxies=("192.0.2.1",)) as running:
+        wrong = [wrong_token_of(running, f"198.51.100.{at}") for at in range(6)]
+        assert wrong == [401] * 4 + [429] * 2
+
+
 def test_requests_and_changes_have_a_limit_each(serve: Serve) -> None:
     with serve(reads_per_s=3, changes_per_s=1) as running:
-        reads = [running.ask("GET", "/healthz", token=None) for _ in range(12)]
+        reads = [running.ask("GET", "/", token=None) for _ in range(12)]
         assert [answer.status for answer in reads[:6]] == [200] * 6
         assert reads[-1].status == 429
         assert int(reads[-1].headers["retry-after"]) >= 1
+        health = [running.ask("GET", "/healthz", token=None).status for _ in range(12)]
+        assert health == [200] * 12, "a watchdog would restart the device"
         changes = [running.ask("PATCH", "/api/tuning", body={}) for _ in range(5)]
         assert changes[0].status == 200
         assert changes[-1].status == 429

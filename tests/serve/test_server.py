@@ -116,6 +116,40 @@ def test_health_is_failing_once_a_sink_failed(serve: Serve) -> None:
         ]
 
 
+class Messenger(FullDisk):
+    """A sink that does without its broker, as some of ours do."""
+
+    problem: str | None = None
+    dropped = 0
+
+    def write(self, result: FrameResult) -> None:
+        pass
+
+
+def test_a_sink_that_waits_for_its_broker_is_a_problem_and_no_reason_to_restart(
+    serve: Serve,
+) -> None:
+    messengers = [Messenger(), Messenger()]
+    with serve(a_camera()) as running:
+        running.pipeline.add(a_camera("gate"), sinks=[*messengers, FullDisk()])
+        messengers[0].problem = "The broker at secret:1883 cannot be reached."
+        messengers[0].dropped, messengers[1].dropped = 3, 4
+        until(lambda: samples(running)["bas_edge_stream_results_missed_total", "gate"] > 5)
+        values = samples(running)
+        problems = running.ask("GET", "/api/streams").json["problems"]
+        assert "Messenger: The broker at secret:1883 cannot be reached." in problems
+        assert not any("secret" in label for key in values for label in key)
+        assert values["bas_edge_sinks_troubled", "Messenger"] == 1
+        assert values["bas_edge_sinks_failed", "Messenger"] == 0
+        assert values["bas_edge_sinks_failed", "FullDisk"] == 1
+        assert values["bas_edge_sink_dropped_total", "Messenger"] == 7
+        assert values["bas_edge_stream_results_missed_total", "door"] == 0
+        (reason,) = running.ask("GET", "/healthz", token=None).json["reasons"]
+        assert reason.endswith(": 1."), "the sink that failed alone"
+        messengers[0].problem = None
+        until(lambda: len(running.ask("GET", "/api/streams").json["problems"]) == 1)
+
+
 def test_health_is_failing_while_a_sink_hangs(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +166,9 @@ def test_health_is_failing_while_a_sink_hangs(
 
 def test_health_is_ok_where_a_stream_came_to_its_end(serve: Serve) -> None:
     with serve(open_source([glow(0)] * 3, name="short", policy="wait")) as running:
-        until(lambda: running.ask("GET", "/api/streams/short").json["state"] == "ended")
+        path = "/api/streams/short"
+        until(lambda: running.ask("GET", path).json["state"] == "ended")
+        until(lambda: (running.ask("GET", path).json["latest"] or {}).get("frame") == 2)
         assert running.ask("GET", "/healthz", token=None).json["status"] == "ok"
         with running.page() as page:
             page.watch("short")
@@ -224,8 +260,11 @@ def test_metrics_are_what_prometheus_reads(serve: Serve) -> None:
     assert values["bas_edge_stream_state", "running", "door"] == 1
     assert values["bas_edge_stream_state", "stalled", "door"] == 0
     assert values["bas_edge_stream_found_total", 'por"ch\n\\'] > 0
-    assert 0 < values["bas_edge_stream_age_seconds", "0.5", "door"] < LONG_S
-    assert values["bas_edge_stage_seconds", "0.9", "infer"] > 0
+    count = values["bas_edge_stream_age_seconds_count", "door"]
+    assert count == values["bas_edge_stream_age_seconds_bucket", "+Inf", "door"]
+    assert abs(count - values["bas_edge_stream_results_total", "door"]) <= 1, "it runs"
+    assert 0 < values["bas_edge_stream_age_seconds_sum", "door"] < LONG_S * count
+    assert values["bas_edge_stage_seconds_bucket", "10.0", "infer"] > 0
     assert values["bas_edge_requests_refused_total", "token"] == 1
     assert values["bas_edge_viewers",] == 0
     assert values["bas_edge_uptime_seconds",] > 0

@@ -147,15 +147,32 @@ def test_the_token_comes_from_the_file_the_configuration_or_the_environment(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "token"
-    file.write_text(f"{'f' * 20}\n")
-    server = ServerConfig(token="c" * 20)
-    environment = {"BAS_EDGE_TOKEN": "e" * 20}
+    file.write_text(f" {'f' * 20}\n")
+    server = ServerConfig(token=f"{'c' * 20} ")
+    environment = {"BAS_EDGE_TOKEN": f"{'e' * 20}\n"}
     assert chosen(server=server, token_file=file, environment=environment) == ("f" * 20, False)
     assert chosen(server=server, environment=environment) == ("c" * 20, False)
     assert chosen(environment=environment) == ("e" * 20, False)
-    token, new = chosen()
+    token, new = chosen(environment={"BAS_EDGE_TOKEN": " "})
     assert (new, len(token or "")) == (True, 43)
     assert chosen(no_token=True, server=server, environment=environment) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('token = "short"', "The token has 5 characters"),
+        ("port = 70000", "The port is 70000, but must be 0 to 65535"),
+        ("max_view_fps = 200", "max_view_fps is 200"),
+        ('trusted_proxies = ["nginx"]', "trusted_proxies has 'nginx'"),
+    ],
+)
+def test_what_is_wrong_in_the_servers_table_is_said(
+    cameras: Path, capsys: pytest.CaptureFixture[str], table: str, said: str
+) -> None:
+    cameras.write_text(f"{cameras.read_text()}[server]\n{table}\n")
+    assert main(["serve", str(cameras)]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

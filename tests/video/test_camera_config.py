@@ -80,10 +80,10 @@ def test_the_smallest_file_has_safe_defaults(tmp_path: Path) -> None:
 
 
 def test_everything_that_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("TOKEN", "sixteen letters!"), ("NAME", "me"), ("WORD", "p%40ss")):
+    for name, value in (("TOKEN", "sixteen-letters!"), ("NAME", "me"), ("WORD", "p%40ss")):
         monkeypatch.setenv(name, value)
     config = read_cameras(write(tmp_path, FULL))
-    assert config.server.token == "sixteen letters!"
+    assert config.server.token == "sixteen-letters!"
     assert config.engine_options.min_score == 0.25
     door, yard = config.cameras
     assert door.source == "rtsp://me:p%40ss@10.0.0.7/live"
@@ -126,8 +126,6 @@ def camera(**keys: str) -> str:
             "no environment variable NOT_SET_ANYWHERE",
             "export",
         ),
-        (SMALLEST + '[server]\ntoken = "short"\n', "token has 5 characters", None),
-        (SMALLEST + "[server]\nport = 70000\n", "port is 70000, but must be 0 to 65535", None),
         ('engine = "e"\n[camera]\nsource = "x"\n', "[[camera]] a list of them", "two brackets"),
     ],
 )
@@ -187,7 +185,7 @@ path = "all.jsonl"
 
 def test_the_example_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BAS_EDGE_TOKEN", "CAMERA_NAME", "CAMERA_PASSWORD"):
-        monkeypatch.setenv(name, "sixteen letters!")
+        monkeypatch.setenv(name, "sixteen-letters!")
     folder = Path(__file__).parents[2] / "docs" / "device"
     config = read_cameras(folder / "cameras.toml")
     assert [camera.name for camera in config.cameras] == ["feeder", "nest"]

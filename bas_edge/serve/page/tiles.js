@@ -113,8 +113,9 @@ export class Tile {
 
   show(stream) {
     this.latest.textContent = seen(stream);
-    this.age.textContent = stream.results ? duration(stream.age_ms.p50) : '–';
-    this.age.title = `median; 95 %: ${duration(stream.age_ms.p95)}`;
+    const { age_ms: age } = stream; // null where the last minute had no result
+    this.age.textContent = age ? duration(age.p50) : '–';
+    this.age.title = age ? `median of the last minute; 95 %: ${duration(age.p95)}` : '';
     this.fps.textContent = `${stream.fps.toFixed(1)}/s`;
     this.dropped.textContent = whole(stream.dropped);
   }
@@ -135,13 +136,13 @@ export function seen(stream) {
 
 // The table under the large picture.
 export function numbers(stream) {
-  const { latest } = stream;
+  const { latest, age_ms: age } = stream;
   const steady = latest?.iou == null
     ? '–' : `${latest.iou.toFixed(2)} IoU, ${latest.jitter_px.toFixed(1)} px`;
   const rows = [
     ['Found', seen(stream)],
-    ['Age, median', stream.results ? duration(stream.age_ms.p50) : '–'],
-    ['Age, 95 %', stream.results ? duration(stream.age_ms.p95) : '–'],
+    ['Age, median', age ? duration(age.p50) : '–'],
+    ['Age, 95 %', age ? duration(age.p95) : '–'],
     ['Results', `${stream.fps.toFixed(1)} of ${stream.source_fps.toFixed(1)}/s`],
     ['Frames dropped', whole(stream.dropped)],
     ['Damaged', whole(stream.damaged + stream.unusable)],

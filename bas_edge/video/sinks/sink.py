@@ -16,7 +16,10 @@ class Sink(Protocol):
     results wait in a bounded queue. Where the stream loses no frame (policy "wait"), the stream
     then waits too; otherwise the sink misses results, which are counted.
 
-    What a method raises ends this sink and nothing else; the pipeline reports it.
+    What a method raises ends this sink and nothing else; the pipeline reports it. A sink that can
+    do without something for a while, such as a broker, raises nothing, and says in attributes,
+    which are read from any thread: `problem`, a sentence, or None while all is well; `dropped`, how
+    much it gave up.
     """
 
     def write(self, result: FrameResult) -> None:
