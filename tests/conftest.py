@@ -130,6 +130,7 @@ _beside("stub_localizer")
 _beside("served", "serve/served.py")
 _beside("chromium", "serve/chromium.py")
 _beside("stream_results")
+_beside("full_disk")
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class FileRun:
 
         sinks: list[Sink] = []
         try:
-            sinks = request.more_sinks()
+            sinks = request.more_sinks(live=False)
             summary = localize_video(
                 localizer,
                 file,

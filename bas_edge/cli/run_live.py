@@ -106,7 +106,7 @@ class LiveRun:
     def _sinks(self) -> list[Sink]:
         from bas_edge.video.sinks.annotated_video import AnnotatedVideo
 
-        sinks = self._request.more_sinks()
+        sinks = self._request.more_sinks(live=True)
         if self._request.save and self._folder is not None:
             literal = str(self._folder).replace("{", "{{").replace("}", "}}")  # it is a template
             path = Path(literal) / "{stream}-{date}-{time}.mp4"

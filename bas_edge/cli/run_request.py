@@ -101,8 +101,10 @@ class RunRequest:
             stack.enter_context(videos)
         return Opened(images, videos, workers)
 
-    def more_sinks(self) -> list[Sink]:
+    def more_sinks(self, *, live: bool) -> list[Sink]:
         """What was asked for besides the output folder: --jsonl and --show.
+
+        Of files, a line that cannot be written ends the run; of cameras it is told at the end.
 
         Raises:
             InputError: The file or a window cannot be had.
@@ -111,7 +113,7 @@ class RunRequest:
         if self.jsonl is not None:
             from bas_edge.video.sinks.json_lines import JsonLines
 
-            sinks.append(JsonLines(self.jsonl))
+            sinks.append(JsonLines(self.jsonl, go_on=live))
         if self.show:
             from bas_edge.video.sinks.window import Window
 

@@ -31,7 +31,9 @@ class RuleLog:
                 self._log.add(event)
 
     def event(self, event: StreamEvent) -> None:
-        """States are noted elsewhere."""
+        """Noted elsewhere; a dwell ends with some of them."""
+        for watch in self._watches:
+            watch.event(event)
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish."""

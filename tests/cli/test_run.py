@@ -197,3 +197,11 @@ def test_png_and_other_images_are_annotated_without_loss(say: Say) -> None:
     Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save("black.webp")
     assert say("run", "tiny.onnx", "black.webp")[0] == 0
     assert not read_image("out/black.png").any()  # nothing found, nothing drawn
+
+
+def test_a_full_disk_ends_a_run_of_files(workplace: Path, say: Say) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    code, _, err = say("run", "tiny.onnx", "clip.mp4", "--no-save", "--jsonl", "/dev/full")
+    assert code == 1
+    assert "Cannot write /dev/full: No space left on device." in err

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video.frames import FrameResult, StreamEvent, utc
+from bas_edge.video.sinks.disk_sink import DiskSink
 from bas_edge.video.sinks.encoders import TICKS_PER_S, choose_encoder
 from bas_edge.video.sinks.event_rules import EventRule, RuleEvent, RuleWatch
 from bas_edge.video.sinks.file_names import (
     NameTemplate,
-    free_path,
     moment_fields,
     partial,
     prepare_folder,
+    writing,
 )
+from bas_edge.video.sinks.holes import Holes
 from bas_edge.video.sinks.json_lines import json_line
 from bas_edge.video.sinks.kept_files import KeptByStream
-from bas_edge.video.sinks.packet_ring import PacketFile, PacketRing
+from bas_edge.video.sinks.packet_ring import EncodedPicture, PacketFile, PacketRing
+from bas_edge.video.sinks.ranges import check_not_negative, check_positive
 
 __all__ = ["Clips"]
 
 
-class Clips:
+class Clips(DiskSink):
     """A sink that writes an mp4 around each event of some rules, and a JSON file beside it.
 
     Each stream is encoded all the time, and the packets of the last `before_s` are kept in memory:
@@ -36,6 +39,8 @@ class Clips:
     `NAME.partial.mp4` it plays even after a power cut.
 
     An event of a rule whose last clip is not finished makes that clip longer, up to `longest_s`.
+    Where nothing came for longer than `before_s` and a second, or the connection was lost, a clip
+    ends, and none reaches back.
 
     Args:
         path: A template with {stream}, {rule}, {class}, {date} and {time} (UTC, of the event); it
@@ -50,14 +55,17 @@ class Clips:
         buffer_bytes: See above.
         max_files: Keep so many clips of each stream and remove the oldest.
         max_bytes: The same by size.
-        on_event: Called with each event, from the thread that calls this sink.
+        on_event: Called with each event, from the thread that calls this sink; also where its clip
+            cannot be written.
 
     Attributes:
         events: The last 100 events, oldest first.
+        problem: What cannot be written at the moment; "" while all is well.
+        dropped: Clips that could not be written, or not to their end.
 
     Raises:
         InputError: An argument, the folder or the encoder cannot be used.
-        BasEdgeError: A file cannot be written.
+        BasEdgeError: The encoder failed; or, raised by `close`, a clip could not be written.
         MissingExtraError: PyAV is not installed.
     """
 
@@ -77,6 +85,7 @@ class Clips:
         max_bytes: int | None = None,
         on_event: Callable[[RuleEvent], None] | None = None,
     ) -> None:
+        super().__init__()
         fields = ("stream", "rule", "class", "date", "time")
         self._names = NameTemplate(path, allowed=fields, required=("time",))
         self._watches = [RuleWatch(rule) for rule in rules]
@@ -86,10 +95,12 @@ class Clips:
                 f"Clips named {self._names.text!r} cannot be made of the rules {names}.",
                 hint="At least one rule is needed, each by a name of its own, and a file in .mp4.",
             )
-        if before_s < 0 or after_s < 0 or longest_s < before_s + after_s:
+        check_not_negative(before_s=before_s, after_s=after_s)
+        check_positive(fps=fps, longest_s=longest_s, buffer_bytes=buffer_bytes)
+        if longest_s < before_s + after_s:
             raise InputError(
-                f"A clip from {before_s} s before to {after_s} s after an event is not between 0 "
-                f"and {longest_s} s long.",
+                f"A clip from {before_s} s before to {after_s} s after an event is longer than "
+                f"{longest_s} s.",
                 hint="Give a larger longest_s.",
             )
         choose_encoder(codec)
@@ -100,6 +111,7 @@ class Clips:
         self._before_s, self._after_s, self._longest_s = before_s, after_s, longest_s
         self._draw, self._fps, self._codec = draw, fps, codec
         self._buffer_bytes, self._on_event = buffer_bytes, on_event
+        self._holes = Holes(before_s + 1)
         self._rings: dict[str, PacketRing] = {}
         self._open: dict[tuple[str, str], _Clip] = {}  # by stream and rule
         self.events: deque[RuleEvent] = deque(maxlen=100)
@@ -107,7 +119,7 @@ class Clips:
     def write(self, result: FrameResult) -> None:
         """Encode the frame, go on with clips, and begin those of its events."""
         stream = result.stream
-        ring = self._ring(stream, result.localization.frame_size)
+        ring = self._ring(result)
         pixels = result.frame.pixels
         if self._draw:
             pixels = result.localization.draw(pixels, color="rgb")
@@ -116,30 +128,30 @@ class Clips:
         for watch in self._watches:
             event = watch.see(result)
             if event is not None:
-                self._begin(ring, event)
+                self._tell(self._begin(ring, event))
         for clip in before:
-            end = ring.ticks(clip.end_s)
-            clip.file.write(one for one in new if one.pts <= end)
+            end = ring.ticks(self._end_s(clip))
+            self._write(clip, (one for one in new if one.pts <= end))
             if new and new[-1].pts >= end:
                 self._finish(clip, complete=True)
 
     def event(self, event: StreamEvent) -> None:
         """Nothing comes for a while, or ever: finish the clips of this stream."""
-        if event.state == "ended":
+        for watch in self._watches:
+            watch.event(event)
+        if event.state in ("ended", "reconnecting"):
             self._end(event.stream)
-        elif event.state == "reconnecting":
-            for clip in self._clips_of(event.stream):
-                self._finish(clip, complete=False)
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (a clip says itself if it is whole)
         """Finish all clips, with what there is."""
-        with contextlib.ExitStack() as finishing:  # each of them, also after an error
-            for stream in self._rings:
-                finishing.callback(self._end, stream)
+        for stream in list(self._rings):
+            self._end(stream)
+        self._tell_losses()
 
-    def _ring(self, stream: str, size: tuple[int, int]) -> PacketRing:
+    def _ring(self, result: FrameResult) -> PacketRing:
+        stream, size = result.stream, result.localization.frame_size
         ring = self._rings.get(stream)
-        if ring is not None and ring.size != size:
+        if self._holes.before(result) or (ring is not None and ring.size != size):
             self._end(stream)
             ring = None
         if ring is None:
@@ -152,26 +164,40 @@ class Clips:
             )
         return ring
 
-    def _begin(self, ring: PacketRing, event: RuleEvent) -> None:
-        """A new clip, or more of the one that this rule has open."""
-        clip = self._open.get((event.stream, event.rule))
-        if clip is None:
-            fields: dict[str, str | int] = {"class": event.class_name, **moment_fields(event.at)}
-            path = free_path(
-                self._names.path(stream=event.stream, rule=event.rule, **fields), also=".json"
-            )
-            prepare_folder(path.parent)
-            self._kept.of(event.stream).begin([path, path.with_suffix(".json")])
-            file = PacketFile(ring, path)
-            end_s = event.time_s + self._after_s
-            clip = self._open[event.stream, event.rule] = _Clip(event.stream, ring, file, end_s)
-            file.write(ring.since(event.time_s - self._before_s))
-        start_s = event.time_s - (ring.ticks(event.time_s) - clip.file.first_pts) / TICKS_PER_S
-        clip.start_s = start_s if clip.start_s is None else clip.start_s
-        clip.end_s = min(event.time_s + self._after_s, clip.start_s + self._longest_s)
+    def _begin(self, ring: PacketRing, event: RuleEvent) -> RuleEvent:
+        """A new clip, or more of the one that this rule has open; gives the event with its clip."""
+        key, pictures = (event.stream, event.rule), []
+        if key not in self._open:
+            with self._attempt(event.stream):
+                self._open[key] = self._new_clip(ring, event)
+            pictures = ring.since(event.time_s - self._before_s)
+        if key not in self._open:
+            return event
+        clip = self._open[key]
         event = replace(event, clip=clip.file.path)
         clip.events.append(event)
-        clip.describe(complete=False)
+        with self._giving_up(clip):
+            clip.file.write(pictures)
+            clip.describe(complete=False)
+        return event if key in self._open else replace(event, clip=None)
+
+    def _new_clip(self, ring: PacketRing, event: RuleEvent) -> _Clip:
+        fields: dict[str, str | int] = {"class": event.class_name, **moment_fields(event.at)}
+        kept = self._kept.of(event.stream)
+        path = kept.claim(
+            self._names.path(stream=event.stream, rule=event.rule, **fields), also=".json"
+        )
+        try:
+            return _Clip(event.stream, event.rule, ring, PacketFile(ring, path))
+        except BaseException:
+            kept.abandon(_both(path))
+            raise
+
+    def _end_s(self, clip: _Clip) -> float:
+        last_s = clip.events[-1].time_s
+        return min(last_s + self._after_s, clip.start_s + self._longest_s)
+
+    def _tell(self, event: RuleEvent) -> None:
         self.events.append(event)
         if self._on_event is not None:
             self._on_event(event)
@@ -181,18 +207,48 @@ class Clips:
 
     def _end(self, stream: str) -> None:
         """The stream is over: write out what its encoder holds, and finish its clips."""
-        ring = self._rings.pop(stream, None)
-        last = [] if ring is None else ring.finish()
+        ring, last = self._rings.pop(stream, None), []
+        if ring is not None:
+            with self._attempt(stream):
+                last = ring.finish()
         for clip in self._clips_of(stream):
-            with contextlib.suppress(BasEdgeError):  # finishing says the same again
-                clip.file.write(last)
+            self._write(clip, last)
             self._finish(clip, complete=False)
 
+    def _write(self, clip: _Clip, pictures: Iterable[EncodedPicture]) -> None:
+        with self._giving_up(clip):
+            clip.file.write(pictures)
+
     def _finish(self, clip: _Clip, *, complete: bool) -> None:
-        del self._open[clip.stream, clip.events[0].rule]
-        clip.file.finish()
-        clip.describe(complete=complete)
-        self._kept.of(clip.stream).finished([clip.file.path, clip.file.path.with_suffix(".json")])
+        if self._open.get((clip.stream, clip.rule)) is not clip:
+            return  # it was given up
+        with self._giving_up(clip):
+            clip.file.finish()
+            clip.describe(complete=complete)
+            del self._open[clip.stream, clip.rule]
+            self._kept.of(clip.stream).finished(_both(clip.file.path))
+            self._worked(clip.stream)
+
+    @contextlib.contextmanager
+    def _giving_up(self, clip: _Clip) -> Iterator[None]:
+        """Try something with a clip; after an error keep what plays of it."""
+        with self._attempt(clip.stream):
+            try:
+                yield
+            except BaseException:
+                if self._open.pop((clip.stream, clip.rule), None) is not None:
+                    kept, paths = self._kept.of(clip.stream), _both(clip.file.path)
+                    with contextlib.suppress(BasEdgeError):
+                        if clip.file.salvage():
+                            kept.finished(paths)
+                            clip.describe(complete=False)
+                        else:
+                            kept.abandon(paths)
+                raise
+
+
+def _both(path: Path) -> list[Path]:
+    return [path, path.with_suffix(".json")]
 
 
 @dataclass(slots=True)
@@ -200,20 +256,23 @@ class _Clip:
     """A clip being written; seconds are those of the stream."""
 
     stream: str
+    rule: str
     ring: PacketRing
     file: PacketFile
-    end_s: float
-    start_s: float | None = None
     events: list[RuleEvent] = field(default_factory=list)
+
+    @property
+    def start_s(self) -> float:
+        """When it begins; that of its first event before it has a picture."""
+        return self.ring.seconds(self.file.first_pts) if self.file.frames else self.events[0].time_s
 
     def describe(self, *, complete: bool) -> None:
         """Write the JSON file beside the clip."""
-        first = self.events[0]
-        start_s = first.time_s if self.start_s is None else self.start_s
+        first, start_s = self.events[0], self.start_s
         height, width = self.ring.size
         about: dict[str, Any] = {
             "stream": self.stream,
-            "rule": first.rule,
+            "rule": self.rule,
             "video": self.file.path.name,
             "started_at": utc(first.at - (first.time_s - start_s)),
             "start_time_s": round(start_s, 6),
@@ -229,8 +288,10 @@ class _Clip:
             ],
         }
         path = self.file.path.with_suffix(".json")
-        try:
-            partial(path).write_bytes(json_line(about) + b"\n")
-            partial(path).replace(path)
-        except OSError as error:
-            raise BasEdgeError(f"Cannot write {path}: {error.strerror}.") from error
+        with writing(path):
+            try:
+                partial(path).write_bytes(json_line(about) + b"\n")
+                partial(path).replace(path)
+            except OSError:
+                partial(path).unlink(missing_ok=True)
+                raise

@@ -7,23 +7,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.errors import InputError
 from bas_edge.video.frames import FrameResult, StreamEvent
+from bas_edge.video.sinks.disk_sink import DiskSink
 from bas_edge.video.sinks.file_names import (
     NameTemplate,
-    free_path,
     moment_fields,
     partial,
     prepare_folder,
+    writing,
 )
 from bas_edge.video.sinks.kept_files import KeptByStream
+from bas_edge.video.sinks.ranges import check_not_negative
 
 __all__ = ["Crops"]
 
 _JPEG_QUALITY = 90
 
 
-class Crops:
+class Crops(DiskSink):
     """A sink that saves what the box encloses, now and then.
 
     Args:
@@ -37,10 +39,12 @@ class Crops:
 
     Attributes:
         written: How many pictures were saved.
+        problem: What cannot be written at the moment; "" while all is well.
+        dropped: Pictures that could not be written.
 
     Raises:
         InputError: An argument or the folder cannot be used.
-        BasEdgeError: A picture cannot be written.
+        BasEdgeError: A picture could not be written; raised by `close`.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Crops:
         max_files: int | None = None,
         max_bytes: int | None = None,
     ) -> None:
+        super().__init__()
         fields = ("stream", "frame", "class", "date", "time")
         self._names = NameTemplate(path, allowed=fields, required=("frame",))
         if Path(path).suffix.lower() not in (".jpg", ".jpeg", ".png"):
@@ -60,11 +65,9 @@ class Crops:
                 f"The pictures {self._names.text!r} would be neither JPEG nor PNG.",
                 hint="End the name in .jpg or .png.",
             )
-        if not 0 <= min_score <= 1 or interval_s < 0 or margin < 0:
-            raise InputError(
-                f"min_score is {min_score}, interval_s {interval_s} and margin {margin}: a score "
-                "is between 0 and 1, and nothing is negative."
-            )
+        check_not_negative(interval_s=interval_s, margin=margin)
+        if not 0 <= min_score <= 1:
+            raise InputError(f"min_score is {min_score}, but a score is 0 to 1.")
         prepare_folder(self._names.root)
         self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
@@ -84,19 +87,33 @@ class Crops:
             **moment_fields(result.frame.captured_at),
         }
         path = self._names.path(stream=result.stream, frame=result.index, **fields)
-        prepare_folder(path.parent)
-        path = free_path(path)
-        self._kept.of(result.stream).begin([path])
-        _save(self._cut(result), path)
-        self._kept.of(result.stream).finished([path])
         self._last_s[result.stream] = result.time_s
-        self.written += 1
+        with self._attempt(result.stream):
+            self._save(result, path)
+            self.written += 1
+            self._worked(result.stream)
 
     def event(self, event: StreamEvent) -> None:
         """A change of state is no picture."""
 
-    def close(self, *, complete: bool) -> None:
+    def close(self, *, complete: bool) -> None:  # noqa: ARG002 (each picture is whole)
         """Each picture is whole; there is nothing to finish."""
+        self._tell_losses()
+
+    def _save(self, result: FrameResult, path: Path) -> None:
+        from PIL import Image
+
+        kept = self._kept.of(result.stream)
+        path = kept.claim(path)
+        picture = Image.fromarray(np.ascontiguousarray(self._cut(result)))
+        try:
+            with writing(path):
+                picture.save(partial(path), quality=_JPEG_QUALITY)
+                partial(path).replace(path)
+        except BaseException:
+            kept.abandon([path])
+            raise
+        kept.finished([path])
 
     def _cut(self, result: FrameResult) -> NDArray[np.uint8]:
         """The box with its margin, [h, w, 3]; at least a pixel."""
@@ -108,17 +125,3 @@ class Crops:
         right = max(left + 1, min(width, round(x1 + more_x)))
         lower = max(upper + 1, min(height, round(y1 + more_y)))
         return result.frame.pixels[upper:lower, left:right]
-
-
-def _save(pixels: NDArray[np.uint8], path: Path) -> None:
-    from PIL import Image
-
-    try:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(partial(path), quality=_JPEG_QUALITY)
-        partial(path).replace(path)
-    except OSError as error:
-        partial(path).unlink(missing_ok=True)
-        raise BasEdgeError(
-            f"Cannot write {path}: {error.strerror or error}.",
-            hint="Check the folder, its permissions and the space that is left.",
-        ) from error

@@ -65,8 +65,13 @@ def available_encoders() -> list[str]:
     return hardware + [name for name in PREFERRED_ENCODERS if has_encoder(av, name)]
 
 
-def choose_encoder(codec: str) -> str:
-    """The encoder's name: `codec` itself, or the first of `available_encoders()` for "auto".
+def choose_encoder(codec: str, size: tuple[int, int] | None = None, fps: float = 25.0) -> str:
+    """The encoder's name: `codec` itself, or for "auto" the best of `available_encoders()`.
+
+    Args:
+        codec: By name, or "auto".
+        size: (H, W) of the frames, which hardware may refuse; None does not ask it.
+        fps: About how many a second.
 
     Raises:
         InputError: There is no such encoder.
@@ -80,7 +85,14 @@ def choose_encoder(codec: str) -> str:
                 f"This PyAV has none of the encoders {', '.join(PREFERRED_ENCODERS)}.",
                 hint="Name one that it has with --codec, or write no video: --no-annotate.",
             )
-        return names[0]
+        if size is None:
+            return names[0]
+        works = (
+            name
+            for name in names
+            if name not in HARDWARE_ENCODERS or encoder_works(name, size, fps)
+        )
+        return next(works, names[0])
     if not has_encoder(av, codec):
         raise InputError(
             f"This PyAV has no encoder '{codec}'.",

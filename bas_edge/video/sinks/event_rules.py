@@ -8,10 +8,13 @@ from typing import Any
 
 from bas_edge.errors import InputError
 from bas_edge.results import Localization
-from bas_edge.video.frames import FrameResult, utc
+from bas_edge.video.frames import FrameResult, StreamEvent, utc
+from bas_edge.video.sinks.holes import Holes
 from bas_edge.video.sinks.zones import Polygon, check_polygon, holds_point, share_inside
 
 __all__ = ["EventRule", "RuleEvent", "RuleState", "RuleWatch", "step"]
+
+_HOLE_S = 2.0  # for so long nobody looked: what is seen afterwards may be something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class EventRule:
             left, (1, 1) the lower right. None is everywhere.
         inside: None: the centre of the box must lie in the zone. A number over 0 and up to 1: at
             least this part of the box's area must.
-        dwell_s: For how long all this must hold without a break.
+        dwell_s: For how long all this must hold without a break, and be watched.
         grace_s: Breaks up to so long are none: a few missed frames begin nothing anew.
         cooldown_s: How long after an event there is no other one.
 
@@ -118,7 +121,7 @@ def step(
         state: That after the frame before; `RuleState()` at first.
         time_s: Of this frame.
         holds: All but the times is fulfilled in this frame.
-        lost: The connection was lost before this frame, so nobody knows what was between.
+        lost: Nobody knows what was between the frame before and this one.
     """
     since_s, fired = state.since_s, state.fired
     broken = (state.missed or not holds) and time_s - state.held_s > rule.grace_s
@@ -177,21 +180,28 @@ class RuleEvent:
 
 
 class RuleWatch:
-    """Watches the streams for one rule."""
+    """Watches the streams for one rule.
+
+    Where a stream stalled, was lost or was paused, a dwell begins anew: nobody looked.
+    """
 
     def __init__(self, rule: EventRule) -> None:
         self.rule = rule
         self._states: dict[str, RuleState] = {}
+        self._holes = Holes(_HOLE_S)
+        self._lost: set[str] = set()
 
     def see(self, result: FrameResult) -> RuleEvent | None:
         """The event that this result completes, if it does; each result once, in order."""
         box = self.rule.box_that_counts(result.localization)
+        lost = self._holes.before(result) or result.stream in self._lost
+        self._lost.discard(result.stream)
         state, fires = step(
             self.rule,
             self._states.get(result.stream, RuleState()),
             result.time_s,
             holds=box is not None,
-            lost=result.frame.gap_s > 0,
+            lost=lost,
         )
         self._states[result.stream] = state
         if not fires or box is None:
@@ -207,3 +217,8 @@ class RuleWatch:
             score=float(found.score),
             box=box,
         )
+
+    def event(self, event: StreamEvent) -> None:
+        """A change of state, in order with the results."""
+        if event.state in ("stalled", "reconnecting", "ended"):
+            self._lost.add(event.stream)

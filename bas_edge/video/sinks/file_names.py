@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
 import string
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
-from bas_edge.errors import InputError
+from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video.frames import utc
 
-__all__ = ["NameTemplate", "free_path", "moment_fields", "partial", "prepare_folder", "safe_name"]
+__all__ = [
+    "NameTemplate",
+    "cannot_write",
+    "claim_path",
+    "moment_fields",
+    "partial",
+    "prepare_folder",
+    "safe_name",
+    "writing",
+]
 
 _LONGEST_BYTES = 80  # of one name; a template may hold several, and file systems allow 255
 _RESERVED = {"CON", "PRN", "AUX", "NUL"} | {
@@ -122,17 +133,43 @@ def partial(path: Path) -> Path:
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
-def free_path(path: Path, *, also: str | None = None) -> Path:
-    """`path`, or with -2, -3 … before its suffix the first that nobody has, whole or partial.
+def claim_path(path: Path, *, also: str | None = None) -> Path:
+    """`path`, or with -2, -3 … before its suffix the first that nobody has.
 
-    `also`: the suffix of a second file by the same name, which must be free too.
+    Its partial file is made, empty, so that nobody else gets the name.
+
+    Args:
+        path: In a folder that exists.
+        also: The suffix of a second file by the same name, which must be free too.
+
+    Raises:
+        OSError: The partial file cannot be made.
     """
     names = (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(2))
     for one in itertools.chain([path], names):
-        pair = [one] if also is None else [one, one.with_suffix(also)]
-        if not any(each.exists() or partial(each).exists() for each in pair):
+        if one.exists() or (also is not None and one.with_suffix(also).exists()):
+            continue
+        with contextlib.suppress(FileExistsError):
+            partial(one).open("xb").close()
             return one
     raise AssertionError("unreachable: the numbers do not end")
+
+
+def cannot_write(path: Path, error: Exception) -> BasEdgeError:
+    """What a sink raises for `error`, which the system or a library raised."""
+    return BasEdgeError(
+        f"Cannot write {path}: {getattr(error, 'strerror', None) or error}.",
+        hint="Check the folder, its permissions and the space that is left.",
+    )
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system raises into an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def prepare_folder(folder: Path, *, hint: str = "Name another folder.") -> None:

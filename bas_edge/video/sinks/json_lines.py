@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from bas_edge.errors import InputError
 from bas_edge.video.frames import FrameResult, StreamEvent
+from bas_edge.video.sinks.disk_sink import DiskSink
 from bas_edge.video.sinks.file_names import NameTemplate
-from bas_edge.video.sinks.line_files import LineFiles
+from bas_edge.video.sinks.line_files import LineFiles, LineKind
 
 __all__ = ["JsonLines", "json_line"]
 
@@ -39,7 +39,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class JsonLines:
+def _is_ours(line: bytes) -> bool:
+    try:
+        keys = msgspec.json.decode(line, type=dict[str, Any]).keys()
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return "stream" in keys and ("frame" in keys or "event" in keys)
+
+
+def _is_begun(line: bytes) -> bool:
+    """Whether a power cut may have left this of the only line."""
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        ours = (b'{"stream":"', b'{"event":"state","stream":"')
+        return any(one.startswith(line) or line.startswith(one) for one in ours)
+    return False
+
+
+_LINES = LineKind("lines of JSON", first=_is_ours, whole=_is_ours, begun=_is_begun)
+
+
+class JsonLines(DiskSink):
     """A sink that writes each result, and each change of a stream's state, as a line of JSON.
 
     docs/jsonl.md names every key. Lines are handed to the system one by one, so `tail -f` shows
@@ -48,15 +69,22 @@ class JsonLines:
 
     Args:
         path: A template with {stream} and {date} (UTC): "{stream}-{date}.jsonl". Streams may share
-            a file. The file is appended to.
+            a file. The file is appended to, if its lines are such lines.
         states: Write the changes of state too.
         max_bytes: Once a file has so many, it becomes NAME.1.jsonl, that one NAME.2.jsonl, and so
-            on. None lets it grow.
-        keep: How many such older files there may be; the oldest goes.
+            on. None lets it grow, and removes nothing.
+        keep: With max_bytes, how many older files of a stream there may be, of all dates together;
+            the oldest goes.
+        go_on: After a line that could not be written, as on a full disk, try the next one. False
+            raises at once.
+
+    Attributes:
+        problem: What cannot be written at the moment; "" while all is well.
+        dropped: Lines that could not be written.
 
     Raises:
         InputError: The template or folder cannot be used, or the file holds something else.
-        BasEdgeError: A line cannot be written.
+        BasEdgeError: A line cannot be written; with `go_on` it is raised by `close`.
     """
 
     def __init__(
@@ -66,33 +94,32 @@ class JsonLines:
         states: bool = True,
         max_bytes: int | None = None,
         keep: int = 5,
+        go_on: bool = True,
     ) -> None:
+        super().__init__(go_on=go_on)
         self._states = states
         self._files = LineFiles(
             NameTemplate(path, allowed=("stream", "date")),
-            looks_right=_looks_right,
+            _LINES,
             max_bytes=max_bytes,
             keep=keep,
         )
 
     def write(self, result: FrameResult) -> None:
         """One line: `FrameResult.to_dict()`."""
-        line = json_line(result.to_dict())
-        self._files.write(result.stream, result.frame.captured_at, line)
+        self._append(result.stream, result.frame.captured_at, result.to_dict())
 
     def event(self, event: StreamEvent) -> None:
         """One line: `StreamEvent.to_dict()`."""
         if self._states:
-            self._files.write(event.stream, event.at, json_line(event.to_dict()))
+            self._append(event.stream, event.at, event.to_dict())
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (each line is whole in any case)
         """Close the files."""
         self._files.close()
+        self._tell_losses()
 
-
-def _looks_right(path: Path, first_line: bytes) -> None:
-    if not first_line.startswith(b"{"):
-        raise InputError(
-            f"{path} exists and holds something else than lines of JSON.",
-            hint="Name another file, or move this one away.",
-        )
+    def _append(self, stream: str, unix_s: float, value: dict[str, Any]) -> None:
+        with self._attempt(stream):
+            self._files.write(stream, unix_s, json_line(value))
+            self._worked(stream)

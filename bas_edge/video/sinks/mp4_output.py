@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bas_edge._require import require
-from bas_edge.errors import BasEdgeError
+from bas_edge.errors import InputError
+from bas_edge.video.sinks.file_names import cannot_write
 
-__all__ = ["Mp4Output"]
+__all__ = ["Mp4Output", "check_mp4_name"]
 
 _SYNC_S = 2.0
 # The index goes into the file every two seconds, so that it plays up to there.
@@ -35,6 +36,7 @@ class Mp4Output:
 
     Attributes:
         container: For adding streams.
+        plays: Whether there is an index on the disk yet; of fragmented files.
 
     Raises:
         BasEdgeError: The file cannot be written.
@@ -45,6 +47,7 @@ class Mp4Output:
         self._av = require("av", extra="video", purpose="Writing a video file")
         self._path, self._fragmented = path, fragmented
         self._synced = time.monotonic()
+        self.plays = False
         with self.named_errors():
             self._file = path.open("wb")
         self.container: Any = self._av.open(
@@ -57,6 +60,7 @@ class Mp4Output:
             self.container.mux(packets)
             if self._fragmented:
                 self._file.flush()
+                self.plays = self._file.tell() > 0
                 if time.monotonic() - self._synced > _SYNC_S:
                     os.fsync(self._file.fileno())
                     self._synced = time.monotonic()
@@ -68,11 +72,36 @@ class Mp4Output:
             self._file.flush()
             os.fsync(self._file.fileno())
 
+    def finish(self, path: Path) -> None:
+        """Close the file and give it its name."""
+        self.close()
+        with self.named_errors():
+            self._path.replace(path)
+
     def discard(self) -> None:
         """Close the file whatever it holds, and remove it."""
-        with contextlib.suppress(self._av.error.FFmpegError, OSError), self._file:
-            self.container.close()
-        self._path.unlink(missing_ok=True)
+        self._let_go()
+        with self.named_errors():
+            self._path.unlink(missing_ok=True)
+
+    def salvage(self, path: Path) -> bool:
+        """After an error: give the file its name if it plays, otherwise remove it.
+
+        Returns:
+            Whether there is a file now.
+        """
+        self._let_go()
+        with contextlib.suppress(OSError):
+            if self.plays:
+                self._path.replace(path)
+            else:
+                self._path.unlink(missing_ok=True)
+        return path.exists()
+
+    def _let_go(self) -> None:
+        if not self._file.closed:
+            with contextlib.suppress(self._av.error.FFmpegError, OSError), self._file:
+                self.container.close()
 
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
@@ -80,7 +109,14 @@ class Mp4Output:
         try:
             yield
         except (self._av.error.FFmpegError, OSError) as error:
-            raise BasEdgeError(
-                f"Cannot write {self._path}: {error.strerror or error}.",
-                hint="Check the folder, its permissions and the space that is left.",
-            ) from error
+            raise cannot_write(self._path, error) from error
+
+
+def check_mp4_name(path: str | Path) -> None:
+    """Refuse a file that would be an mp4 by another name.
+
+    Raises:
+        InputError: It does not end in .mp4.
+    """
+    if Path(path).suffix.lower() != ".mp4":
+        raise InputError(f"The video {path} would be an mp4.", hint="End its name in .mp4.")

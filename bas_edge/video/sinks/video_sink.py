@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from bas_edge._require import require
 from bas_edge.errors import InputError
 from bas_edge.video.sinks.encoders import (
-    HARDWARE_ENCODERS,
     PREFERRED_ENCODERS,
     TICKS_PER_S,
     available_encoders,
     choose_encoder,
     configure,
-    encoder_works,
 )
-from bas_edge.video.sinks.mp4_output import Mp4Output
+from bas_edge.video.sinks.file_names import partial
+from bas_edge.video.sinks.mp4_output import Mp4Output, check_mp4_name
+from bas_edge.video.sinks.ranges import check_positive
 
 __all__ = ["PREFERRED_ENCODERS", "VideoSink", "available_encoders", "even"]
 
@@ -49,7 +49,7 @@ class VideoSink:
         codec: The encoder in use.
 
     Raises:
-        InputError: No such encoder, or it cannot be opened for this size.
+        InputError: No such encoder, or it cannot be opened for this size; another name than .mp4.
         BasEdgeError: The file cannot be written.
         MissingExtraError: PyAV is not installed.
     """
@@ -58,8 +58,10 @@ class VideoSink:
         self, path: str | Path, fps: float, *, codec: str = "auto", fragmented: bool = False
     ) -> None:
         self._av = require("av", extra="video", purpose="Writing a video file")
+        check_positive(fps=fps)
+        check_mp4_name(path)
         self.path = Path(path)
-        self.partial_path = self.path.with_name(f"{self.path.stem}.partial.mp4")
+        self.partial_path = partial(self.path)
         self.codec = choose_encoder(codec)
         self.fps = fps
         self.frames = 0
@@ -106,14 +108,24 @@ class VideoSink:
                 self._output.mux(self._stream.encode())  # what the encoder still holds
         finally:
             self._output.close()
-        if not self.frames:
-            self.partial_path.unlink(missing_ok=True)
-        elif complete:
-            self.partial_path.replace(self.path)
+        with self._output.named_errors():
+            if not self.frames:
+                self.partial_path.unlink(missing_ok=True)
+            elif complete:
+                self.partial_path.replace(self.path)
 
     def discard(self) -> None:
         """Stop, and leave no file."""
         self._output.discard()
+
+    @property
+    def plays(self) -> bool:
+        """Whether a fragmented file would play up to here, or to a few seconds before."""
+        return self._output.plays
+
+    def salvage(self) -> bool:
+        """After an error, of a fragmented file: see `Mp4Output.salvage`."""
+        return self._output.salvage(self.path)
 
     def __enter__(self) -> VideoSink:
         return self
@@ -130,16 +142,8 @@ class VideoSink:
             self.discard()
 
     def _add_stream(self, height: int, width: int) -> Any:
-        if self._choose_again and self.codec in HARDWARE_ENCODERS:
-            self.codec = next(
-                (
-                    name
-                    for name in available_encoders()
-                    if name not in HARDWARE_ENCODERS
-                    or encoder_works(name, (height, width), self.fps)
-                ),
-                self.codec,
-            )
+        if self._choose_again:
+            self.codec = choose_encoder("auto", (height, width), self.fps)
         rate = Fraction(self.fps).limit_denominator(1001)
         try:
             stream = self._output.container.add_stream(self.codec, rate=rate)

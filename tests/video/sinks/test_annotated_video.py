@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import deque
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from stream_results import descriptors, ended, grey, result
 
 from bas_edge.errors import BasEdgeError, InputError
@@ -180,6 +182,9 @@ def test_a_full_disk_is_said_and_leaves_no_descriptor(tmp_path: Path) -> None:
     [
         ({"segment_s": 5.0}, "are for live streams, and live is False"),
         ({"live": True, "segment_s": 0.0}, "segment_s is 0.0"),
+        ({"live": True, "segment_s": float("nan")}, "segment_s is nan, but must be over 0"),
+        ({"fps": 0.0}, "fps is 0.0"),
+        ({"fps": float("inf")}, "fps is inf"),
         ({"live": True, "segment_s": 5.0}, "lacks the field 'time'"),
         ({"live": True, "max_files": 0}, "max_files is 0"),
         ({"codec": "h265x"}, "no encoder 'h265x'"),
@@ -201,3 +206,59 @@ def test_a_stream_that_ends_twice_has_its_last_video(tmp_path: Path) -> None:
     sink.close(complete=True)
     assert names(tmp_path) == ["door.mp4"]
     assert len(times(tmp_path / "door.mp4")) == 2
+
+
+def test_another_suffix_is_refused(tmp_path: Path, clips: ModuleType) -> None:
+    with pytest.raises(InputError, match=r"The video .*a.mkv would be an mp4"):
+        AnnotatedVideo(tmp_path / "a.mkv")
+
+
+def test_two_sinks_of_one_name_write_two_videos(tmp_path: Path) -> None:
+    """As one [[sink]] of all cameras and one of a camera, with the same template."""
+    template = tmp_path / "{time}.mp4"
+    sinks = [AnnotatedVideo(template, live=True, segment_s=1, max_files=4) for _ in range(2)]
+    for index in range(80):
+        for sink in sinks:
+            sink.write(result(index))
+    for sink in sinks:
+        sink.close(complete=True)
+    assert names(tmp_path) == ["040508-2.mp4", "040508.mp4", "040509-2.mp4", "040509.mp4"]
+    assert [len(times(path)) for path in sorted(tmp_path.glob("040508*.mp4"))] == [25, 25]
+
+
+@pytest.mark.parametrize("max_files", [None, 3])
+def test_a_full_disk_for_a_while_does_not_end_a_recording(
+    tmp_path: Path, max_files: int | None
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(30)]
+    frames = (result(index, index / 5, pixels=pixels[index % 30]) for index in itertools.count())
+    before = descriptors()
+    sink = AnnotatedVideo(
+        tmp_path / "{time}.mp4", live=True, fps=5, codec="mpeg4", segment_s=60, max_files=max_files
+    )
+    for _ in range(100):
+        sink.write(next(frames))
+    written = 100
+    with full_disk((tmp_path / "040506.partial.mp4").stat().st_size + 5_000):
+        while not sink.problem:
+            sink.write(next(frames))
+            written += 1
+    assert names(tmp_path) == ["040506.mp4"]  # what there is of it
+    with full_disk(100):
+        for _ in range(60):
+            sink.write(next(frames))
+        assert "too large" in sink.problem
+    assert len(names(tmp_path)) <= 2  # the newest file may not have failed yet
+    assert sink.dropped >= 45
+    for _ in range(60):  # it is tried again after five seconds
+        sink.write(next(frames))
+    assert sink.problem == ""
+    frames_in_all = next(frames).index
+    with pytest.raises(BasEdgeError, match="times something could not be written"):
+        sink.close(complete=True)
+    assert descriptors() == before
+    first, last = (len(times(tmp_path / name)) for name in names(tmp_path))
+    assert written - 20 <= first <= written
+    assert last >= 30
+    assert first + last + sink.dropped >= frames_in_all - 20

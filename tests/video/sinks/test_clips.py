@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from stream_results import descriptors, ended, grey, result
 
-from bas_edge.errors import InputError
+from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video import Clips, EventRule, RuleEvent, StreamEvent, VideoSource
 from bas_edge.video.sinks.encoders import available_encoders
 from bas_edge.video.sinks.packet_ring import PacketRing
@@ -136,6 +137,108 @@ def test_a_stream_that_stops_finishes_its_clip(tmp_path: Path, state: str) -> No
     assert descriptors() == before
 
 
+@pytest.mark.parametrize("gap_s", [8.0, 3600.0, 11 * 3600.0])
+@pytest.mark.parametrize("how", ["reconnecting", "gap_s", "a hole"])
+def test_a_clip_reaches_back_over_no_gap(tmp_path: Path, gap_s: float, how: str) -> None:
+    """The stream was there, then nothing, and two seconds after it came back, an event."""
+    sink = Clips(
+        tmp_path / "{time}.mp4", [RULE], before_s=5, after_s=5, fps=FPS, longest_s=15, draw=False
+    )
+    run(sink, 6, {5})
+    if how == "reconnecting":
+        sink.event(StreamEvent("door", "reconnecting", 0.0))
+        assert about(tmp_path / "040511.mp4")["complete"] is False
+    back_s = 6 + gap_s
+    for index in range(100):
+        at = back_s + index / FPS
+        gap = gap_s if how == "gap_s" and index == 0 else 0.0
+        sink.write(
+            result(60 + index, at, pixels=grey(level=level_of(index)), found=index == 20, gap_s=gap)
+        )
+    sink.close(complete=True)
+    first, second = sorted(tmp_path.glob("*.mp4"), key=lambda path: about(path)["start_time_s"])
+    assert about(first)["seconds"] == pytest.approx(5.9)
+    described = about(second)
+    assert described["complete"] is True
+    assert described["start_time_s"] == pytest.approx(back_s)
+    assert described["seconds"] == pytest.approx(7)
+    assert described["events"][0]["at_s"] == pytest.approx(2)
+    frames = list(VideoSource(second))
+    assert len(frames) == described["frames"] == 71
+    for index, frame in enumerate(frames):
+        assert abs(float(frame.pixels.mean()) - level_of(index)) < 6
+
+
+def test_two_sinks_of_one_name_work_together(tmp_path: Path) -> None:
+    """As one [[sink]] of all cameras and one of a camera, with the same template and limit."""
+    rules = (EventRule("any", cooldown_s=0), EventRule("late", cooldown_s=0))
+    first, second = (
+        Clips(tmp_path / "{time}.mp4", [rule], before_s=1, after_s=2, fps=FPS, max_files=4)
+        for rule in rules
+    )
+    for index in range(120):
+        seen = result(index, index / FPS, found=index % 40 in (10, 11))
+        first.write(seen)
+        if index >= 30:  # its first event comes while the other one's clip is open
+            second.write(seen)
+    first.close(complete=True)
+    second.close(complete=True)
+    videos = sorted(tmp_path.glob("*.mp4"))
+    events = sorted(
+        (event["time_s"], event["rule"]) for v in videos for event in about(v)["events"]
+    )
+    assert events == [(5.0, "any"), (5.0, "late"), (9.0, "any"), (9.0, "late")]
+    assert all(len(list(VideoSource(path))) == about(path)["frames"] for path in videos)
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_a_full_disk_costs_a_clip_but_no_event(tmp_path: Path) -> None:
+    before = descriptors()
+    told: list[RuleEvent] = []
+    sink = Clips(
+        tmp_path / "{time}.mp4", [RULE], before_s=1, after_s=1, fps=FPS, on_event=told.append
+    )
+    run(sink, 4, {2})
+    with full_disk(100):
+        run(sink, 4, {6}, since=40)
+        assert "too large" in sink.problem
+    run(sink, 6, {10}, since=80)
+    assert sink.problem == ""
+    with pytest.raises(BasEdgeError, match="times something could not be written"):
+        sink.close(complete=True)
+    assert [event.time_s for event in told] == [2.0, 6.0, 10.0]
+    assert [event.clip for event in told[::2]] == [tmp_path / "040508.mp4", tmp_path / "040516.mp4"]
+    videos = sorted(tmp_path.glob("*.mp4"))
+    assert videos == [tmp_path / "040508.mp4", tmp_path / "040516.mp4"]
+    assert names(tmp_path) == sorted(
+        path.name for video in videos for path in (video, video.with_suffix(".json"))
+    )
+    assert all(len(list(VideoSource(path))) == about(path)["frames"] for path in videos)
+    assert about(videos[1])["complete"] is True
+    assert descriptors() == before
+
+
+def test_a_full_disk_leaves_what_plays_of_a_clip(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sink = Clips(tmp_path / "{time}.mp4", [RULE], before_s=0, after_s=50, fps=FPS, draw=False)
+
+    def write(index: int) -> None:
+        pixels = rng.integers(0, 255, (48, 64, 3), np.uint8)
+        sink.write(result(index, index / FPS, pixels=pixels, found=index == 10))
+
+    for index in range(100):
+        write(index)
+    with full_disk((tmp_path / "040507.partial.mp4").stat().st_size + 10_000):
+        while not sink.problem:
+            index += 1
+            write(index)
+    assert names(tmp_path) == ["040507.json", "040507.mp4"]
+    assert about(tmp_path / "040507.mp4")["complete"] is False
+    assert len(list(VideoSource(tmp_path / "040507.mp4"))) >= 60
+    with pytest.raises(BasEdgeError, match="1 times something could not be written"):
+        sink.close(complete=True)
+
+
 def test_another_size_ends_the_clip(tmp_path: Path) -> None:
     sink = Clips(tmp_path / "{time}.mp4", [RULE], before_s=1, after_s=30, fps=FPS)
     run(sink, 3, {2})
@@ -180,6 +283,37 @@ def test_the_ring_never_holds_more_bytes_than_allowed() -> None:
     ring.finish()
 
 
+def test_a_group_that_is_too_large_leaves_no_picture_that_needs_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ring = PacketRing((96, 128), 10, before_s=5, codec="auto", max_bytes=40_000)
+    lengths = []
+    for index in range(60):
+        pixels = rng.integers(0, 255, (96, 128, 3), np.uint8)
+        ring.encode(pixels, index / 10)
+        kept = ring.since(-1.0)
+        lengths.append(len(kept))
+        assert not kept or kept[0].keyframe
+    assert 0 in lengths  # a group was over the limit
+    assert max(lengths) > 0
+    ring.finish()
+
+
+def test_a_clip_whose_buffer_is_too_small_begins_with_the_next_intra_frame(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sink = Clips(
+        tmp_path / "{time}.mp4", [RULE], before_s=0, after_s=3, fps=FPS, buffer_bytes=1, draw=False
+    )
+    for index in range(60):
+        pixels = rng.integers(0, 255, (48, 64, 3), np.uint8)
+        sink.write(result(index, index / FPS, pixels=pixels, found=index == 14))
+    sink.close(complete=True)
+    (path,) = tmp_path.glob("*.mp4")
+    described = about(path)
+    assert described["start_time_s"] == pytest.approx(2.0)
+    assert described["events"][0]["at_s"] == pytest.approx(-0.6)
+    assert len(list(VideoSource(path))) == described["frames"] == 25
+
+
 @pytest.mark.parametrize(
     ("path", "rules", "options", "message"),
     [
@@ -187,7 +321,12 @@ def test_the_ring_never_holds_more_bytes_than_allowed() -> None:
         ("{time}.avi", [RULE], {}, "cannot be made of the rules"),
         ("{time}.mp4", [], {}, r"cannot be made of the rules \[\]"),
         ("{time}.mp4", [RULE, RULE], {}, r"of the rules \['sill', 'sill'\]"),
-        ("{time}.mp4", [RULE], {"before_s": -1}, "from -1 s before"),
+        ("{time}.mp4", [RULE], {"before_s": -1}, "before_s is -1"),
+        ("{time}.mp4", [RULE], {"before_s": float("nan")}, "before_s is nan"),
+        ("{time}.mp4", [RULE], {"longest_s": float("inf")}, "longest_s is inf"),
+        ("{time}.mp4", [RULE], {"fps": 0}, "fps is 0"),
+        ("{time}.mp4", [RULE], {"fps": float("nan")}, "fps is nan"),
+        ("{time}.mp4", [RULE], {"buffer_bytes": 0}, "buffer_bytes is 0"),
         ("{time}.mp4", [RULE], {"after_s": 100}, "to 100 s after"),
         ("{time}.mp4", [RULE], {"codec": "nothing"}, "no encoder 'nothing'"),
         ("{time}.mp4", [RULE], {"max_files": 0}, "max_files is 0"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from PIL import Image
 from stream_results import descriptors, result
 
@@ -77,12 +78,30 @@ def test_a_restarted_stream_replaces_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == ["0-2.png", "0.png"]
 
 
-def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
-    sink = Crops(tmp_path / "{frame}.png")
-    (tmp_path / "0.partial.png").mkdir()
-    (tmp_path / "0-2.partial.png").symlink_to(tmp_path / "no folder" / "x")
-    with pytest.raises(BasEdgeError, match=r"Cannot write .*0-2.png: No such file"):
-        sink.write(result())
+def test_two_sinks_of_one_name_keep_each_others_pictures(tmp_path: Path) -> None:
+    sinks = [Crops(tmp_path / "{frame}.png", interval_s=0, max_files=4) for _ in range(2)]
+    for index in range(5):
+        for sink in sinks:
+            sink.write(result(index))
+    assert names(tmp_path) == ["3-2.png", "3.png", "4-2.png", "4.png"]
+
+
+def test_a_full_disk_costs_pictures_and_nothing_else(tmp_path: Path) -> None:
+    sink = Crops(tmp_path / "{frame}.png", interval_s=0, max_files=3)
+    pixels = RNG.integers(0, 255, (48, 64, 3), np.uint8)
+    sink.write(result(0, pixels=pixels))
+    before = descriptors()
+    with full_disk(400):
+        sink.write(result(1, pixels=pixels))
+        sink.write(result(2, pixels=pixels))
+        assert sink.problem == f"Cannot write {tmp_path / '2.png'}: File too large."
+        assert names(tmp_path) == ["0.png"]
+    assert descriptors() == before
+    sink.write(result(3, pixels=pixels))
+    assert (sink.problem, sink.dropped, sink.written) == ("", 2, 2)
+    assert names(tmp_path) == ["0.png", "3.png"]
+    with pytest.raises(BasEdgeError, match="2 times something could not be written"):
+        sink.close(complete=True)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +110,10 @@ def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
         ("{frame}.gif", {}, "neither JPEG nor PNG"),
         ("{stream}.jpg", {}, "lacks the field 'frame'"),
         ("{frame}.jpg", {"min_score": 2}, "min_score is 2"),
-        ("{frame}.jpg", {"interval_s": -1}, "interval_s -1"),
+        ("{frame}.jpg", {"interval_s": -1}, "interval_s is -1"),
+        ("{frame}.jpg", {"interval_s": float("nan")}, "interval_s is nan"),
+        ("{frame}.jpg", {"margin": float("inf")}, "margin is inf"),
+        ("{frame}.jpg", {"min_score": float("nan")}, "min_score is nan"),
     ],
 )
 def test_arguments_that_cannot_be(

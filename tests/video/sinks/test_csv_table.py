@@ -6,9 +6,10 @@ import csv
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 from stream_results import descriptors, ended, result
 
-from bas_edge.errors import InputError
+from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video import Csv
 from bas_edge.video.sinks.csv_table import COLUMNS
 
@@ -86,11 +87,55 @@ def test_a_full_table_is_turned_over_with_its_header(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.1.csv", "a.csv"]
 
 
-def test_a_table_with_other_columns_is_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("path,label\nx.jpg,1\n")
-    with pytest.raises(InputError, match="has other columns than stream,frame"):
+@pytest.mark.parametrize(
+    "content", [b"path,label\nx.jpg,1\n", b"path,label", b"stream,frames", b"stream\ndoor"]
+)
+def test_a_table_with_other_columns_is_not_touched(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match="holds something else than a table of the columns stream"):
         Csv(tmp_path / "a.csv").write(result())
-    assert (tmp_path / "a.csv").read_text() == "path,label\nx.jpg,1\n"
+    assert (tmp_path / "a.csv").read_bytes() == content
+
+
+HEADER = ",".join(COLUMNS).encode()
+
+
+@pytest.mark.parametrize("before", [b"", HEADER[:9], HEADER, HEADER + b"\n", HEADER + b"\r\n"])
+def test_a_header_that_was_torn_is_written_again(tmp_path: Path, before: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(before)
+    sink = Csv(tmp_path / "a.csv")
+    sink.write(result(5))
+    sink.close(complete=True)
+    assert [row["frame"] for row in read(tmp_path / "a.csv")] == ["5"]
+
+
+def test_a_row_that_lacks_only_its_newline_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for index in range(2):
+        sink = Csv(path)
+        sink.write(result(index, stream="a, b"))
+        sink.close(complete=True)
+        path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    sink = Csv(path)
+    sink.write(result(2))
+    sink.close(complete=True)
+    assert [row["frame"] for row in read(path)] == ["0", "1", "2"]
+
+
+def test_a_full_disk_costs_rows_and_tears_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    sink = Csv(path)
+    with full_disk(20):
+        sink.write(result(0))  # not even the header
+    sink.write(result(1))
+    with full_disk(path.stat().st_size + 20):
+        sink.write(result(2))
+        assert "too large" in sink.problem
+    sink.write(result(3))
+    assert (sink.problem, sink.dropped) == ("", 2)
+    assert [row["frame"] for row in read(path)] == ["1", "3"]
+    with pytest.raises(BasEdgeError, match="2 times something could not be written"):
+        sink.close(complete=True)
 
 
 def test_the_page_names_every_column() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bas_edge.errors import InputError
 from bas_edge.video.sinks import encoders
+from bas_edge.video.sinks.packet_ring import PacketRing
 from bas_edge.video.sinks.video_sink import VideoSink
 from bas_edge.video.sources.video_source import VideoSource
 
@@ -23,8 +24,7 @@ def hardware(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 def pretend(patch: pytest.MonkeyPatch, *names: str) -> None:
-    for module in ("bas_edge.video.sinks.encoders", "bas_edge.video.sinks.video_sink"):
-        patch.setattr(f"{module}.HARDWARE_ENCODERS", names)
+    patch.setattr(encoders, "HARDWARE_ENCODERS", names)
 
 
 def test_hardware_that_works_comes_first(
@@ -47,6 +47,9 @@ def test_hardware_that_does_not_take_this_size_is_passed_over(
         sink.write(clips.noise_frames(1)[0])
         assert sink.codec == encoders.PREFERRED_ENCODERS[0]
     assert len(list(VideoSource(tmp_path / "a.mp4"))) == 1
+    ring = PacketRing((48, 64), 25, before_s=1, codec="auto", max_bytes=1 << 20)
+    assert ring.codec == encoders.PREFERRED_ENCODERS[0]
+    ring.finish()
 
 
 def test_a_named_encoder_is_used_or_refused(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stream_results import result
 
 from bas_edge.errors import InputError
+from bas_edge.video import StreamEvent
 from bas_edge.video.sinks.event_rules import EventRule, RuleState, RuleWatch, step
 
 LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
@@ -130,6 +131,47 @@ def test_streams_are_watched_apart() -> None:
     assert watch.see(result(stream="door")) is not None
     assert watch.see(result(stream="yard")) is not None
     assert watch.see(result(1, stream="door")) is None
+
+
+def events_of(
+    rule: EventRule, times: list[float], state: str = "", before: float = 0
+) -> list[float]:
+    """When events come of an object that is in every frame; the state changes once, before one."""
+    watch, events = RuleWatch(rule), []
+    for index, time_s in enumerate(times):
+        if state and time_s == before:
+            watch.event(StreamEvent("yard", "stalled", 0.0))
+            watch.event(StreamEvent("door", state, 0.0))
+        if watch.see(result(index, time_s)) is not None:
+            events.append(time_s)
+    return events
+
+
+STEADY = [at / 5 for at in range(51)]  # ten seconds
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0.0, 0.2, 40.0, 40.2], []),  # nobody looked for 39.8 s
+        ([*STEADY, *(60 + at for at in STEADY)], [5.0, 65.0]),
+        ([at for at in STEADY if not 2 < at < 4], [5.0]),  # two seconds are no hole
+        ([at for at in STEADY if not 2 < at < 4.2], [9.2]),
+        ([3.0 * at for at in range(6)], [9.0]),  # slow, but steady; the first time is new to it
+        ([8.0 * at for at in range(6)], [16.0]),
+    ],
+)
+def test_a_hole_in_time_ends_a_dwell(times: list[float], expected: list[float]) -> None:
+    assert events_of(EventRule("r", dwell_s=4.9, cooldown_s=0), times) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("stalled", [8.0]), ("reconnecting", [8.0]), ("ended", [8.0]), ("running", [5.0])],
+)
+def test_a_stream_that_nobody_sees_ends_a_dwell(state: str, expected: list[float]) -> None:
+    rule = EventRule("r", dwell_s=4.9, cooldown_s=0)
+    assert events_of(rule, STEADY, state, before=3.0) == expected
 
 
 @pytest.mark.parametrize(

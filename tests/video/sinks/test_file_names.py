@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from bas_edge.errors import InputError
 from bas_edge.video.sinks.file_names import (
     NameTemplate,
-    free_path,
+    claim_path,
     moment_fields,
     partial,
     prepare_folder,
@@ -107,12 +108,19 @@ def test_a_format_that_does_not_fit() -> None:
 
 def test_a_taken_name_is_numbered(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    assert free_path(path) == path
-    partial(path).touch()
-    assert free_path(path) == tmp_path / "a-2.mp4"
+    assert claim_path(path) == path
+    assert partial(path).read_bytes() == b""
     (tmp_path / "a-2.json").touch()
-    assert free_path(path) == tmp_path / "a-2.mp4"
-    assert free_path(path, also=".json") == tmp_path / "a-3.mp4"
+    assert claim_path(path, also=".json") == tmp_path / "a-3.mp4"
+    assert claim_path(path) == tmp_path / "a-2.mp4"
+    partial(tmp_path / "a-4.mp4").symlink_to(tmp_path / "nowhere" / "else")
+    assert claim_path(path) == tmp_path / "a-5.mp4"
+
+
+def test_a_name_is_taken_once_however_many_ask(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        names = list(threads.map(claim_path, [tmp_path / "a.mp4"] * 64))
+    assert len(set(names)) == 64
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_results import descriptors, ended, result
@@ -110,33 +111,56 @@ def test_numbers_that_json_does_not_know() -> None:
     assert line == b'{"a":[null,0.5,null,7]}'
 
 
-def test_a_restart_appends_and_removes_a_torn_line(tmp_path: Path) -> None:
+def line_of(index: int) -> bytes:
+    return json_line(result(index).to_dict())
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (line_of(0) + b"\n" + line_of(1)[:-1], [0]),  # torn
+        (line_of(0) + b"\n" + line_of(1), [0, 1]),  # only its newline is missing
+        (line_of(0), [0]),
+        (line_of(0)[:-1], []),  # the first line of all, torn
+        (line_of(0)[:5], []),
+        (json_line(ended().to_dict())[:40], []),
+        (b"", []),
+    ],
+)
+def test_a_restart_appends_and_removes_a_torn_line(
+    tmp_path: Path, before: bytes, kept: list[int]
+) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"kept": 1}\n{"torn": ')
+    path.write_bytes(before)
     sink = JsonLines(path)
-    sink.write(result())
+    sink.write(result(7))
     sink.close(complete=True)
-    assert read(path) == [{"kept": 1}, result().to_dict()]
+    assert [line["frame"] for line in read(path)] == [*kept, 7]
 
 
-def test_a_file_that_is_torn_only(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"torn": ')
-    sink = JsonLines(path)
-    sink.write(result())
-    sink.close(complete=True)
-    assert read(path) == [result().to_dict()]
-
-
-def test_another_file_is_not_touched(tmp_path: Path) -> None:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(b"\xff\xd8\xff photo without a newline")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xd8\xff photo without a newline",
+        b'{"my": "precious", "n": [1, 2, 3]}',
+        b'{\n "a": 1,\n "b": 2\n}',
+        b'{"event": "purchase"}\n{"event": "refund"}\n{"eve',
+        b'{"stream": "door", "url": "rtsp://10.0.0.7"}',
+        b'{"stream":"door","url":"rtsp://10.0.0.7"}',
+        b"[1, 2]\n[3, 4]",
+        b"\n",
+    ],
+)
+def test_a_file_of_something_else_is_not_touched(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "settings.json"
+    path.write_bytes(content)
     sink = JsonLines(path)
     before = descriptors()
     with pytest.raises(InputError, match="holds something else than lines of JSON"):
         sink.write(result())
+    sink.close(complete=False)
     assert descriptors() == before
-    assert path.read_bytes() == b"\xff\xd8\xff photo without a newline"
+    assert path.read_bytes() == content
 
 
 def test_streams_and_days_have_their_files(tmp_path: Path) -> None:
@@ -169,10 +193,65 @@ def test_a_full_file_is_turned_over(tmp_path: Path) -> None:
         assert (tmp_path / name).stat().st_size < 700 + 500
 
 
-def test_a_full_disk_is_said() -> None:
+def test_the_limit_counts_files_of_all_days_of_a_stream(tmp_path: Path) -> None:
+    mine = tmp_path / "2020-01-01-door.jsonl"
+    mine.write_text('{"my": "notes"}\n')
+    other = tmp_path / "2020-01-01-yard.jsonl"
+    other.write_bytes(line_of(0) + b"\n")
+    for _ in range(2):  # the second time after a restart
+        sink = JsonLines(tmp_path / "{date}-{stream}.jsonl", max_bytes=700, keep=2)
+        for index in range(40):
+            sink.write(result(index, 6 * 3600.0 * index))  # four a day, two to a file
+        sink.close(complete=True)
+    assert sorted(path.name for path in tmp_path.glob("*")) == [
+        mine.name,
+        other.name,
+        "2026-12-01-door.1.jsonl",
+        "2026-12-01-door.2.jsonl",
+        "2026-12-01-door.jsonl",
+    ]
+
+
+def test_days_in_folders_have_a_limit_too(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "[{stream}]" / "{date}" / "{date}.jsonl", max_bytes=1 << 20, keep=2)
+    for day in range(12):
+        sink.write(result(day, day * 86400.0))
+    sink.close(complete=True)
+    left = sorted(path.name for path in tmp_path.rglob("*.jsonl"))
+    assert left == ["2026-12-01.jsonl", "2026-12-02.jsonl", "2026-12-03.jsonl"]
+
+
+def test_without_a_size_nothing_is_removed(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "{date}.jsonl", keep=1)
+    for day in range(12):
+        sink.write(result(day, day * 86400.0))
+    sink.close(complete=True)
+    assert len(list(tmp_path.iterdir())) == 12
+
+
+def test_a_full_disk_costs_lines_and_tears_none(tmp_path: Path) -> None:
+    sink = JsonLines(tmp_path / "{stream}.jsonl")
+    sink.write(result(0))
+    path = tmp_path / "door.jsonl"
+    with full_disk(path.stat().st_size + 20):
+        sink.write(result(1))
+        sink.event(ended())
+        assert sink.problem == f"Cannot write {path}: File too large."
+        assert path.read_bytes() == line_of(0) + b"\n"
+    assert sink.dropped == 2
+    sink.write(result(2, stream="yard"))
+    assert sink.problem  # that of the other stream
+    sink.write(result(3))
+    assert sink.problem == ""
+    assert [line["frame"] for line in read(path)] == [0, 3]
+    with pytest.raises(BasEdgeError, match=r"2 times something could not be written, .* too large"):
+        sink.close(complete=True)
+
+
+def test_a_full_disk_can_be_the_end() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    sink = JsonLines("/dev/full")
+    sink = JsonLines("/dev/full", go_on=False)
     with pytest.raises(BasEdgeError, match="Cannot write /dev/full: No space left"):
         sink.write(result())
     sink.close(complete=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 
-from bas_edge.errors import InputError
+from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video.sinks.kept_files import KeptByStream, KeptFiles
 
 
@@ -58,10 +59,15 @@ def test_a_restarted_process_goes_on(tmp_path: Path) -> None:
 
 def test_what_a_power_cut_left_gets_its_name_and_counts(tmp_path: Path) -> None:
     kept = KeptFiles(tmp_path, "t", max_files=2)
+    list_path = kept.list_path
     kept.begin([tmp_path / "a.mp4"])
     (tmp_path / "a.partial.mp4").write_bytes(bytes(10))
-    kept.begin([tmp_path / "never.mp4"])  # the power went before its first byte
-    with kept.list_path.open("a") as lines:
+    kept.begin([tmp_path / "never.mp4"])
+    kept.claim(tmp_path / "empty.mp4")  # the power went before its first byte
+    kept.begin([tmp_path / "torn.jpg"])
+    (tmp_path / "torn.partial.jpg").write_bytes(bytes(10))  # half a picture shows nothing
+    del kept  # the process is gone
+    with list_path.open("a") as lines:
         lines.write('["torn')
     again = KeptFiles(tmp_path, "t", max_files=2)
     assert names(tmp_path) == ["a.mp4"]
@@ -85,7 +91,7 @@ def test_a_list_that_was_tampered_with_reaches_nothing_outside(tmp_path: Path, l
     outside.touch()
     folder = tmp_path / "in"
     folder.mkdir()
-    list_path = KeptFiles(folder, "t", max_files=1).list_path
+    list_path = KeptFiles(folder, "t", max_files=1).list_path  # and is gone
     list_path.write_text(line.replace('"/x"', f'"{outside.as_posix()}"') + "\n")
     kept = KeptFiles(folder, "t", max_files=1)
     write(kept, "a")
@@ -119,3 +125,56 @@ def test_sinks_of_several_streams_share_a_folder(tmp_path: Path) -> None:
             for sink, stream in zip(sinks, ("door", "yard"), strict=True):
                 write(sink.of(stream), f"{stream}-{number}")
     assert names(tmp_path) == ["door-1", "door-2", "yard-1", "yard-2"]
+
+
+def test_sinks_of_one_stream_share_its_list(tmp_path: Path) -> None:
+    """As one [[sink]] of all cameras and one of a camera, with the same template."""
+    many, few = (KeptByStream(tmp_path, "t", max_files=n, max_bytes=None) for n in (4, 3))
+    for number in range(3):
+        write(many.of("door"), f"many-{number}")
+        write(few.of("door"), f"few-{number}")
+    assert names(tmp_path) == ["few-1", "few-2", "many-2"]
+    del many, few
+    write(KeptFiles(tmp_path, "t\0door", max_files=2), "again")
+    assert names(tmp_path) == ["again", "few-2"]
+
+
+def test_what_another_sink_is_writing_is_left_alone(tmp_path: Path) -> None:
+    first = KeptFiles(tmp_path, "t", max_files=1)
+    path = first.claim(tmp_path / "a.mp4")
+    (tmp_path / "a.partial.mp4").write_bytes(bytes(10))
+    second = KeptFiles(tmp_path, "t", max_files=1)
+    assert (path, second.claim(path)) == (tmp_path / "a.mp4", tmp_path / "a-2.mp4")
+    assert names(tmp_path) == ["a-2.partial.mp4", "a.partial.mp4"]
+
+
+def test_what_was_given_up_does_not_count(tmp_path: Path) -> None:
+    kept = KeptFiles(tmp_path, "t", max_files=2)
+    for name in ("a.jpg", "b.jpg"):
+        write(kept, name)
+    for _ in range(5):
+        path = kept.claim(tmp_path / "c.jpg")
+        kept.abandon([path])
+    assert names(tmp_path) == ["a.jpg", "b.jpg"]
+
+
+def test_a_full_disk_is_named_and_costs_no_line_of_the_list(tmp_path: Path) -> None:
+    kept = KeptFiles(tmp_path, "t", max_files=2)
+    write(kept, "a.jpg")
+    with full_disk(kept.list_path.stat().st_size + 4):  # a torn line remains
+        with pytest.raises(BasEdgeError, match=r"Cannot write .*\.kept: File too large"):
+            kept.claim(tmp_path / "b.jpg")
+        assert names(tmp_path) == ["a.jpg"]
+    write(kept, "c.jpg")
+    del kept
+    write(KeptFiles(tmp_path, "t", max_files=2), "d.jpg")
+    assert names(tmp_path) == ["c.jpg", "d.jpg"]
+
+
+def test_an_old_file_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    kept = KeptFiles(tmp_path, "t", max_files=1)
+    write(kept, "a.jpg")
+    (tmp_path / "a.jpg").unlink()
+    (tmp_path / "a.jpg").mkdir()
+    with pytest.raises(BasEdgeError, match=r"Cannot write .*a.jpg: "):
+        write(kept, "b.jpg")
