@@ -105,11 +105,11 @@ class LiveRun:
 
     def _sinks(self) -> list[Sink]:
         from bas_edge.video.sinks.annotated_video import AnnotatedVideo
+        from bas_edge.video.sinks.file_names import as_template
 
         sinks = self._request.more_sinks(live=True)
         if self._request.save and self._folder is not None:
-            literal = str(self._folder).replace("{", "{{").replace("}", "}}")  # it is a template
-            path = Path(literal) / "{stream}-{date}-{time}.mp4"
+            path = Path(as_template(self._folder)) / "{stream}-{date}-{time}.mp4"
             sinks.append(AnnotatedVideo(path, codec=self._request.codec, live=True, segment_s=600))
         return sinks
 

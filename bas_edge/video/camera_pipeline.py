@@ -50,11 +50,10 @@ def open_cameras(
         )
         stack.enter_context(localizer)
         pipeline = stack.enter_context(Pipeline(localizer, workers=workers))
-        folder, live = config.output_folder, any(stream.live for stream in streams)
+        folder, live = config.output_folder, any(_endless(stream) for stream in streams)
         shared = [open_sink(sink, folder, live=live) for sink in config.sinks]
         for camera, stream in zip(config.cameras, streams, strict=True):
-            live = stream.live or stream.options.realtime
-            own = [open_sink(sink, folder, live=live) for sink in camera.sinks]
+            own = [open_sink(sink, folder, live=_endless(stream)) for sink in camera.sinks]
             pipeline.add(
                 stream,
                 sinks=[*shared, *own, *more_sinks(stream)],
@@ -95,3 +94,8 @@ def open_stream(camera: CameraConfig, folder: str = ".") -> Stream:
         ),
         reconnect=Reconnect(**msgspec.structs.asdict(camera.reconnect)),
     )
+
+
+def _endless(stream: Stream) -> bool:
+    """Whether its videos are cut into segments: it is a camera, or a file that stands for one."""
+    return stream.live or stream.options.realtime or stream.options.loop

@@ -3,82 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
+from bas_edge.errors import InputError
 from bas_edge.video.sinks.annotated_video import AnnotatedVideo
 from bas_edge.video.sinks.clips import Clips
 from bas_edge.video.sinks.crops import Crops
 from bas_edge.video.sinks.csv_table import Csv
 from bas_edge.video.sinks.event_rules import EventRule
+from bas_edge.video.sinks.file_names import as_template
 from bas_edge.video.sinks.json_lines import JsonLines
 from bas_edge.video.sinks.mqtt import Mqtt
+from bas_edge.video.sinks.result_filter import Every
 from bas_edge.video.sinks.sink import Sink
 from bas_edge.video.sinks.webhook import Webhook
 
 __all__ = ["SinkConfig", "open_sink"]
 
-Every = Literal["result", "change", "event"]
+_LIMITS = {"segment_s": 600.0, "max_files": None, "max_bytes": 10 << 30}  # of cameras
 
 
-class JsonLinesConfig(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="type",
-    tag="jsonl",
-):
+class SinkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    """One `[[sink]]`; its keys are the arguments of the sink."""
+
+
+class JsonLinesConfig(SinkTable, frozen=True, tag="jsonl"):
     """See `JsonLines`."""
 
     path: str = "{stream}-{date}.jsonl"
     states: bool = True
     max_bytes: int | None = None
     keep: int = 5
+    go_on: bool = True
 
 
-class CsvConfig(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="type",
-    tag="csv",
-):
+class CsvConfig(SinkTable, frozen=True, tag="csv"):
     """See `Csv`."""
 
     path: str = "{stream}-{date}.csv"
     max_bytes: int | None = None
     keep: int = 5
+    go_on: bool = True
 
 
-class VideoConfig(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="type",
-    tag="video",
-):
-    """See `AnnotatedVideo`. Of a camera: segments of ten minutes, of which the last are kept."""
+class VideoConfig(SinkTable, frozen=True, tag="video"):
+    """See `AnnotatedVideo`. Where a limit is not given, `open_sink` chooses it."""
 
     path: str = "{stream}/{date}-{time}.mp4"
     fps: float = 25.0
     codec: str = "auto"
-    segment_s: float | None = 600.0
-    max_files: int | None = None
-    max_bytes: int | None = 10 << 30
+    segment_s: float | msgspec.UnsetType | None = msgspec.UNSET
+    max_files: int | msgspec.UnsetType | None = msgspec.UNSET
+    max_bytes: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class CropsConfig(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="type",
-    tag="crops",
-):
+class CropsConfig(SinkTable, frozen=True, tag="crops"):
     """See `Crops`."""
 
     path: str = "{stream}-{frame:08d}-{class}.jpg"
@@ -89,7 +70,7 @@ class CropsConfig(
     max_bytes: int | None = None
 
 
-class RuleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RuleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See `EventRule`."""
 
     name: str
@@ -102,36 +83,23 @@ class RuleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     cooldown_s: float = 10.0
 
 
-class ClipsConfig(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="type",
-    tag="clips",
-):
+class ClipsConfig(SinkTable, frozen=True, tag="clips"):
     """See `Clips`; each `[[….rule]]` is an `EventRule`."""
 
-    path: str = "{stream}/{date}-{time}-{rule}.mp4"
     rules: tuple[RuleConfig, ...] = msgspec.field(name="rule")
+    path: str = "{stream}/{date}-{time}-{rule}.mp4"
     before_s: float = 5.0
     after_s: float = 5.0
     longest_s: float = 60.0
     draw: bool = True
     fps: float = 25.0
     codec: str = "auto"
+    buffer_bytes: int = 32 << 20
     max_files: int | None = 1000
     max_bytes: int | None = None
 
 
-class MqttConfig(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="type",
-    tag="mqtt",
-):
+class MqttConfig(SinkTable, frozen=True, tag="mqtt"):
     """See `Mqtt`."""
 
     host: str
@@ -144,16 +112,11 @@ class MqttConfig(
     username: str | None = None
     password_env: str = "BAS_EDGE_MQTT_PASSWORD"
     client_id: str | None = None
+    queue_size: int = 1000
+    close_s: float = 5.0
 
 
-class WebhookConfig(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="type",
-    tag="webhook",
-):
+class WebhookConfig(SinkTable, frozen=True, tag="webhook"):
     """See `Webhook`."""
 
     url: str
@@ -162,8 +125,10 @@ class WebhookConfig(
     token_env: str = "BAS_EDGE_WEBHOOK_TOKEN"
     headers: dict[str, str] = {}
     timeout_s: float = 10.0
+    queue_size: int = 1000
     batch: int = 1
     batch_s: float = 1.0
+    close_s: float = 5.0
     ca_file: str | None = None
 
 
@@ -184,7 +149,8 @@ def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
     Args:
         config: As the file has it.
         folder: Where relative paths begin.
-        live: Whether it is for cameras: their videos are cut into segments.
+        live: Whether it is for a stream without an end: its videos are cut into segments of ten
+            minutes, of which ten GiB are kept, where the file does not say otherwise.
 
     Raises:
         InputError: A value that its class refuses, or the folder cannot be written to.
@@ -192,13 +158,9 @@ def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
     """
     values = msgspec.structs.asdict(config)
     if "path" in values:
-        literal = str(folder).replace("{", "{{").replace("}", "}}")  # paths are templates
-        values["path"] = Path(literal) / values["path"]
+        values["path"] = Path(as_template(folder)) / values["path"]
     if isinstance(config, VideoConfig):
-        if not live:
-            for name in ("segment_s", "max_files", "max_bytes"):
-                values.pop(name)
-        return AnnotatedVideo(**values, live=live)
+        return AnnotatedVideo(**_with_limits(values, live=live), live=live)
     if isinstance(config, ClipsConfig):
         rules = [EventRule(**msgspec.structs.asdict(rule)) for rule in values.pop("rules")]
         return Clips(rules=rules, **values)
@@ -211,3 +173,17 @@ def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
     }
     sink: Sink = kinds[type(config)](**values)
     return sink
+
+
+def _with_limits(values: dict[str, Any], *, live: bool) -> dict[str, Any]:
+    """The values of a video sink, with limits where none were given."""
+    for name, limit in _LIMITS.items():
+        if values[name] is msgspec.UNSET:
+            values[name] = limit if live else None
+        elif values[name] is not None and not live:
+            raise InputError(
+                f"A video sink has {name} = {values[name]}, but its sources come to an end, and "
+                "each gets one video, whole.",
+                hint=f"Leave out {name}, or set loop or realtime of the source.",
+            )
+    return values

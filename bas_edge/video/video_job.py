@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from bas_edge.video.frames import FrameResult, StreamEvent
 from bas_edge.video.pipeline import Pipeline
+from bas_edge.video.sinks.annotated_video import AnnotatedVideo
+from bas_edge.video.sinks.file_names import as_template
 from bas_edge.video.sinks.sink import Sink
-from bas_edge.video.sinks.video_sink import VideoSink
 from bas_edge.video.sources.frame_queue import Policy
 from bas_edge.video.sources.open_source import open_source
 from bas_edge.video.sources.video_source import VideoSource
@@ -95,7 +96,7 @@ def localize_video(
         pipeline = stack.enter_context(Pipeline(localizer, workers=workers, stop_on_failure=True))
         to: list[Sink] = [counter, *sinks]
         if annotated is not None:
-            to.append(_Annotated(VideoSink(annotated, source.fps, codec=codec)))
+            to.append(AnnotatedVideo(as_template(annotated), fps=source.fps, codec=codec))
         stream = open_source(source, policy=policy, stride=stride, max_fps=max_fps)
         pipeline.add(stream, sinks=to, smooth=smooth)
         stats = pipeline.run(duration_s=duration_s)
@@ -135,27 +136,3 @@ class _Counter:
 
     def close(self, *, complete: bool) -> None:
         """Nothing is held."""
-
-
-class _Annotated:
-    """Draws and encodes; a `Sink`."""
-
-    def __init__(self, video: VideoSink) -> None:
-        self._video = video
-        self._failed = False
-
-    def write(self, result: FrameResult) -> None:
-        drawn = result.localization.draw(result.frame.pixels, color="rgb")
-        try:
-            self._video.write(drawn, result.time_s)
-        except BaseException:
-            self._failed = True
-            self._video.discard()
-            raise
-
-    def event(self, event: StreamEvent) -> None:
-        """A video shows frames only."""
-
-    def close(self, *, complete: bool) -> None:
-        if not self._failed:
-            self._video.close(complete=complete)

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from bas_edge.errors import InputError
+from bas_edge.video import (
+    AnnotatedVideo,
+    Clips,
+    Crops,
+    Csv,
+    FrameResult,
+    JsonLines,
+    Mqtt,
+    Pipeline,
+    StreamEvent,
+    Webhook,
+)
 from bas_edge.video.camera_config import read_cameras
 from bas_edge.video.camera_pipeline import open_cameras, open_stream
-from bas_edge.video.camera_sinks import CropsConfig, JsonLinesConfig
+from bas_edge.video.camera_sinks import (
+    ClipsConfig,
+    CropsConfig,
+    CsvConfig,
+    JsonLinesConfig,
+    MqttConfig,
+    SinkTable,
+    VideoConfig,
+    WebhookConfig,
+)
 
 SMALLEST = """
 engine = "birds.engine"
@@ -181,6 +204,80 @@ path = "all.jsonl"
     (table,) = (tmp_path / "out").glob("second-*.csv")
     assert len(table.read_text().splitlines()) == 5
     assert not stats.failures
+
+
+ONE_VIDEO = """
+engine = "tiny.onnx"
+[[camera]]
+source = "a.mp4"
+policy = "wait"
+{source}
+{sink}
+type = "video"
+codec = "mpeg4"
+segment_s = 0.04
+max_files = 2
+"""
+
+
+class StopAfter:
+    """A sink that ends the pipeline after so many results."""
+
+    pipeline: Pipeline
+
+    def __init__(self, results: int) -> None:
+        self.left = results
+
+    def write(self, result: FrameResult) -> None:  # noqa: ARG002 (as every sink)
+        self.left -= 1
+        if self.left == 0:
+            self.pipeline.stop()
+
+    def event(self, event: StreamEvent) -> None:
+        """Nothing to do."""
+
+    def close(self, *, complete: bool) -> None:
+        """Nothing to do."""
+
+
+@pytest.mark.parametrize("sink", ["[[sink]]", "[[camera.sink]]"])
+@pytest.mark.parametrize("source", ["realtime = true", "loop = true", ""])
+def test_limits_of_videos_hold_or_are_refused(
+    tmp_path: Path, tiny_onnx: Callable[..., Path], clips: ModuleType, sink: str, source: str
+) -> None:
+    tiny_onnx(tmp_path / "tiny.onnx")
+    clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(6))
+    config = read_cameras(write(tmp_path, ONE_VIDEO.format(source=source, sink=sink)))
+    if not source:
+        with (
+            pytest.raises(InputError, match=r"has segment_s = 0.04, but its sources come to an"),
+            open_cameras(config),
+        ):
+            pass
+        return
+    stop_after = StopAfter(12)
+    with open_cameras(config, more_sinks=lambda _: [stop_after]) as pipeline:
+        stop_after.pipeline = pipeline
+        stats = pipeline.run(duration_s=60)
+    assert not stats.failures
+    assert len(list((tmp_path / "out").rglob("*.mp4"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "sink"),
+    [
+        (JsonLinesConfig, JsonLines),
+        (CsvConfig, Csv),
+        (VideoConfig, AnnotatedVideo),
+        (CropsConfig, Crops),
+        (ClipsConfig, Clips),
+        (MqttConfig, Mqtt),
+        (WebhookConfig, Webhook),
+    ],
+)
+def test_a_sink_takes_all_its_arguments_from_the_file(table: type[SinkTable], sink: type) -> None:
+    known = {field.name for field in msgspec.structs.fields(table)}
+    assert known == set(inspect.signature(sink).parameters) - {"live", "on_event"}
 
 
 def test_the_example_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,9 +65,9 @@ def test_the_annotated_copy_has_every_frame(
     localizer: Localizer, graphs: ModuleType, clips: ModuleType, tmp_path: Path
 ) -> None:
     clip = clips.write_clip(tmp_path / "a.mp4", moving_square(graphs, 5))
-    summary = localize_video(localizer, clip, annotated=tmp_path / "b.mp4")
-    assert summary.annotated == tmp_path / "b.mp4"
-    plain, drawn = list(VideoSource(clip)), list(VideoSource(tmp_path / "b.mp4"))
+    summary = localize_video(localizer, clip, annotated=tmp_path / "a {copy}.mp4")
+    assert summary.annotated == tmp_path / "a {copy}.mp4"
+    plain, drawn = list(VideoSource(clip)), list(VideoSource(tmp_path / "a {copy}.mp4"))
     assert [frame.time_s for frame in drawn] == pytest.approx([frame.time_s for frame in plain])
     difference = np.abs(plain[2].pixels.astype(int) - drawn[2].pixels).max(axis=2)
     assert difference[14:42, 14:42].max() > 60  # the outline of the box

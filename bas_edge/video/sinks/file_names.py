@@ -16,6 +16,7 @@ from bas_edge.video.frames import utc
 
 __all__ = [
     "NameTemplate",
+    "as_template",
     "cannot_write",
     "claim_path",
     "moment_fields",
@@ -120,6 +121,11 @@ class NameTemplate:
                 f"The file name {self.text!r} cannot be filled in: {error}.",
                 hint="Only numbers take a format such as :08d.",
             ) from None
+
+
+def as_template(path: str | Path) -> str:
+    """A path whose braces are meant as such, for what takes a template."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def moment_fields(unix_s: float) -> dict[str, str]:
