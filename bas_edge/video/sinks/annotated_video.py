@@ -13,7 +13,7 @@ from bas_edge.video.sinks.encoders import choose_encoder
 from bas_edge.video.sinks.file_names import NameTemplate, moment_fields, prepare_folder, writing
 from bas_edge.video.sinks.kept_files import KeptByStream
 from bas_edge.video.sinks.mp4_output import check_mp4_name
-from bas_edge.video.sinks.ranges import check_positive
+from bas_edge.video.sinks.ranges import check_fps, check_positive
 from bas_edge.video.sinks.video_sink import VideoSink
 
 __all__ = ["AnnotatedVideo"]
@@ -78,7 +78,8 @@ class AnnotatedVideo(DiskSink):
                 "segment_s, max_files and max_bytes are for live streams, and live is False.",
                 hint="Pass live=True, or leave them out.",
             )
-        check_positive(fps=fps, segment_s=segment_s)
+        check_fps(fps)
+        check_positive(segment_s=segment_s)
         check_mp4_name(path)
         required = () if segment_s is None else ("time",)
         self._names = NameTemplate(path, allowed=("stream", "date", "time"), required=required)

@@ -25,7 +25,7 @@ from bas_edge.video.sinks.holes import Holes
 from bas_edge.video.sinks.json_lines import json_line
 from bas_edge.video.sinks.kept_files import KeptByStream
 from bas_edge.video.sinks.packet_ring import EncodedPicture, PacketFile, PacketRing
-from bas_edge.video.sinks.ranges import check_not_negative, check_positive
+from bas_edge.video.sinks.ranges import check_fps, check_not_negative, check_positive
 
 __all__ = ["Clips"]
 
@@ -96,7 +96,8 @@ class Clips(DiskSink):
                 hint="At least one rule is needed, each by a name of its own, and a file in .mp4.",
             )
         check_not_negative(before_s=before_s, after_s=after_s)
-        check_positive(fps=fps, longest_s=longest_s, buffer_bytes=buffer_bytes)
+        check_fps(fps)
+        check_positive(longest_s=longest_s, buffer_bytes=buffer_bytes)
         if longest_s < before_s + after_s:
             raise InputError(
                 f"A clip from {before_s} s before to {after_s} s after an event is longer than "
@@ -216,12 +217,17 @@ class Clips(DiskSink):
             self._finish(clip, complete=False)
 
     def _write(self, clip: _Clip, pictures: Iterable[EncodedPicture]) -> None:
-        with self._giving_up(clip):
-            clip.file.write(pictures)
+        if self._is_open(clip):
+            with self._giving_up(clip):
+                clip.file.write(pictures)
+
+    def _is_open(self, clip: _Clip) -> bool:
+        """Not finished, and not given up."""
+        return self._open.get((clip.stream, clip.rule)) is clip
 
     def _finish(self, clip: _Clip, *, complete: bool) -> None:
-        if self._open.get((clip.stream, clip.rule)) is not clip:
-            return  # it was given up
+        if not self._is_open(clip):
+            return
         with self._giving_up(clip):
             clip.file.finish()
             clip.describe(complete=complete)

@@ -65,7 +65,7 @@ class DiskSink:
         """
         if self.dropped:
             raise BasEdgeError(
-                f"{self.dropped} times something could not be written, the last time because: "
+                f"Not everything could be written: {self.dropped} lost, the last because: "
                 f"{self._last_problem}",
                 hint="Check the folder, its permissions and the space that is left.",
             )

@@ -56,6 +56,8 @@ class Mp4Output:
 
     def mux(self, packets: Any) -> None:
         """Write packets."""
+        if self._file.closed:  # FFmpeg would crash
+            raise cannot_write(self._path, ValueError("it is closed"))
         with self.named_errors():
             self.container.mux(packets)
             if self._fragmented:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 
 from bas_edge.errors import InputError
+from bas_edge.video.sinks.encoders import TICKS_PER_S
 
-__all__ = ["check_not_negative", "check_positive"]
+__all__ = ["check_fps", "check_not_negative", "check_positive"]
+
+
+def check_fps(fps: float) -> None:
+    """Refuse a frame rate that no mp4 of ours has.
+
+    Raises:
+        InputError: It names the value.
+    """
+    if not 0 < fps <= TICKS_PER_S:
+        raise InputError(f"fps is {fps}, but must be over 0 to {TICKS_PER_S}.")
 
 
 def check_positive(**values: float | None) -> None:

@@ -21,7 +21,7 @@ from bas_edge.video.sinks.encoders import (
 )
 from bas_edge.video.sinks.file_names import partial
 from bas_edge.video.sinks.mp4_output import Mp4Output, check_mp4_name
-from bas_edge.video.sinks.ranges import check_positive
+from bas_edge.video.sinks.ranges import check_fps
 
 __all__ = ["PREFERRED_ENCODERS", "VideoSink", "available_encoders", "even"]
 
@@ -58,7 +58,7 @@ class VideoSink:
         self, path: str | Path, fps: float, *, codec: str = "auto", fragmented: bool = False
     ) -> None:
         self._av = require("av", extra="video", purpose="Writing a video file")
-        check_positive(fps=fps)
+        check_fps(fps)
         check_mp4_name(path)
         self.path = Path(path)
         self.partial_path = partial(self.path)

@@ -15,7 +15,7 @@ from stream_results import descriptors, ended, grey, result
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video import Clips, EventRule, RuleEvent, StreamEvent, VideoSource
 from bas_edge.video.sinks.encoders import available_encoders
-from bas_edge.video.sinks.packet_ring import PacketRing
+from bas_edge.video.sinks.packet_ring import PacketFile, PacketRing
 
 RULE = EventRule("sill", classes=("wren",), min_score=0.5, cooldown_s=0)
 FPS = 10
@@ -204,7 +204,7 @@ def test_a_full_disk_costs_a_clip_but_no_event(tmp_path: Path) -> None:
         assert "too large" in sink.problem
     run(sink, 6, {10}, since=80)
     assert sink.problem == ""
-    with pytest.raises(BasEdgeError, match="times something could not be written"):
+    with pytest.raises(BasEdgeError, match="lost, the last because"):
         sink.close(complete=True)
     assert [event.time_s for event in told] == [2.0, 6.0, 10.0]
     assert [event.clip for event in told[::2]] == [tmp_path / "040508.mp4", tmp_path / "040516.mp4"]
@@ -216,6 +216,19 @@ def test_a_full_disk_costs_a_clip_but_no_event(tmp_path: Path) -> None:
     assert all(len(list(VideoSource(path))) == about(path)["frames"] for path in videos)
     assert about(videos[1])["complete"] is True
     assert descriptors() == before
+
+
+def test_a_full_disk_while_a_clip_gets_longer(tmp_path: Path) -> None:
+    sink = Clips(tmp_path / "{time}.mp4", [RULE], before_s=1, after_s=4, fps=FPS)
+    run(sink, 6, {3})
+    with full_disk(100):
+        run(sink, 0.5, {6}, since=60)
+    run(sink, 6, set(), since=65)
+    assert about(tmp_path / "040509.mp4")["complete"] is False
+    assert len(list(VideoSource(tmp_path / "040509.mp4"))) >= 20
+    assert [event.clip for event in sink.events] == [tmp_path / "040509.mp4", None]
+    with pytest.raises(BasEdgeError, match="1 lost, the last because"):
+        sink.close(complete=True)
 
 
 def test_a_full_disk_leaves_what_plays_of_a_clip(tmp_path: Path) -> None:
@@ -235,7 +248,7 @@ def test_a_full_disk_leaves_what_plays_of_a_clip(tmp_path: Path) -> None:
     assert names(tmp_path) == ["040507.json", "040507.mp4"]
     assert about(tmp_path / "040507.mp4")["complete"] is False
     assert len(list(VideoSource(tmp_path / "040507.mp4"))) >= 60
-    with pytest.raises(BasEdgeError, match="1 times something could not be written"):
+    with pytest.raises(BasEdgeError, match="1 lost, the last because"):
         sink.close(complete=True)
 
 
@@ -314,6 +327,16 @@ def test_a_clip_whose_buffer_is_too_small_begins_with_the_next_intra_frame(tmp_p
     assert len(list(VideoSource(path))) == described["frames"] == 25
 
 
+def test_writing_on_after_the_end_is_an_error(tmp_path: Path) -> None:
+    ring = PacketRing((48, 64), 10, before_s=1, codec="auto", max_bytes=1 << 20)
+    file = PacketFile(ring, tmp_path / "a.mp4")
+    pictures = ring.encode(grey(), 0.0) + ring.finish()
+    file.write(pictures)
+    file.finish()
+    with pytest.raises(BasEdgeError, match=r"a.partial.mp4: it is closed"):
+        file.write(pictures)
+
+
 @pytest.mark.parametrize(
     ("path", "rules", "options", "message"),
     [
@@ -326,6 +349,7 @@ def test_a_clip_whose_buffer_is_too_small_begins_with_the_next_intra_frame(tmp_p
         ("{time}.mp4", [RULE], {"longest_s": float("inf")}, "longest_s is inf"),
         ("{time}.mp4", [RULE], {"fps": 0}, "fps is 0"),
         ("{time}.mp4", [RULE], {"fps": float("nan")}, "fps is nan"),
+        ("{time}.mp4", [RULE], {"fps": 1e12}, "fps is 1000000000000.0"),
         ("{time}.mp4", [RULE], {"buffer_bytes": 0}, "buffer_bytes is 0"),
         ("{time}.mp4", [RULE], {"after_s": 100}, "to 100 s after"),
         ("{time}.mp4", [RULE], {"codec": "nothing"}, "no encoder 'nothing'"),
