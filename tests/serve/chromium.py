@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 LONG_S = 30.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -107,7 +109,10 @@ class Page:
         """The value of an expression, once it is true."""
         deadline = time.monotonic() + LONG_S
         while not (value := self.evaluate(script)):
-            assert time.monotonic() < deadline, f"it never happened: {script}"
+            if time.monotonic() >= deadline:
+                says = self.evaluate("document.body.innerText")
+                told = f"{self.complaints}; the page says:\n{says}"
+                pytest.fail(f"it never happened: {script}; {told}")
             time.sleep(0.05)
         return value
 

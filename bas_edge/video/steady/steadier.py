@@ -97,13 +97,14 @@ class Steadier:
         dt_s = _SHORTEST_S
         if self._time_s is not None:
             dt_s = max(dt_s, frame.time_s - self._time_s)
-        appeared = seen.found and not self._vote.found
-        if self._map is None or appeared:
+        # What was on its way when min_score was raised would stay for as long as it is seen.
+        found = seen.found and seen.score >= self._localizer.min_score
+        if self._map is None or (found and not self._vote.found):
             self._map, self._boxes = seen.map, None
-            self._vote.start(seen.scores, seen.found)
+            self._vote.start(seen.scores, found)
         else:
             shift = self._join(seen, shift, dt_s)
-            self._vote.step(seen.scores, seen.found, dt_s)
+            self._vote.step(seen.scores, found, dt_s)
         result = self._localizer.localization_of(
             self._map,
             self._vote.scores,

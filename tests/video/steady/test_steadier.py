@@ -251,6 +251,15 @@ def test_found_comes_at_once_and_goes_late(localizer: Localizer) -> None:
     assert [found(28 + i, 0.4) for i in range(2)] == [False] * 2
 
 
+def test_what_was_found_with_a_lower_min_score_is_not_held(localizer: Localizer) -> None:
+    with localizer.clone(min_score=0.9) as stricter:
+        steadier = Steadier(stricter)
+        on_its_way = found_in(localizer, blob(10))
+        assert on_its_way.found
+        assert not steadier.steady(at(0), on_its_way)[0].found
+        assert not steadier.steady(at(1), found_in(stricter, blob(10)))[0].found
+
+
 def test_what_appears_is_not_blended_with_what_was_not_there(localizer: Localizer) -> None:
     steadier = Steadier(localizer, replace(MAP_ALONE, map_time_s=2.0))
     nothing = np.array([0.4, 0.3, 0.3], np.float32)
