@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,34 @@ def test_what_is_refused_is_not_tried_again() -> None:
     assert (box.sent, box.dropped, box.problem, server.asked) == (0, 1, "no", 1)
 
 
+def test_an_error_that_nobody_expected_costs_its_message_and_shows_no_secret() -> None:
+    server = Server(ValueError("Invalid header value b'Bearer s3cret'"))
+    box = Outbox(server)
+    box.put(b"1")
+    box.close(10)
+    assert (box.sent, box.dropped) == (0, 1)
+    assert box.problem == "A message cannot be sent (ValueError)."
+
+
+def test_after_an_unexpected_error_the_next_messages_are_sent() -> None:
+    server = Server(ValueError("no"), None)
+    box = Outbox(server)
+    for message in numbers(1, 2):
+        box.put(message)
+    box.close(10)
+    assert server.taken == [numbers(2)]
+    assert (box.sent, box.dropped, box.problem) == (1, 1, None)
+
+
+def test_a_server_may_be_away_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_LONGEST_WAIT_S", 0.0)
+    server = Server(*[TryAgain("away")] * 1100)  # 2 ** 1100 is more than a float holds
+    box = Outbox(server)
+    box.put(b"1")
+    box.close(10)
+    assert (box.sent, box.dropped, server.asked) == (1, 0, 1101)
+
+
 def test_when_too_many_wait_the_oldest_go() -> None:
     server = Server()
     server.open.clear()
@@ -128,9 +157,18 @@ def test_closing_gives_up_in_time_and_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"capacity": 0}, {"attempts": 0}, {"batch": 0}, {"batch": 5, "capacity": 4}]
+    "options",
+    [
+        {"capacity": 0},
+        {"attempts": 0},
+        {"batch": 0},
+        {"batch": 5, "capacity": 4},
+        {"batch_s": -1.0},
+        {"batch_s": float("nan")},
+        {"batch_s": float("inf")},
+    ],
 )
-def test_numbers_that_cannot_be(options: dict[str, int]) -> None:
+def test_numbers_that_cannot_be(options: dict[str, Any]) -> None:
     send: Callable[[list[bytes]], None] = lambda _: None  # noqa: E731 (nothing to name)
     with pytest.raises(InputError, match="cannot be sent"):
         Outbox(send, **options)
