@@ -176,11 +176,11 @@ def test_white_space_around_a_token_is_no_part_of_it(
     assert (headers["Authorization"], headers["X-Kind"]) == ("Bearer t0ken", "bas")
 
 
-@pytest.mark.parametrize("token", ["s3cret\nX", "s3cret€", "s3cret\udcff", "s3cret\0"])
+@pytest.mark.parametrize("token", ["s3cret\nX", "s3cret€", "s3cret\udcff"])
 def test_a_token_that_cannot_be_sent_is_said_at_once_and_not_shown(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.environ", {"BAS_EDGE_WEBHOOK_TOKEN": token})
+    monkeypatch.setenv("BAS_EDGE_WEBHOOK_TOKEN", token)
     threads = threading.active_count()
     with pytest.raises(InputError, match="The header Authorization of the webhook") as caught:
         Webhook("http://x")
