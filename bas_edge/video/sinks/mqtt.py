@@ -107,9 +107,9 @@ class Mqtt:
         return sum(link.dropped for link in self._all_links())
 
     @property
-    def problem(self) -> str | None:
-        """Why a connection is missing now, in a sentence; None while all are there."""
-        return next((link.problem for link in self._all_links() if link.problem), None)
+    def problem(self) -> str:
+        """Why a connection is missing now, in a sentence; "" while all are there."""
+        return next((link.problem for link in self._all_links() if link.problem), "")
 
     def write(self, result: FrameResult) -> None:
         """Publish the result, where `every` asks for it."""

@@ -29,7 +29,7 @@ class MqttLink:
 
     Attributes:
         dropped: Messages that were never published.
-        problem: Why there is no connection, in a sentence; None where there is one, and before
+        problem: Why there is no connection, in a sentence; "" where there is one, and before
             `open`.
     """
 
@@ -43,7 +43,7 @@ class MqttLink:
         self._state: bytes | None = None
         self._login_refused = self._was_connected = False
         self.dropped = 0
-        self.problem: str | None = None
+        self.problem = ""
 
     def open(self, client: Any, host: str, port: int, *, tls: bool) -> None:
         """Connect on a thread of paho's, and again whenever the connection is lost.
@@ -128,7 +128,7 @@ class MqttLink:
 
     def _can_send(self) -> bool:
         """Whether there is a connection, or the first one may still come."""
-        return self._client.is_connected() or self.problem in (None, self._unanswered)
+        return self._client.is_connected() or self.problem in ("", self._unanswered)
 
     def _send(self) -> None:
         """Hand paho what waits, as far as it gets rid of it; the lock is held."""
@@ -180,7 +180,7 @@ class MqttLink:
                 self._login_refused = reason.value in _BAD_LOGIN
                 self.problem = f"{self._where} says: {reason}."
                 return
-            self.problem, self._login_refused, self._was_connected = None, False, True
+            self.problem, self._login_refused, self._was_connected = "", False, True
             if self._client is None:
                 return
             if self._state is not None:
@@ -192,5 +192,5 @@ class MqttLink:
         self.problem = f"{self._where} cannot be reached{distrust}."
 
     def _lost(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:  # noqa: ARG002 (paho's signature)
-        if self.problem is None and reason.is_failure:
+        if not self.problem and reason.is_failure:
             self.problem = f"{self._where} was lost: {reason}."

@@ -37,7 +37,7 @@ class Outbox:
     Attributes:
         sent: Messages that arrived.
         dropped: Messages that did not and never will.
-        problem: What went wrong last, in a sentence; None once a message arrived again.
+        problem: What went wrong last, in a sentence; "" once a message arrived again.
 
     Args:
         send: Gets 1 to `batch` messages. Raises TryAgain or Refused; after anything else, which
@@ -74,7 +74,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._deadline: float | None = None  # of closing
         self.sent = self.dropped = 0
-        self.problem: str | None = None
+        self.problem = ""
         self._thread = threading.Thread(target=self._work, name="bas-edge-outbox", daemon=True)
         self._thread.start()
 
@@ -122,7 +122,7 @@ class Outbox:
                 self.problem = f"A message cannot be sent ({type(error).__name__})."
                 self._remove(messages, arrived=False)
             else:
-                self.problem = None
+                self.problem = ""
                 self._remove(messages, arrived=True)
             failures = answers = 0
 

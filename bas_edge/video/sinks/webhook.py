@@ -108,8 +108,8 @@ class Webhook:
         return self._outbox.dropped
 
     @property
-    def problem(self) -> str | None:
-        """What went wrong last; None while messages arrive."""
+    def problem(self) -> str:
+        """What went wrong last, in a sentence; "" while messages arrive."""
         return self._outbox.problem
 
     def write(self, result: FrameResult) -> None:

@@ -49,7 +49,7 @@ def test_messages_arrive_in_order() -> None:
         box.put(message)
     box.close(10)
     assert [one for each in server.taken for one in each] == numbers(*range(50))
-    assert (box.sent, box.dropped, box.problem) == (50, 0, None)
+    assert (box.sent, box.dropped, box.problem) == (50, 0, "")
 
 
 def test_what_failed_is_tried_again_before_the_next() -> None:
@@ -59,7 +59,7 @@ def test_what_failed_is_tried_again_before_the_next() -> None:
         box.put(message)
     box.close(10)
     assert server.taken == [numbers(1), numbers(2)]
-    assert (box.sent, box.dropped, box.problem) == (2, 0, None)
+    assert (box.sent, box.dropped, box.problem) == (2, 0, "")
 
 
 def test_a_server_that_keeps_failing_is_asked_so_often_and_no_more() -> None:
@@ -96,7 +96,7 @@ def test_after_an_unexpected_error_the_next_messages_are_sent() -> None:
         box.put(message)
     box.close(10)
     assert server.taken == [numbers(2)]
-    assert (box.sent, box.dropped, box.problem) == (1, 1, None)
+    assert (box.sent, box.dropped, box.problem) == (1, 1, "")
 
 
 def test_a_server_may_be_away_for_days(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_changes_states_and_events_are_posted(server: Server) -> None:
     assert "Authorization" not in headers
     assert first == result(3).to_dict()
     assert server.bodies()[1:] == [ended().to_dict(), event.to_dict()]
-    assert (sink.sent, sink.dropped, sink.problem) == (3, 0, None)
+    assert (sink.sent, sink.dropped, sink.problem) == (3, 0, "")
 
 
 def test_batches_are_arrays(server: Server) -> None:
@@ -146,7 +146,7 @@ def test_a_silent_server_is_given_up_in_time() -> None:
         sink.write(result())
         sink.close(complete=False)
     assert sink.dropped == 1
-    assert str(sink.problem).endswith("cannot be reached (ReadTimeoutError).")
+    assert sink.problem.endswith("cannot be reached (ReadTimeoutError).")
 
 
 def test_a_token_and_basic_authentication(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
