@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -11,15 +12,15 @@ from bas_edge.video.sinks.annotated_video import AnnotatedVideo
 from bas_edge.video.sinks.clips import Clips
 from bas_edge.video.sinks.crops import Crops
 from bas_edge.video.sinks.csv_table import Csv
-from bas_edge.video.sinks.event_rules import EventRule
+from bas_edge.video.sinks.event_rules import EventRule, RuleEvent
+from bas_edge.video.sinks.events import Events
 from bas_edge.video.sinks.json_lines import JsonLines
 from bas_edge.video.sinks.mqtt import Mqtt
+from bas_edge.video.sinks.result_filter import Every
 from bas_edge.video.sinks.sink import Sink
 from bas_edge.video.sinks.webhook import Webhook
 
 __all__ = ["SinkConfig", "open_sink"]
-
-Every = Literal["result", "change", "event"]
 
 
 class JsonLinesConfig(
@@ -124,6 +125,19 @@ class ClipsConfig(
     max_bytes: int | None = None
 
 
+class EventsConfig(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="type",
+    tag="events",
+):
+    """See `Events`; each `[[….rule]]` is an `EventRule`."""
+
+    rules: tuple[RuleConfig, ...] = msgspec.field(name="rule")
+
+
 class MqttConfig(
     msgspec.Struct,
     frozen=True,
@@ -173,18 +187,22 @@ SinkConfig: TypeAlias = (
     | VideoConfig
     | CropsConfig
     | ClipsConfig
+    | EventsConfig
     | MqttConfig
     | WebhookConfig
 )
 
 
-def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
+def open_sink(
+    config: SinkConfig, folder: Path, *, live: bool, on_event: Callable[[RuleEvent], None]
+) -> Sink:
     """Make the sink; it opens its files at the first result.
 
     Args:
         config: As the file has it.
         folder: Where relative paths begin.
         live: Whether it is for cameras: their videos are cut into segments.
+        on_event: What a sink with rules calls with each event.
 
     Raises:
         InputError: A value that its class refuses, or the folder cannot be written to.
@@ -199,9 +217,10 @@ def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
             for name in ("segment_s", "max_files", "max_bytes"):
                 values.pop(name)
         return AnnotatedVideo(**values, live=live)
-    if isinstance(config, ClipsConfig):
+    if isinstance(config, ClipsConfig | EventsConfig):
         rules = [EventRule(**msgspec.structs.asdict(rule)) for rule in values.pop("rules")]
-        return Clips(rules=rules, **values)
+        kind = Clips if isinstance(config, ClipsConfig) else Events
+        return kind(rules=rules, on_event=on_event, **values)
     kinds = {
         JsonLinesConfig: JsonLines,
         CsvConfig: Csv,
