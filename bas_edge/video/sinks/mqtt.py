@@ -14,7 +14,7 @@ from bas_edge.video.frames import FrameResult, StreamEvent
 from bas_edge.video.sinks.certificates import tls_context
 from bas_edge.video.sinks.event_rules import RuleEvent
 from bas_edge.video.sinks.file_names import NameTemplate, safe_name
-from bas_edge.video.sinks.json_lines import json_line
+from bas_edge.video.sinks.json_lines import json_bytes
 from bas_edge.video.sinks.mqtt_link import MqttLink
 from bas_edge.video.sinks.result_filter import Every, ResultFilter
 
@@ -116,7 +116,7 @@ class Mqtt:
         link = self._link(result.stream)
         link.check_login(self._username, self._password_env)
         if self._filter.passes(result):
-            link.publish("result", json_line(result.to_dict()))
+            link.publish("result", json_bytes(result.to_dict()))
         else:
             link.publish_waiting()
 
@@ -124,14 +124,14 @@ class Mqtt:
         """Publish the state, retained."""
         link = self._link(event.stream)
         link.check_login(self._username, self._password_env)
-        link.set_state(json_line(event.to_dict()))
+        link.set_state(json_bytes(event.to_dict()))
 
     def notify(self, event: RuleEvent) -> None:
         """Publish the event of a rule: `Clips(…, on_event=mqtt.notify)`.
 
         From any thread. What cannot be published is counted, also after `close`.
         """
-        self._link(event.stream).publish("event", json_line(event.to_dict()))
+        self._link(event.stream).publish("event", json_bytes(event.to_dict()))
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (messages have no end)
         """Publish what waits for at most `close_s`, say "offline", and disconnect."""

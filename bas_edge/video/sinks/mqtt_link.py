@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any
 
 from bas_edge.errors import InputError
-from bas_edge.video.sinks.json_lines import json_line
+from bas_edge.video.sinks.json_lines import json_bytes
 
 __all__ = ["MqttLink"]
 
@@ -155,7 +155,7 @@ class MqttLink:
             return True
 
     def _offline(self, reason: str) -> bytes:
-        return json_line(
+        return json_bytes(
             {"event": "state", "stream": self._stream, "state": "offline", "reason": reason}
         )
 

@@ -15,7 +15,7 @@ from bas_edge.errors import InputError
 from bas_edge.video.frames import FrameResult, StreamEvent
 from bas_edge.video.sinks.certificates import tls_context
 from bas_edge.video.sinks.event_rules import RuleEvent
-from bas_edge.video.sinks.json_lines import json_line
+from bas_edge.video.sinks.json_lines import json_bytes
 from bas_edge.video.sinks.outbox import Outbox, Refused, TryAgain
 from bas_edge.video.sinks.result_filter import Every, ResultFilter
 
@@ -115,16 +115,16 @@ class Webhook:
     def write(self, result: FrameResult) -> None:
         """Queue the result, where `every` asks for it."""
         if self._filter.passes(result):
-            self._outbox.put(json_line(result.to_dict()))
+            self._outbox.put(json_bytes(result.to_dict()))
 
     def event(self, event: StreamEvent) -> None:
         """Queue the change of state."""
         if self._states:
-            self._outbox.put(json_line(event.to_dict()))
+            self._outbox.put(json_bytes(event.to_dict()))
 
     def notify(self, event: RuleEvent) -> None:
         """Queue the event of a rule: `Clips(…, on_event=webhook.notify)`."""
-        self._outbox.put(json_line(event.to_dict()))
+        self._outbox.put(json_bytes(event.to_dict()))
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (messages have no end)
         """Post what waits, for at most `close_s`; the rest is dropped and counted."""
