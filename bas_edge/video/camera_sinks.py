@@ -158,6 +158,7 @@ class MqttConfig(
     username: str | None = None
     password_env: str = "BAS_EDGE_MQTT_PASSWORD"
     client_id: str | None = None
+    queue_size: int = 1000
 
 
 class WebhookConfig(
@@ -176,6 +177,7 @@ class WebhookConfig(
     token_env: str = "BAS_EDGE_WEBHOOK_TOKEN"
     headers: dict[str, str] = {}
     timeout_s: float = 10.0
+    queue_size: int = 1000
     batch: int = 1
     batch_s: float = 1.0
     ca_file: str | None = None

@@ -42,6 +42,7 @@ host = "127.0.0.1"
 port = {port}
 topic = "own/{{stream}}"
 every = "event"
+queue_size = 50
 [[camera.sink]]
 type = "clips"
 codec = "mpeg4"
@@ -147,7 +148,7 @@ def test_a_mistake_in_a_sink_is_said_before_the_engine_is_opened(
     file = tmp_path / "cameras.toml"
     file.write_text(
         'engine = "e"\n[[camera]]\nsource = "rtsp://h/x"\n'
-        '[[sink]]\ntype = "webhook"\nurl = "http://x"\n'  # has a thread
+        '[[sink]]\ntype = "webhook"\nurl = "http://x"\nqueue_size = 50\n'  # has a thread
         '[[sink]]\ntype = "mqtt"\nhost = "h"\nport = 700000\n',
         encoding="utf-8",
     )
