@@ -154,7 +154,7 @@ def test_a_mistake_in_a_sink_is_said_before_the_engine_is_opened(
     )
     with pytest.raises(InputError, match="the port 700000"), open_cameras(read_cameras(file)):
         pass
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 def test_rules_of_one_name_are_refused() -> None:

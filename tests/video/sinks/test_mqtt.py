@@ -131,7 +131,8 @@ def test_closing_without_a_broker_counts_what_is_lost() -> None:
     sink.close(complete=False)
     assert sink.dropped == 3
     assert "cannot be reached" in sink.problem
-    assert (descriptors(), threading.active_count()) == (before, threads)
+    assert descriptors() <= before  # others may end meanwhile
+    assert threading.active_count() <= threads
 
 
 def test_a_broker_that_has_not_answered_is_a_problem() -> None:
@@ -155,7 +156,7 @@ def test_events_after_closing_are_counted_and_connect_to_nothing() -> None:
         threads = threading.active_count()
         sink.notify(rule_event())
         sink.notify(replace(rule_event(), stream="yard"))
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         sink.close(complete=True)
         assert len(broker.logins) == 1
     assert sink.dropped == 2

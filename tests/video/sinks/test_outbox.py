@@ -144,14 +144,20 @@ def test_a_batch_that_is_not_full_leaves_in_time() -> None:
 
 
 def test_closing_gives_up_in_time_and_counts() -> None:
+    asked = threading.Semaphore(0)
+
     def away(messages: list[bytes]) -> None:
+        asked.release()
         raise TryAgain("away")
 
     box = Outbox(away)
     for message in numbers(1, 2, 3):
         box.put(message)
+    for _ in range(2):  # after the second time, the first one's answer is noted
+        assert asked.acquire(timeout=10)
     box.close(0.05)
     box.put(b"4")  # too late
+    box._thread.join(10)
     assert (box.sent, box.dropped, box.problem) == (0, 4, "away")
     assert not box._thread.is_alive()
 

@@ -135,7 +135,8 @@ def test_a_server_that_is_away_holds_nothing_up_and_no_secret_is_shown() -> None
     sink.close(complete=False)
     assert (sink.sent, sink.dropped) == (0, 3)
     assert sink.problem == f"http://127.0.0.1:{port} cannot be reached (NewConnectionError)."
-    assert (descriptors(), threading.active_count()) == (before, threads)
+    assert descriptors() <= before  # others may end meanwhile
+    assert threading.active_count() <= threads
 
 
 def test_a_silent_server_is_given_up_in_time() -> None:
@@ -185,7 +186,7 @@ def test_a_token_that_cannot_be_sent_is_said_at_once_and_not_shown(
     with pytest.raises(InputError, match="The header Authorization of the webhook") as caught:
         Webhook("http://x")
     assert "s3cret" not in f"{caught.value!r} {caught.value.hint}"
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 @pytest.mark.parametrize("name", ["", "X: s3cret", "s3cret\n", "s3crét"])
