@@ -54,9 +54,9 @@ def command(
     from bas_edge.serve import Controls, EventLog, LiveViews, serve
     from bas_edge.serve.from_config import rules_of, serve_options
     from bas_edge.serve.options import is_loopback
-    from bas_edge.serve.rule_log import RuleLog
     from bas_edge.video.camera_config import read_cameras
     from bas_edge.video.camera_pipeline import open_cameras
+    from bas_edge.video.sinks.events import Events
 
     config = read_cameras(cameras)
     options, made = serve_options(
@@ -92,7 +92,7 @@ def command(
                 config,
                 more_sinks=lambda _: [
                     views,
-                    RuleLog(rules_of(config, next(each_camera)), views.log),
+                    Events(rules_of(config, next(each_camera)), on_event=views.log.add),
                 ],
             )
         )

@@ -177,6 +177,8 @@ def write_bundle(
 def update_manifest(path: str | os.PathLike[str], **changes: Any) -> Engine:
     """Change fields of a bundle's manifest, atomically: readers see the old one or the new one.
 
+    What others change at the same time, such as its plans, is kept.
+
     Example:
         update_manifest("birds.engine", threshold=policy, min_score=0.2)
 
@@ -184,19 +186,22 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> Engine:
         InputError: `path` is a bare `.onnx`, or a change does not fit the manifest.
         EngineError: See `open_engine`; or the disk is full.
     """
-    engine = open_engine(path)
-    if not engine.is_bundle:
+    folder = Path(path)
+    if not folder.is_dir():
+        open_engine(folder)  # raises where it is no engine at all
         raise InputError(
             f"{path} is a bare ONNX file; only the manifest of a bundle can be changed.",
             hint=f"Make a bundle first: bas-edge build-engine {path} -o NAME.engine",
         )
-    try:
-        changed = msgspec.structs.replace(engine.manifest, **changes)
-        encoded = encode_manifest(changed, indent=2)
-        manifest = msgspec.json.decode(encoded, type=Manifest)  # replace() checks no types
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The manifest cannot be changed so: {error}.") from None
-    return _replace_manifest(engine, manifest, encoded)
+    with _one_writer(folder):
+        engine = open_engine(folder)
+        try:
+            changed = msgspec.structs.replace(engine.manifest, **changes)
+            encoded = encode_manifest(changed, indent=2)
+            manifest = msgspec.json.decode(encoded, type=Manifest)  # replace() checks no types
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The manifest cannot be changed so: {error}.") from None
+        return _replace_manifest(engine, manifest, encoded)
 
 
 def add_plan(
@@ -250,13 +255,20 @@ def _add_plan(
 
 @contextlib.contextmanager
 def _one_writer(folder: Path) -> Iterator[None]:
-    """Other processes and threads that change this bundle wait until the block is left."""
+    """Other processes and threads that change this bundle wait until the block is left.
+
+    Raises:
+        EngineError: The folder cannot be read.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows, where plans are not built
+    except ImportError:  # Windows, where plans are not built and nobody else writes
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise EngineError(f"Cannot read {folder}: {error.strerror}.") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -11,7 +11,7 @@ import msgspec
 from bas_edge.errors import InputError
 from bas_edge.serve.options import ServeOptions, new_token
 from bas_edge.video.camera_config import CameraConfig, CamerasConfig, ServerConfig
-from bas_edge.video.camera_sinks import ClipsConfig
+from bas_edge.video.camera_sinks import ClipsConfig, EventsConfig
 from bas_edge.video.sinks.event_rules import EventRule
 
 __all__ = ["TOKEN_VARIABLE", "rules_of", "serve_options"]
@@ -71,7 +71,7 @@ def rules_of(config: CamerasConfig, camera: CameraConfig) -> Iterator[EventRule]
     """The event rules that the sinks of one camera have, each once."""
     seen = set()
     for sink in (*config.sinks, *camera.sinks):
-        for rule in sink.rules if isinstance(sink, ClipsConfig) else ():
+        for rule in sink.rules if isinstance(sink, ClipsConfig | EventsConfig) else ():
             made = EventRule(**msgspec.structs.asdict(rule))
             if made not in seen:
                 seen.add(made)

@@ -11,6 +11,7 @@ from bas_edge.video.sinks.clips import Clips
 from bas_edge.video.sinks.crops import Crops
 from bas_edge.video.sinks.csv_table import Csv
 from bas_edge.video.sinks.event_rules import EventRule, RuleEvent
+from bas_edge.video.sinks.events import Events
 from bas_edge.video.sinks.json_lines import JsonLines
 from bas_edge.video.sinks.mqtt import Mqtt
 from bas_edge.video.sinks.sink import Sink
@@ -32,6 +33,7 @@ __all__ = [
     "Crops",
     "Csv",
     "EventRule",
+    "Events",
     "FrameResult",
     "JsonLines",
     "LaneStats",

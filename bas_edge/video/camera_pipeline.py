@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 import msgspec
 
 from bas_edge.errors import InputError
 from bas_edge.video.camera_config import CameraConfig, CamerasConfig
-from bas_edge.video.camera_sinks import open_sink
+from bas_edge.video.camera_sinks import SinkConfig, open_sink
 from bas_edge.video.pipeline import Pipeline
 from bas_edge.video.pipeline_engine import open_for_pipeline
-from bas_edge.video.sinks.sink import Sink
+from bas_edge.video.sinks.event_rules import RuleEvent
+from bas_edge.video.sinks.sink import NotifiedSink, Sink
 from bas_edge.video.sources.addresses import kind_of
 from bas_edge.video.sources.live_capture import LiveOptions
 from bas_edge.video.sources.open_source import open_source
@@ -42,6 +43,8 @@ def open_cameras(
     with ExitStack() as stack:
         for stream in streams:
             stack.callback(stream.close)
+        unused = stack.enter_context(ExitStack())
+        sinks = _open_sinks(config, streams, unused)  # a typo in them is said before the engine
         localizer, workers = open_for_pipeline(
             engine.pop("path"),
             streams=len(streams),
@@ -50,16 +53,37 @@ def open_cameras(
         )
         stack.enter_context(localizer)
         pipeline = stack.enter_context(Pipeline(localizer, workers=workers))
-        folder, live = config.output_folder, any(_endless(stream) for stream in streams)
-        shared = [open_sink(sink, folder, live=live) for sink in config.sinks]
-        for camera, stream in zip(config.cameras, streams, strict=True):
-            own = [open_sink(sink, folder, live=_endless(stream)) for sink in camera.sinks]
-            pipeline.add(
-                stream,
-                sinks=[*shared, *own, *more_sinks(stream)],
-                smooth=camera.smoothing(),
-            )
+        for camera, stream, own in zip(config.cameras, streams, sinks, strict=True):
+            pipeline.add(stream, sinks=[*own, *more_sinks(stream)], smooth=camera.smoothing())
+        unused.pop_all()  # the pipeline has them
         yield pipeline
+
+
+def _open_sinks(
+    config: CamerasConfig, streams: Sequence[Stream], unused: ExitStack
+) -> list[list[Sink]]:
+    """The sinks of each camera; `unused` closes them.
+
+    An event of a rule goes to all sinks of its camera that publish events.
+    """
+    notified: dict[str, list[NotifiedSink]] = {}
+
+    def tell(event: RuleEvent) -> None:
+        for sink in notified[event.stream]:
+            sink.notify(event)
+
+    def opened(wanted: Iterable[SinkConfig], live: bool) -> Iterator[Sink]:
+        for each in wanted:
+            sink = open_sink(each, config.output_folder, live=live, on_event=tell)
+            unused.callback(sink.close, complete=False)
+            yield sink
+
+    shared = list(opened(config.sinks, any(_endless(stream) for stream in streams)))
+    sinks = []
+    for camera, stream in zip(config.cameras, streams, strict=True):
+        sinks.append([*shared, *opened(camera.sinks, _endless(stream))])
+        notified[stream.name] = [one for one in sinks[-1] if isinstance(one, NotifiedSink)]
+    return sinks
 
 
 def open_stream(camera: CameraConfig, folder: str = ".") -> Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +13,8 @@ from bas_edge.video.sinks.annotated_video import AnnotatedVideo
 from bas_edge.video.sinks.clips import Clips
 from bas_edge.video.sinks.crops import Crops
 from bas_edge.video.sinks.csv_table import Csv
-from bas_edge.video.sinks.event_rules import EventRule
+from bas_edge.video.sinks.event_rules import EventRule, RuleEvent
+from bas_edge.video.sinks.events import Events
 from bas_edge.video.sinks.file_names import as_template
 from bas_edge.video.sinks.json_lines import JsonLines
 from bas_edge.video.sinks.mqtt import Mqtt
@@ -99,6 +101,12 @@ class ClipsConfig(SinkTable, frozen=True, tag="clips"):
     max_bytes: int | None = None
 
 
+class EventsConfig(SinkTable, frozen=True, tag="events"):
+    """See `Events`; each `[[….rule]]` is an `EventRule`."""
+
+    rules: tuple[RuleConfig, ...] = msgspec.field(name="rule")
+
+
 class MqttConfig(SinkTable, frozen=True, tag="mqtt"):
     """See `Mqtt`."""
 
@@ -138,12 +146,15 @@ SinkConfig: TypeAlias = (
     | VideoConfig
     | CropsConfig
     | ClipsConfig
+    | EventsConfig
     | MqttConfig
     | WebhookConfig
 )
 
 
-def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
+def open_sink(
+    config: SinkConfig, folder: Path, *, live: bool, on_event: Callable[[RuleEvent], None]
+) -> Sink:
     """Make the sink; it opens its files at the first result.
 
     Args:
@@ -151,6 +162,7 @@ def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
         folder: Where relative paths begin.
         live: Whether it is for a stream without an end: its videos are cut into segments of ten
             minutes, of which ten GiB are kept, where the file does not say otherwise.
+        on_event: What a sink with rules calls with each event.
 
     Raises:
         InputError: A value that its class refuses, or the folder cannot be written to.
@@ -161,9 +173,10 @@ def open_sink(config: SinkConfig, folder: Path, *, live: bool) -> Sink:
         values["path"] = Path(as_template(folder)) / values["path"]
     if isinstance(config, VideoConfig):
         return AnnotatedVideo(**_with_limits(values, live=live), live=live)
-    if isinstance(config, ClipsConfig):
+    if isinstance(config, ClipsConfig | EventsConfig):
         rules = [EventRule(**msgspec.structs.asdict(rule)) for rule in values.pop("rules")]
-        return Clips(rules=rules, **values)
+        kind = Clips if isinstance(config, ClipsConfig) else Events
+        return kind(rules=rules, on_event=on_event, **values)
     kinds = {
         JsonLinesConfig: JsonLines,
         CsvConfig: Csv,

@@ -17,7 +17,7 @@ from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Job, Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, sink_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
-from bas_edge.video.sinks.sink import Sink
+from bas_edge.video.sinks.sink import NotifiedSink, Sink
 from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.stream import Stream
 from bas_edge.video.stage_times import StageTimes
@@ -202,7 +202,9 @@ class Pipeline:
             self._tuned.close()
         for lane in self._lanes:
             lane.settle()
-        for sink in self._sinks.values():
+        for sink in sorted(
+            self._sinks.values(), key=lambda one: isinstance(one.sink, NotifiedSink)
+        ):
             in_full = not any(sink in lane.sinks for lane in cut)
             sink.finish(complete=in_full and self._error is None)
         self._ended = time.perf_counter()

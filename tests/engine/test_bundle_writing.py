@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -222,3 +224,40 @@ def test_a_read_only_folder_is_refused_before_any_work(
     monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)  # root may write all
     with pytest.raises(InputError, match=r"a\.engine: the folder .* is read-only"):
         check_destination(tmp_path / "a.engine", overwrite=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
+def test_two_changes_at_once_are_both_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    lock, replace = fcntl.flock, bundle._replace_manifest
+    came = threading.Event()  # the second change waits for the first, or is through
+
+    def second() -> None:
+        update_manifest(engine.path, min_score=0.5)
+        came.set()
+
+    thread = threading.Thread(target=second)
+
+    def watched_lock(handle: int, kind: int) -> None:
+        if threading.current_thread() is thread:
+            came.set()
+        lock(handle, kind)
+
+    def replace_late(*args: Any) -> Engine:
+        if threading.current_thread() is not thread:
+            thread.start()
+            assert came.wait(20)
+        return replace(*args)
+
+    monkeypatch.setattr(fcntl, "flock", watched_lock)
+    monkeypatch.setattr(bundle, "_replace_manifest", replace_late)
+    update_manifest(engine.path, threshold=ThresholdPolicy(rule="fixed", value=0.25))
+    thread.join()
+    kept = open_engine(engine.path).manifest
+    assert (kept.threshold.value, kept.min_score) == (0.25, 0.5)
+
+
+def test_a_folder_that_is_not_there_cannot_be_changed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such engine"):
+        update_manifest(tmp_path / "none.engine", min_score=0.5)

@@ -33,12 +33,14 @@ class Login:
 class Broker:
     """Listens on 127.0.0.1; a context manager.
 
-    `password`: what a client must send, or None for any. `take`: whether to answer a PUBLISH of
-    QoS 1 and count it.
+    `password`: what a client must send, or None for any. `answers`: whether to answer a PUBLISH of
+    QoS 1. `rubbish`: sent after each login, the first of them first, as long as there is one.
     """
 
     port: int = 0
     password: str | None = None
+    answers: bool = True
+    rubbish: list[bytes] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     logins: list[Login] = field(default_factory=list)
 
@@ -107,6 +109,8 @@ class Broker:
                         if refused:
                             break
                         will = login.will
+                        if self.rubbish:
+                            connection.sendall(self.rubbish.pop(0))
                     elif kind == PUBLISH:
                         self._take(connection, head[0], body)
                     elif kind == PINGREQ:
@@ -126,7 +130,7 @@ class Broker:
         qos = head >> 1 & 3
         number, payload = (rest[:2], rest[2:]) if qos else (b"", rest)
         self._add(Message(topic.decode(), payload, qos, bool(head & 1)))
-        if qos:
+        if qos and self.answers:
             connection.sendall(bytes([0x40, 2]) + number)
 
     def _add(self, message: Message) -> None:

@@ -289,5 +289,7 @@ def test_the_example_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
     service = (folder / "bas-edge.service").read_text(encoding="utf-8")
     named = set(re.findall(r"\$\{(\w+)\}", (folder / "cameras.toml").read_text(encoding="utf-8")))
     assert all(name in service for name in named)
-    assert f"/{config.output.strip('/')}" == "/var/lib/bas-edge"
+    assert config.output == "/var/lib/bas-edge"
+    assert config.engine_options.path == "/var/lib/bas-edge/birds.engine"  # can be saved into
+    assert "StateDirectory=bas-edge\n" in service
     assert "bas-edge serve /etc/bas-edge/cameras.toml" in service

@@ -22,7 +22,7 @@ from bas_edge.video.sinks.file_names import (
     writing,
 )
 from bas_edge.video.sinks.holes import Holes
-from bas_edge.video.sinks.json_lines import json_line
+from bas_edge.video.sinks.json_lines import json_bytes
 from bas_edge.video.sinks.kept_files import KeptByStream
 from bas_edge.video.sinks.packet_ring import EncodedPicture, PacketFile, PacketRing
 from bas_edge.video.sinks.ranges import check_fps, check_not_negative, check_positive
@@ -296,7 +296,7 @@ class _Clip:
         path = self.file.path.with_suffix(".json")
         with writing(path):
             try:
-                partial(path).write_bytes(json_line(about) + b"\n")
+                partial(path).write_bytes(json_bytes(about) + b"\n")
                 partial(path).replace(path)
             except OSError:
                 partial(path).unlink(missing_ok=True)

@@ -13,10 +13,10 @@ from bas_edge.video.sinks.disk_sink import DiskSink
 from bas_edge.video.sinks.file_names import NameTemplate
 from bas_edge.video.sinks.line_files import LineFiles, LineKind
 
-__all__ = ["JsonLines", "json_line"]
+__all__ = ["JsonLines", "json_bytes"]
 
 
-def json_line(value: dict[str, Any]) -> bytes:
+def json_bytes(value: dict[str, Any]) -> bytes:
     """Strict JSON in UTF-8, on one line, without the newline.
 
     Numbers that JSON does not know (NaN, infinity) become null, and what is no text in UTF-8,
@@ -121,5 +121,5 @@ class JsonLines(DiskSink):
 
     def _append(self, stream: str, unix_s: float, value: dict[str, Any]) -> None:
         with self._attempt(stream):
-            self._files.write(stream, unix_s, json_line(value))
+            self._files.write(stream, unix_s, json_bytes(value))
             self._worked(stream)

@@ -37,10 +37,11 @@ class Outbox:
     Attributes:
         sent: Messages that arrived.
         dropped: Messages that did not and never will.
-        problem: What went wrong last, in a sentence; None once a message arrived again.
+        problem: What went wrong last, in a sentence; "" once a message arrived again.
 
     Args:
-        send: Gets 1 to `batch` messages. Raises TryAgain or Refused.
+        send: Gets 1 to `batch` messages. Raises TryAgain or Refused; after anything else, which
+            nobody expected, the messages count as dropped, and the next ones are sent.
         capacity: How many messages may wait.
         batch: How many messages to send at once, at most.
         batch_s: How long the first of them may wait for the others.
@@ -59,11 +60,13 @@ class Outbox:
         batch_s: float = 1.0,
         attempts: int = 8,
     ) -> None:
-        if capacity < 1 or attempts < 1 or not 1 <= batch <= capacity or batch_s < 0:
+        waits = 0 <= batch_s < threading.TIMEOUT_MAX
+        if capacity < 1 or attempts < 1 or not 1 <= batch <= capacity or not waits:
             raise InputError(
                 f"Of a queue of {capacity}, {batch} messages at once, waited for {batch_s} s and "
                 f"tried {attempts} times, cannot be sent.",
-                hint="All must be at least 1, and a batch no larger than the queue.",
+                hint="All but the seconds must be at least 1, and a batch no larger than the "
+                "queue.",
             )
         self._send, self._capacity, self._attempts = send, capacity, attempts
         self._batch, self._batch_s = batch, batch_s
@@ -71,7 +74,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._deadline: float | None = None  # of closing
         self.sent = self.dropped = 0
-        self.problem: str | None = None
+        self.problem = ""
         self._thread = threading.Thread(target=self._work, name="bas-edge-outbox", daemon=True)
         self._thread.start()
 
@@ -106,15 +109,20 @@ class Outbox:
                 failures, answers = failures + 1, answers + error.answered
                 self.problem = str(error)
                 if answers < self._attempts:
-                    if not self._pause(min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)):
+                    doubled = 2 ** min(failures - 1, 30)  # beyond some 1000, no float holds it
+                    if not self._pause(min(_FIRST_WAIT_S * doubled, _LONGEST_WAIT_S)):
                         return
                     continue
                 self._remove(messages, arrived=False)
             except Refused as error:
                 self.problem = str(error)
                 self._remove(messages, arrived=False)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next ones are due)
+                # Its text may hold a secret, such as a header.
+                self.problem = f"A message cannot be sent ({type(error).__name__})."
+                self._remove(messages, arrived=False)
             else:
-                self.problem = None
+                self.problem = ""
                 self._remove(messages, arrived=True)
             failures = answers = 0
 

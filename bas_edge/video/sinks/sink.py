@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bas_edge.video.frames import FrameResult, StreamEvent
+from bas_edge.video.sinks.event_rules import RuleEvent
 
-__all__ = ["Sink"]
+__all__ = ["NotifiedSink", "Sink"]
 
 
 class Sink(Protocol):
@@ -18,7 +19,7 @@ class Sink(Protocol):
 
     What a method raises ends this sink and nothing else; the pipeline reports it. A sink that can
     do without something for a while, such as a broker, raises nothing, and says in attributes,
-    which are read from any thread: `problem`, a sentence, or None while all is well; `dropped`, how
+    which are read from any thread: `problem`, a sentence, or "" while all is well; `dropped`, how
     much it gave up.
     """
 
@@ -36,4 +37,16 @@ class Sink(Protocol):
         Args:
             complete: False where the pipeline was stopped or failed before its streams ended.
         """
+        ...
+
+
+@runtime_checkable
+class NotifiedSink(Sink, Protocol):
+    """A sink that other sinks tell of the events of their rules.
+
+    A pipeline closes it after the others, so that their last events still arrive.
+    """
+
+    def notify(self, event: RuleEvent) -> None:
+        """A rule came true. On any thread, at any time, and it raises nothing."""
         ...

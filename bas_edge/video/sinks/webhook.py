@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -11,14 +13,17 @@ from urllib.parse import unquote
 from bas_edge._require import require
 from bas_edge.errors import InputError
 from bas_edge.video.frames import FrameResult, StreamEvent
+from bas_edge.video.sinks.certificates import tls_context
 from bas_edge.video.sinks.event_rules import RuleEvent
-from bas_edge.video.sinks.json_lines import json_line
+from bas_edge.video.sinks.json_lines import json_bytes
 from bas_edge.video.sinks.outbox import Outbox, Refused, TryAgain
 from bas_edge.video.sinks.result_filter import Every, ResultFilter
 
 __all__ = ["Webhook"]
 
 _MOST_ANSWER_BYTES = 1 << 16
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")  # is sent in Latin-1
 
 
 class Webhook:
@@ -46,7 +51,7 @@ class Webhook:
         ca_file: Certificates to trust instead of the system's.
 
     Raises:
-        InputError: No usable address, or a number that cannot be.
+        InputError: An address, a header, a file or a number that cannot be used.
         MissingExtraError: urllib3 is not installed.
     """
 
@@ -66,20 +71,29 @@ class Webhook:
         ca_file: str | None = None,
     ) -> None:
         self._urllib3: Any = require("urllib3", extra="webhook", purpose="Posting to a webhook")
+        longest_s = threading.TIMEOUT_MAX
+        if not 0 < timeout_s < longest_s or not 0 <= close_s < longest_s:
+            raise InputError(
+                f"The webhook's timeout_s is {timeout_s:g} and its close_s {close_s:g}, but both "
+                "are seconds, and timeout_s is over 0.",
+                hint="Leave them out for 10 and 5 seconds.",
+            )
         self._filter = ResultFilter(every)
         self._states, self._batch, self._close_s = states, batch, close_s
         self._url, self.server, auth = self._parse(url)
-        self._headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "bas-edge",
-            **_authorization(auth, os.environ.get(token_env)),
-            **(headers or {}),
-        }
+        self._headers = _checked(
+            {
+                "Content-Type": "application/json",
+                "User-Agent": "bas-edge",
+                **_authorization(auth, os.environ.get(token_env, "").strip()),
+                **(headers or {}),
+            }
+        )
         self._pool = self._urllib3.PoolManager(
             num_pools=1,
             retries=False,
             timeout=self._urllib3.Timeout(connect=timeout_s, read=timeout_s),
-            ca_certs=ca_file,
+            ssl_context=None if ca_file is None else tls_context(ca_file),
         )
         self._outbox = Outbox(self._post, capacity=queue_size, batch=batch, batch_s=batch_s)
 
@@ -94,23 +108,23 @@ class Webhook:
         return self._outbox.dropped
 
     @property
-    def problem(self) -> str | None:
-        """What went wrong last; None while messages arrive."""
+    def problem(self) -> str:
+        """What went wrong last, in a sentence; "" while messages arrive."""
         return self._outbox.problem
 
     def write(self, result: FrameResult) -> None:
         """Queue the result, where `every` asks for it."""
         if self._filter.passes(result):
-            self._outbox.put(json_line(result.to_dict()))
+            self._outbox.put(json_bytes(result.to_dict()))
 
     def event(self, event: StreamEvent) -> None:
         """Queue the change of state."""
         if self._states:
-            self._outbox.put(json_line(event.to_dict()))
+            self._outbox.put(json_bytes(event.to_dict()))
 
     def notify(self, event: RuleEvent) -> None:
         """Queue the event of a rule: `Clips(…, on_event=webhook.notify)`."""
-        self._outbox.put(json_line(event.to_dict()))
+        self._outbox.put(json_bytes(event.to_dict()))
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (messages have no end)
         """Post what waits, for at most `close_s`; the rest is dropped and counted."""
@@ -157,7 +171,27 @@ class Webhook:
         return parsed._replace(auth=None).url, server, parsed.auth
 
 
-def _authorization(credentials: str | None, token: str | None) -> dict[str, str]:
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers without white space around their values."""
+    stripped = {name: value.strip() for name, value in headers.items()}
+    for name, value in stripped.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise InputError(
+                "The name of a header of the webhook has characters that no name may have (it is "
+                "not shown here, as it may hold a secret).",
+                hint='Names have letters, digits and -: headers = { X-Device = "door" }.',
+            )
+        if not _HEADER_VALUE.fullmatch(value):
+            raise InputError(
+                f"The header {name} of the webhook has a character that cannot be sent (its value "
+                "is not shown here, as it may hold a secret).",
+                hint="Authorization is made of the token: check its environment variable for line "
+                "breaks and other characters than letters, digits and signs.",
+            )
+    return stripped
+
+
+def _authorization(credentials: str | None, token: str) -> dict[str, str]:
     if credentials is not None:
         plain = unquote(credentials).encode()
         return {"Authorization": f"Basic {base64.b64encode(plain).decode()}"}

@@ -18,7 +18,7 @@ from stream_results import descriptors, ended, result
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video import JsonLines, Stability
 from bas_edge.video.sinks.event_rules import EventRule, RuleWatch
-from bas_edge.video.sinks.json_lines import json_line
+from bas_edge.video.sinks.json_lines import json_bytes
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "jsonl.md").read_text(encoding="utf-8")
 
@@ -62,12 +62,12 @@ def documented(section: str) -> tuple[set[str], set[str], dict[str, Any]]:
 
 def test_the_page_names_every_key_of_a_result() -> None:
     keys, always, example = documented("A result")
-    least = json.loads(json_line(result().to_dict()))
+    least = json.loads(json_bytes(result().to_dict()))
     assert set(least) == always
     full = result(gap_s=2.5)
     boxes = replace(full.localization, boxes=(full.localization.box,))
     full = replace(full, localization=boxes, stability=Stability(0.5, 1.0))
-    most = json.loads(json_line(full.to_dict()))
+    most = json.loads(json_bytes(full.to_dict()))
     assert set(most) == keys
     assert always <= set(example) <= keys
     for key in ("timing_ms", "stability"):
@@ -84,7 +84,7 @@ def test_the_page_names_every_key_of_the_others() -> None:
         ("The event of a rule", event.to_dict()),
     ):
         keys, always, example = documented(section)
-        assert keys == always == set(json.loads(json_line(line))) == set(example)
+        assert keys == always == set(json.loads(json_bytes(line))) == set(example)
 
 
 VALUES = st.recursive(
@@ -101,18 +101,18 @@ VALUES = st.recursive(
 @settings(max_examples=40)
 @given(value=st.dictionaries(st.text(), VALUES, max_size=3))
 def test_any_value_becomes_one_strict_line(value: dict[str, Any]) -> None:
-    line = json_line(value)
+    line = json_bytes(value)
     assert b"\n" not in line
     assert set(json.loads(line.decode("utf-8"), parse_constant=refuse)) == set(value)
 
 
 def test_numbers_that_json_does_not_know() -> None:
-    line = json_line({"a": [float("nan"), np.float32(0.5), np.float64("inf"), np.int64(7)]})
+    line = json_bytes({"a": [float("nan"), np.float32(0.5), np.float64("inf"), np.int64(7)]})
     assert line == b'{"a":[null,0.5,null,7]}'
 
 
 def line_of(index: int) -> bytes:
-    return json_line(result(index).to_dict())
+    return json_bytes(result(index).to_dict())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def line_of(index: int) -> bytes:
         (line_of(0), [0]),
         (line_of(0)[:-1], []),  # the first line of all, torn
         (line_of(0)[:5], []),
-        (json_line(ended().to_dict())[:40], []),
+        (json_bytes(ended().to_dict())[:40], []),
         (b"", []),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_messages_arrive_in_order() -> None:
         box.put(message)
     box.close(10)
     assert [one for each in server.taken for one in each] == numbers(*range(50))
-    assert (box.sent, box.dropped, box.problem) == (50, 0, None)
+    assert (box.sent, box.dropped, box.problem) == (50, 0, "")
 
 
 def test_what_failed_is_tried_again_before_the_next() -> None:
@@ -58,7 +59,7 @@ def test_what_failed_is_tried_again_before_the_next() -> None:
         box.put(message)
     box.close(10)
     assert server.taken == [numbers(1), numbers(2)]
-    assert (box.sent, box.dropped, box.problem) == (2, 0, None)
+    assert (box.sent, box.dropped, box.problem) == (2, 0, "")
 
 
 def test_a_server_that_keeps_failing_is_asked_so_often_and_no_more() -> None:
@@ -77,6 +78,34 @@ def test_what_is_refused_is_not_tried_again() -> None:
     box.put(b"1")
     box.close(10)
     assert (box.sent, box.dropped, box.problem, server.asked) == (0, 1, "no", 1)
+
+
+def test_an_error_that_nobody_expected_costs_its_message_and_shows_no_secret() -> None:
+    server = Server(ValueError("Invalid header value b'Bearer s3cret'"))
+    box = Outbox(server)
+    box.put(b"1")
+    box.close(10)
+    assert (box.sent, box.dropped) == (0, 1)
+    assert box.problem == "A message cannot be sent (ValueError)."
+
+
+def test_after_an_unexpected_error_the_next_messages_are_sent() -> None:
+    server = Server(ValueError("no"), None)
+    box = Outbox(server)
+    for message in numbers(1, 2):
+        box.put(message)
+    box.close(10)
+    assert server.taken == [numbers(2)]
+    assert (box.sent, box.dropped, box.problem) == (1, 1, "")
+
+
+def test_a_server_may_be_away_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_LONGEST_WAIT_S", 0.0)
+    server = Server(*[TryAgain("away")] * 1100)  # 2 ** 1100 is more than a float holds
+    box = Outbox(server)
+    box.put(b"1")
+    box.close(10)
+    assert (box.sent, box.dropped, server.asked) == (1, 0, 1101)
 
 
 def test_when_too_many_wait_the_oldest_go() -> None:
@@ -115,22 +144,37 @@ def test_a_batch_that_is_not_full_leaves_in_time() -> None:
 
 
 def test_closing_gives_up_in_time_and_counts() -> None:
+    asked = threading.Semaphore(0)
+
     def away(messages: list[bytes]) -> None:
+        asked.release()
         raise TryAgain("away")
 
     box = Outbox(away)
     for message in numbers(1, 2, 3):
         box.put(message)
+    for _ in range(2):  # after the second time, the first one's answer is noted
+        assert asked.acquire(timeout=10)
     box.close(0.05)
     box.put(b"4")  # too late
+    box._thread.join(10)
     assert (box.sent, box.dropped, box.problem) == (0, 4, "away")
     assert not box._thread.is_alive()
 
 
 @pytest.mark.parametrize(
-    "options", [{"capacity": 0}, {"attempts": 0}, {"batch": 0}, {"batch": 5, "capacity": 4}]
+    "options",
+    [
+        {"capacity": 0},
+        {"attempts": 0},
+        {"batch": 0},
+        {"batch": 5, "capacity": 4},
+        {"batch_s": -1.0},
+        {"batch_s": float("nan")},
+        {"batch_s": float("inf")},
+    ],
 )
-def test_numbers_that_cannot_be(options: dict[str, int]) -> None:
+def test_numbers_that_cannot_be(options: dict[str, Any]) -> None:
     send: Callable[[list[bytes]], None] = lambda _: None  # noqa: E731 (nothing to name)
     with pytest.raises(InputError, match="cannot be sent"):
         Outbox(send, **options)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def test_changes_states_and_events_are_posted(server: Server) -> None:
     assert "Authorization" not in headers
     assert first == result(3).to_dict()
     assert server.bodies()[1:] == [ended().to_dict(), event.to_dict()]
-    assert (sink.sent, sink.dropped, sink.problem) == (3, 0, None)
+    assert (sink.sent, sink.dropped, sink.problem) == (3, 0, "")
 
 
 def test_batches_are_arrays(server: Server) -> None:
@@ -134,7 +135,8 @@ def test_a_server_that_is_away_holds_nothing_up_and_no_secret_is_shown() -> None
     sink.close(complete=False)
     assert (sink.sent, sink.dropped) == (0, 3)
     assert sink.problem == f"http://127.0.0.1:{port} cannot be reached (NewConnectionError)."
-    assert (descriptors(), threading.active_count()) == (before, threads)
+    assert descriptors() <= before  # others may end meanwhile
+    assert threading.active_count() <= threads
 
 
 def test_a_silent_server_is_given_up_in_time() -> None:
@@ -145,7 +147,7 @@ def test_a_silent_server_is_given_up_in_time() -> None:
         sink.write(result())
         sink.close(complete=False)
     assert sink.dropped == 1
-    assert str(sink.problem).endswith("cannot be reached (ReadTimeoutError).")
+    assert sink.problem.endswith("cannot be reached (ReadTimeoutError).")
 
 
 def test_a_token_and_basic_authentication(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +164,60 @@ def test_a_token_and_basic_authentication(server: Server, monkeypatch: pytest.Mo
         if name.lower() == "authorization"
     ]  # fmt: skip
     assert authorizations == ["Bearer t0ken", "Basic dTpwQA=="]
+
+
+def test_white_space_around_a_token_is_no_part_of_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAS_EDGE_WEBHOOK_TOKEN", "t0ken\n")
+    sink = Webhook(server.address, headers={"X-Kind": " bas\r\n"})
+    sink.write(result())
+    sink.close(complete=True)
+    ((_, headers, _),) = server.posted
+    assert (headers["Authorization"], headers["X-Kind"]) == ("Bearer t0ken", "bas")
+
+
+@pytest.mark.parametrize("token", ["s3cret\nX", "s3cret€", "s3cret\udcff"])
+def test_a_token_that_cannot_be_sent_is_said_at_once_and_not_shown(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAS_EDGE_WEBHOOK_TOKEN", token)
+    threads = threading.active_count()
+    with pytest.raises(InputError, match="The header Authorization of the webhook") as caught:
+        Webhook("http://x")
+    assert "s3cret" not in f"{caught.value!r} {caught.value.hint}"
+    assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("name", ["", "X: s3cret", "s3cret\n", "s3crét"])
+def test_header_names_that_cannot_be_are_not_shown(name: str) -> None:
+    with pytest.raises(InputError, match="The name of a header") as caught:
+        Webhook("http://x", headers={name: "1"})
+    assert "s3cr" not in f"{caught.value!r} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout_s": 0.0}, "timeout_s is 0 "),
+        ({"timeout_s": -1.0}, "timeout_s is -1 "),
+        ({"timeout_s": float("nan")}, "timeout_s is nan "),
+        ({"timeout_s": float("inf")}, "timeout_s is inf "),
+        ({"close_s": -1.0}, "close_s -1,"),
+        ({"close_s": float("nan")}, "close_s nan,"),
+        ({"batch_s": float("nan")}, "waited for nan s"),
+    ],
+)
+def test_seconds_that_cannot_be(options: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Webhook("http://x", **options)
+
+
+def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_bytes(b"")
+    for name in ("none.pem", "empty.pem", "."):
+        with pytest.raises(InputError, match="cannot be used"):
+            Webhook("https://x", ca_file=str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
