@@ -136,6 +136,15 @@ def test_rendering_writes_into_nobodys_frame(shared: Served) -> None:
     assert np.array_equal(result.frame.pixels, before)
 
 
+def test_who_asks_for_the_headers_of_mjpeg_is_no_viewer(serve: Serve) -> None:
+    with serve(max_clients=1) as running, running.request("GET", "/streams/door.mjpeg") as video:
+        assert video.read(2) == b"--"
+        answer = running.ask("HEAD", "/streams/door.mjpeg")
+        assert (answer.status, answer.content) == (200, b"")
+        assert answer.headers["content-type"].startswith("multipart/x-mixed-replace")
+        assert running.ask("HEAD", "/streams/nothing.mjpeg").status == 404
+
+
 def test_mjpeg_gives_one_jpeg_after_another(shared: Served) -> None:
     with shared.request("GET", "/streams/door.mjpeg?width=160&overlay=0.5") as video:
         kind = video.headers["Content-Type"]
