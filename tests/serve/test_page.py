@@ -147,7 +147,7 @@ def test_why_nothing_can_be_saved_is_said_before_somebody_tries(
     browser.forget()
     with served(engine.with_name("tiny.onnx"), a_camera()) as onnx:
         browser.open(onnx.server.url)
-        browser.until("document.getElementById('unsavable')?.textContent.includes('.onnx')")
+        browser.until("document.getElementById('save-hint')?.textContent.includes('.onnx')")
         browser.evaluate(f"{SLIDE}('threshold', 0.3)")
         until(lambda: onnx.pipeline.localizer.threshold.value == 0.3)
         browser.until("document.getElementById('threshold').value === '0.3'")

@@ -53,7 +53,7 @@ export class Controls {
     const saved = ['threshold', 'top_k', 'min_score']
       .every((name) => same(tuning.in_use[name], tuning.saved[name]));
     byId('save').disabled = saved || tuning.unsavable !== '';
-    byId('unsavable').textContent = tuning.unsavable;
+    byId('save-hint').textContent = tuning.unsavable || (saved ? 'The engine starts with these values.' : '');
   }
 
   #slider(control) {
