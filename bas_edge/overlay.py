@@ -10,7 +10,8 @@ from bas_edge.framing import Placement
 
 __all__ = ["heat_on_frame", "heat_over", "seen_on_frame"]
 
-_TINT = np.array([255, 120, 0], np.float32)
+_TINT = (255, 106, 0)
+_MOST_TINT, _MOST_SHADE = 0.7, 0.5
 
 
 def heat_on_frame(
@@ -62,18 +63,21 @@ def seen_on_frame(
     )
 
 
-def heat_over(image: NDArray[np.uint8], heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`image` [H, W, 3] dimmed where `heat` is low and tinted orange where it is high.
+def heat_over(
+    image: NDArray[np.uint8], heat: NDArray[np.uint8], opacity: float = 0.75
+) -> NDArray[np.uint8]:
+    """`image` [H, W, 3] tinted orange where `heat` is high, and darker everywhere.
 
     Args:
         image: uint8 RGB.
         heat: [h, w] uint8, spread over the image.
+        opacity: 0 leaves the image as it is; 1 hides most of it where the heat is highest.
     """
-    size = (image.shape[1], image.shape[0])
-    smooth = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
-    weight = smooth[:, :, None].astype(np.float32) / 255
-    mixed = image * (0.45 + 0.35 * weight) + _TINT * (0.3 * weight)
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    bare = Image.fromarray(image)
+    shade = Image.blend(bare, Image.new("RGB", bare.size), _MOST_SHADE * opacity)
+    weight = np.rint(heat * (_MOST_TINT * opacity)).astype(np.uint8)
+    mask = Image.fromarray(weight).resize(bare.size, Image.Resampling.BILINEAR)
+    return np.asarray(Image.composite(Image.new("RGB", bare.size, _TINT), shade, mask))
 
 
 def _frame_on_input(placement: Placement) -> tuple[float, float, float, float]:

@@ -49,9 +49,10 @@ def test_what_a_centre_crop_left_out_is_0() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (5, 9)])
 def test_hot_pixels_turn_orange_and_cold_ones_dark(shape: tuple[int, int]) -> None:
     grey = np.full((12, 20, 3), 100, np.uint8)
-    cold = heat_over(grey, np.zeros(shape, np.uint8))
+    cold = heat_over(grey, np.zeros(shape, np.uint8), 1.0)
     hot = heat_over(grey, np.full(shape, 255, np.uint8))
-    assert (cold == 45).all()
+    assert (cold == 50).all()
+    assert (heat_over(grey, np.full(shape, 255, np.uint8), 0.0) == 100).all()
     assert (hot[..., 0] > hot[..., 1]).all()
     assert (hot[..., 1] > hot[..., 2]).all()
 

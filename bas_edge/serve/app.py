@@ -13,7 +13,7 @@ from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.serve.access import PROTOCOL
 from bas_edge.serve.guard import Guard, Receive, Scope, Send
 from bas_edge.serve.metrics import Metrics
-from bas_edge.serve.mjpeg import send_mjpeg
+from bas_edge.serve.mjpeg import send_head, send_mjpeg
 from bas_edge.serve.openapi import openapi
 from bas_edge.serve.operations import OPERATIONS, Asked, NotThereError, Operation
 from bas_edge.serve.page_files import PAGE_FILES, page_file
@@ -176,6 +176,9 @@ class _Mjpeg:
             return
         if site.board.stream(name) is None:
             await _json(Problem(f"There is no stream '{name}'."), 404)(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":  # nobody looks
+            await send_head(send)
             return
         viewer = site.enter()
         if viewer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -63,8 +64,17 @@ class Controls:
                 min_score=own.min_score if saved.min_score is None else saved.min_score,
             ),
             most_top_k=1 if manifest.maps == "mean" else manifest.k,
-            savable=self._engine.is_dir(),
+            unsavable=self._unsavable(),
         )
+
+    def _unsavable(self) -> str:
+        """Why the engine cannot keep values; "" where it can."""
+        if not self._engine.is_dir():
+            return "An .onnx file keeps no values; an engine folder does."
+        # A manifest is replaced by a new one, so it is the folder that must be writable.
+        if not os.access(self._engine, os.W_OK | os.X_OK):
+            return "This program may not write to the engine's folder."
+        return ""
 
     def retune(self, change: TuningChange) -> Tuning:
         """Use other values, from the next frame of every stream on.

@@ -63,7 +63,8 @@ class LiveViews:
             if event.state == "running" and before is not None and before.state == "reconnecting":
                 self._reconnects[event.stream] += 1
             self._last_events[event.stream] = event
-        self.log.add(event)
+        if before is None or not _again(before, event):
+            self.log.add(event)
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish."""
@@ -115,3 +116,10 @@ class LiveViews:
                     self._listeners.remove(listener)
 
         return stop
+
+
+def _again(before: StreamEvent, event: StreamEvent) -> bool:
+    """Whether an attempt to connect failed as the last one did; a night of them is no news."""
+    if before.error is None or event.error is None:
+        return False
+    return (before.state, str(before.error)) == (event.state, str(event.error))

@@ -20,6 +20,19 @@ _REFUSALS = {
     "413": "The body is too large.",
     "422": "A value is out of range.",
     "429": "Too many requests, or too many wrong tokens.",
+    "500": "It failed, such as on a full disk.",
+}
+_EVERYWHERE = ("400", "401", "429")
+_ALSO_BASIC: list[dict[str, list[str]]] = [
+    {"bearer": []},
+    {"basic": []},
+]  # with the token as the password
+_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The stream's name, with / as %2F",
+    "schema": {"type": "string"},
 }
 
 
@@ -34,7 +47,12 @@ def openapi() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for each in OPERATIONS:
         paths.setdefault(each.path, {})[each.method.lower()] = _described(each, schema_of)
+    problem = schema_of[Problem]
+    paths["/streams/{name}.mjpeg"] = {"get": _mjpeg(problem)}
+    paths["/metrics"] = {"get": _metrics(problem)}
+    paths["/api/openapi.json"] = {"get": _itself(problem)}
     paths["/healthz"] = {"get": _health(schema_of[Health])}
+    schemes = {each: {"type": "http", "scheme": each} for each in ("bearer", "basic")}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -43,29 +61,22 @@ def openapi() -> dict[str, Any]:
             "description": "A running bas-edge pipeline: its streams, what they show, its tuning.",
         },
         "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{"token": []}],
+        "components": {"schemas": components, "securitySchemes": schemes},
+        "security": [{"bearer": []}],
     }
 
 
 def _described(each: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:
-    parameters = []
-    if "{name}" in each.path:
-        name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-        parameters.append(name | {"description": "The stream's name, with / as %2F"})
+    parameters = [_NAME] if "{name}" in each.path else []
     for query, meaning in each.query:
-        number = {"type": "integer", "minimum": 0}
-        parameters.append({"name": query, "in": "query", "description": meaning, "schema": number})
+        parameters.append(_query(query, meaning, type="integer", minimum=0))
     words = each.path.replace("/api/", "").replace("{name}/", "").replace("{name}", "one")
     described: dict[str, Any] = {
         "operationId": f"{each.method.lower()}-{words.replace('/', '-')}",
         "summary": each.summary,
         "parameters": parameters,
-        "responses": {"200": _json("What was asked for.", schema_of[each.answer])}
-        | {code: _json(why, schema_of[Problem]) for code, why in _REFUSALS.items()},
+        "responses": {"200": _content("What was asked for.", schema_of[each.answer])}
+        | _refused(schema_of[Problem], *_REFUSALS),
     }
     if each.body is not None:
         content = {"application/json": {"schema": schema_of[each.body]}}
@@ -73,17 +84,61 @@ def _described(each: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:
     return described
 
 
+def _mjpeg(problem: Any) -> dict[str, Any]:
+    full = {"503": _content("As many look already as may.", problem)}
+    return {
+        "operationId": "get-mjpeg",
+        "summary": "Pictures of a stream, with boxes, for as long as somebody looks",
+        "security": _ALSO_BASIC,
+        "parameters": [
+            _NAME,
+            _query("width", "In pixels", type="number", minimum=1, maximum=10_000, default=640),
+            _query("overlay", "Opacity of the map", type="number", minimum=0, maximum=1, default=0),
+        ],
+        "responses": {"200": _content("JPEGs.", {"type": "string"}, "multipart/x-mixed-replace")}
+        | _refused(problem, *_EVERYWHERE, "404", "422")
+        | full,
+    }
+
+
+def _metrics(problem: Any) -> dict[str, Any]:
+    return {
+        "operationId": "get-metrics",
+        "summary": "Numbers for Prometheus",
+        "security": _ALSO_BASIC,
+        "responses": {"200": _content("Its text format.", {"type": "string"}, "text/plain")}
+        | _refused(problem, *_EVERYWHERE),
+    }
+
+
+def _itself(problem: Any) -> dict[str, Any]:
+    return {
+        "operationId": "get-openapi",
+        "summary": "This document",
+        "responses": {"200": _content("OpenAPI 3.1.", {"type": "object"})}
+        | _refused(problem, *_EVERYWHERE),
+    }
+
+
 def _health(schema: Any) -> dict[str, Any]:
     return {
         "operationId": "get-healthz",
-        "summary": "Whether the pipeline lives and no stream has failed for ever",
+        "summary": "Whether everything works that cannot repair itself",
         "security": [],
         "responses": {
-            "200": _json("It does.", schema),
-            "503": _json("It does not, and why.", schema),
+            "200": _content("It does.", schema),
+            "503": _content("It does not, and why.", schema),
         },
     }
 
 
-def _json(meaning: str, schema: Any) -> dict[str, Any]:
-    return {"description": meaning, "content": {"application/json": {"schema": schema}}}
+def _query(name: str, meaning: str, **schema: object) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": meaning, "schema": schema}
+
+
+def _refused(problem: Any, *codes: str) -> dict[str, Any]:
+    return {code: _content(_REFUSALS[code], problem) for code in codes}
+
+
+def _content(meaning: str, schema: Any, kind: str = "application/json") -> dict[str, Any]:
+    return {"description": meaning, "content": {kind: {"schema": schema}}}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bas_edge.framing import place
-from bas_edge.overlay import heat_on_frame
+from bas_edge.overlay import heat_on_frame, heat_over
 from bas_edge.video.frames import FrameResult
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ __all__ = ["OVERLAY_STEPS", "WIDTHS", "Look", "nearest_look", "render"]
 WIDTHS = (160, 240, 320, 480, 640, 800, 960, 1280, 1600, 1920)
 OVERLAY_STEPS = 20
 _QUALITY = 82
-_TINT = (255, 106, 0)
-_MOST_TINT, _MOST_SHADE = 0.7, 0.5
 
 
 class Look(NamedTuple):
@@ -58,22 +56,11 @@ def render(result: FrameResult, look: Look, policy: InputPolicy | None) -> bytes
     found, pixels = _scaled(result.localization, result.frame.pixels, look.width)
     if look.overlay and policy is not None and found.map.size:
         heat = heat_on_frame(found.map, place(result.localization.frame_size, policy))
-        pixels = _covered(pixels, heat, look.overlay / OVERLAY_STEPS)
+        pixels = heat_over(pixels, heat, look.overlay / OVERLAY_STEPS)
     buffer = BytesIO()
     drawn = found.draw(pixels, color="rgb")
     Image.fromarray(drawn).save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
-
-
-def _covered(
-    pixels: NDArray[np.uint8], heat: NDArray[np.uint8], opacity: float
-) -> NDArray[np.uint8]:
-    """`pixels` tinted where `heat` [h, w] is high, and darker everywhere; `opacity` 0 to 1."""
-    image = Image.fromarray(pixels)
-    shade = Image.blend(image, Image.new("RGB", image.size), _MOST_SHADE * opacity)
-    weight = np.rint(heat * (_MOST_TINT * opacity)).astype(np.uint8)
-    mask = Image.fromarray(weight).resize(image.size, Image.Resampling.BILINEAR)
-    return np.asarray(Image.composite(Image.new("RGB", image.size, _TINT), shade, mask))
 
 
 def _scaled(

@@ -119,8 +119,8 @@ class TuningValues(msgspec.Struct, frozen=True):
 class Tuning(msgspec.Struct, frozen=True):
     """What is in use, what the engine itself was measured with, and what it starts with.
 
-    `most_top_k` is 1 where the engine has nothing to choose. `savable` says whether the engine can
-    keep values, which an .onnx file cannot.
+    `most_top_k` is 1 where the engine has nothing to choose. `unsavable` says why the engine cannot
+    keep values, and is empty where it can.
     """
 
     engine: str
@@ -129,7 +129,7 @@ class Tuning(msgspec.Struct, frozen=True):
     own: TuningValues
     saved: TuningValues
     most_top_k: int
-    savable: bool
+    unsavable: str
 
 
 class TuningChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ import pytest
 from served import Served, a_camera, served, until
 
 from bas_edge import Localizer
+from bas_edge.serve import controls
 from bas_edge.serve.operations import OPERATIONS
 from bas_edge.video.steady.smoothing import Smoothing
 
@@ -70,7 +72,7 @@ def test_tuning_changes_the_boxes_at_once_and_null_takes_the_engines_own(shared:
     until(lambda: shared.views.newest("door") is not None)
     before = shared.ask("GET", "/api/tuning").json
     assert before["in_use"] == before["own"] == before["saved"]
-    assert (before["engine"], before["most_top_k"], before["savable"]) == ("tiny", 3, True)
+    assert (before["engine"], before["most_top_k"], before["unsavable"]) == ("tiny", 3, "")
     shared.ask("PATCH", "/api/tuning", body={"threshold": 0.02})
     until(lambda: box_width(shared) > 46)
     after = shared.ask("PATCH", "/api/tuning", body={"threshold": 0.98, "min_score": 0.1}).json
@@ -133,9 +135,24 @@ def test_what_is_saved_is_what_the_engine_starts_with(own_engine: Path) -> None:
 
 def test_an_onnx_file_keeps_no_values(engine: Path) -> None:
     with served(engine.with_name("tiny.onnx"), a_camera()) as running:
-        assert running.ask("GET", "/api/tuning").json["savable"] is False
+        assert "An .onnx file" in running.ask("GET", "/api/tuning").json["unsavable"]
         answer = running.ask("POST", "/api/tuning/save")
         assert (answer.status, "tiny.onnx" in answer.json["error"]) == (422, True)
+
+
+def test_an_engine_that_cannot_be_written_to_says_so_beforehand(
+    engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def refuse(path: object, mode: int) -> bool:  # the administrator may write everywhere
+        asked.append(path)
+        return mode & os.W_OK == 0
+
+    monkeypatch.setattr(controls.os, "access", refuse)
+    with served(engine, a_camera()) as running:
+        said = running.ask("GET", "/api/tuning").json["unsavable"]
+    assert (said, set(asked)) == ("This program may not write to the engine's folder.", {engine})
 
 
 def test_an_engine_with_one_map_has_no_top_k_and_can_be_tuned_otherwise(tmp_path: Path) -> None:
@@ -188,7 +205,9 @@ def test_the_openapi_document_names_every_operation_and_every_type_it_uses(share
     described = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
-    assert described == {(each.method, each.path) for each in OPERATIONS} | {("GET", "/healthz")}
+    others = ("/healthz", "/metrics", "/api/openapi.json", "/streams/{name}.mjpeg")
+    operations = {(each.method, each.path) for each in OPERATIONS}
+    assert described == operations | {("GET", path) for path in others}
     names = [one["operationId"] for item in document["paths"].values() for one in item.values()]
     assert len(set(names)) == len(names)
     schemas = document["components"]["schemas"]
@@ -203,6 +222,14 @@ def test_the_openapi_document_names_every_operation_and_every_type_it_uses(share
                 each["required"] for each in one.get("parameters", ()) if each["in"] == "path"
             )
             assert named <= {"name"}
+    for _, path in operations:
+        assert all("500" in one["responses"] for one in document["paths"][path].values())
+    kinds = {
+        path: list(document["paths"][path]["get"]["responses"]["200"]["content"]) for path in others
+    }
+    for path, (kind,) in kinds.items():
+        with shared.request("GET", path.replace("{name}", "door")) as video:
+            assert str(video.getheader("content-type")).startswith(kind)
 
 
 def test_answers_are_what_the_document_says(shared: Served) -> None:

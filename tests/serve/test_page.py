@@ -140,6 +140,20 @@ def test_values_are_saved_into_the_engine(page: Page, running: Served) -> None:
     page.until("document.getElementById('save').disabled")
 
 
+def test_why_nothing_can_be_saved_is_said_before_somebody_tries(
+    browser: Page, tmp_path: Path
+) -> None:
+    engine = tiny_engine(tmp_path)
+    browser.forget()
+    with served(engine.with_name("tiny.onnx"), a_camera()) as onnx:
+        browser.open(onnx.server.url)
+        browser.until("document.getElementById('save-hint')?.textContent.includes('.onnx')")
+        browser.evaluate(f"{SLIDE}('threshold', 0.3)")
+        until(lambda: onnx.pipeline.localizer.threshold.value == 0.3)
+        browser.until("document.getElementById('threshold').value === '0.3'")
+        assert browser.evaluate("document.getElementById('save').disabled")
+
+
 def test_smoothing_and_pause_belong_to_the_stream_that_is_shown(
     page: Page, running: Served
 ) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from served import Served, a_camera, glow, pixels_of, until
 
+from bas_edge.errors import StreamConnectionError
+from bas_edge.serve import LiveViews
 from bas_edge.serve.event_log import EventLog
 from bas_edge.serve.picture import Look, nearest_look, render
 from bas_edge.video import StreamEvent
@@ -134,6 +136,39 @@ def test_rendering_writes_into_nobodys_frame(shared: Served) -> None:
     for look in (Look(640, 10), Look(1920, 10)):
         render(result, look, shared.pipeline.localizer.manifest.input)
     assert np.array_equal(result.frame.pixels, before)
+
+
+def test_attempts_that_fail_alike_are_one_event() -> None:
+    views = LiveViews()
+
+    def told(state: str, error: str | None, at: float) -> None:
+        failed = None if error is None else StreamConnectionError(error)
+        views.event(StreamEvent("door", state, at, f"{error} Next attempt in {at} s.", failed))
+
+    for at, (state, error) in enumerate(
+        [("running", None), *[("reconnecting", "refused")] * 50, ("reconnecting", "no route")]
+    ):
+        told(state, error, float(at))
+    told("running", None, 60.0)
+    told("reconnecting", "refused", 61.0)
+    what = [(event.what, event.text.split()[0]) for event in views.log.after(0)]
+    assert what == [
+        ("running", "None"),
+        ("reconnecting", "refused"),
+        ("reconnecting", "no"),
+        ("running", "None"),
+        ("reconnecting", "refused"),
+    ]
+    assert views.reconnects("door") == 1
+
+
+def test_who_asks_for_the_headers_of_mjpeg_is_no_viewer(serve: Serve) -> None:
+    with serve(max_clients=1) as running, running.request("GET", "/streams/door.mjpeg") as video:
+        assert video.read(2) == b"--"
+        answer = running.ask("HEAD", "/streams/door.mjpeg")
+        assert (answer.status, answer.content) == (200, b"")
+        assert answer.headers["content-type"].startswith("multipart/x-mixed-replace")
+        assert running.ask("HEAD", "/streams/nothing.mjpeg").status == 404
 
 
 def test_mjpeg_gives_one_jpeg_after_another(shared: Served) -> None:

@@ -33,7 +33,7 @@ function onNews({ streams: listed, tuning, events }) {
   byId('nothing').hidden = streams.size > 0;
   byId('engine').textContent = `${tuning.engine} · ${tuning.backend}`;
   byId('problems').hidden = listed.problems.length === 0;
-  byId('problems').textContent = listed.problems.join(' ');
+  byId('problems').textContent = listed.problems.join('\n');
   controls.show(tuning);
   for (const [name, tile] of tiles) tile.show(streams.get(name));
   showEvents(events, listed.last_event);

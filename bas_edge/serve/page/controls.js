@@ -52,8 +52,8 @@ export class Controls {
     }
     const saved = ['threshold', 'top_k', 'min_score']
       .every((name) => same(tuning.in_use[name], tuning.saved[name]));
-    byId('save').disabled = saved || !tuning.savable;
-    byId('save').title = tuning.savable ? '' : 'An .onnx file keeps no values; an engine folder does.';
+    byId('save').disabled = saved || tuning.unsavable !== '';
+    byId('save-hint').textContent = tuning.unsavable || (saved ? 'The engine starts with these values.' : '');
   }
 
   #slider(control) {

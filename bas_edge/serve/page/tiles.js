@@ -57,7 +57,7 @@ export class Screen {
   }
 
   clear() {
-    this.capturedAt = null; // by this machine's clock
+    this.capturedAt = this.drawnAt = null; // by this machine's clock
     this.frame = null;
     const { width, height } = this.canvas;
     this.canvas.getContext('2d').clearRect(0, 0, width, height);
@@ -71,7 +71,8 @@ export class Screen {
     }
     canvas.getContext('2d').drawImage(picture, 0, 0);
     canvas.dataset.frame = header.frame;
-    this.capturedAt = Date.now() - header.age_ms;
+    this.drawnAt = Date.now();
+    this.capturedAt = this.drawnAt - header.age_ms;
     this.frame = header.frame;
   }
 
@@ -87,9 +88,10 @@ export class Screen {
     this.element.classList.toggle('old', !live);
     this.stale.hidden = live;
     if (!live) {
+      const late = state === 'running' && age !== null && Date.now() - this.drawnAt < OLD_MS;
       const why = state === 'running' ? 'No new picture' : STATES[state]?.[1] ?? state;
       const when = age === null ? 'no picture yet' : `last picture ${ago(age)} ago`;
-      this.stale.textContent = `${why} · ${when}`;
+      this.stale.textContent = late ? `Late · shows what was ${ago(age)} ago` : `${why} · ${when}`;
     }
     const seen = stream.latest?.found ? `${stream.latest.class_name}` : 'nothing found';
     this.canvas.setAttribute('aria-label', `${stream.name}: ${seen}${live ? '' : ', not live'}`);
@@ -129,10 +131,13 @@ export class Tile {
 }
 
 export function seen(stream) {
-  if (!stream.latest) return 'Nothing yet';
+  if (!stream.latest) return why(stream) || 'Nothing yet';
   const { found, class_name: name, score } = stream.latest;
   return found ? `${name} ${score.toFixed(2)}` : 'Nothing found';
 }
+
+// Why it is in its state, where that says more than what it is.
+const why = ({ reason, details }) => (reason === details ? '' : reason);
 
 // The table under the large picture.
 export function numbers(stream) {
@@ -151,7 +156,7 @@ export function numbers(stream) {
     ['Box to box', steady],
     ['Source', [stream.uri, stream.details].filter(Boolean).join(' · ')],
   ];
-  if (stream.reason) rows.push(['Why', stream.reason]);
+  if (why(stream)) rows.push(['Why', why(stream)]);
   return rows.map(([name, value]) => {
     const row = document.createElement('div');
     row.append(part('dt', '', name), part('dd', '', value));
