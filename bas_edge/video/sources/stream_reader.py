@@ -84,6 +84,7 @@ class StreamReader:
         self._live = live
         self._options = options
         self._reconnect = reconnect
+        self._ends = False  # it has an end of its own: begun again, it would come twice
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._heard = time.monotonic()  # when the last whole picture was done with
@@ -162,13 +163,14 @@ class StreamReader:
             self.connections += 1
             self.details, self.fps = capture.details, capture.fps
             self.frame_count = getattr(capture, "frame_count", None)
+            self._ends = getattr(capture, "ends", False)
             before = self.decoded - self.damaged
             self.pacing.connected()
             try:
                 self._read_pictures(capture)
             finally:
                 self.damage = capture.damage
-        if self._stop.is_set() or getattr(capture, "ends", False):
+        if self._stop.is_set() or self._ends:
             return True
         if self._live:
             raise StreamConnectionError(f"{self._uri} was closed from the other side.")
@@ -213,7 +215,7 @@ class StreamReader:
 
     def _worth_another(self, error: StreamError) -> bool:
         limit = self._reconnect.attempts
-        if not self._live or (limit is not None and self.failures > limit):
+        if not self._live or self._ends or (limit is not None and self.failures > limit):
             return False
         hopeless = self.connections == 0 and isinstance(error, _HOPELESS)
         return self._reconnect.always or not hopeless
