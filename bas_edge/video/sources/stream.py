@@ -18,6 +18,7 @@ from bas_edge.video.sources.stream_reader import StreamReader, Waiting
 __all__ = ["ClaimedFrame", "Stream", "StreamStats"]
 
 _POLL_S = 0.25
+_CLOSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,14 +285,17 @@ class Stream:
         if self.error is not None:
             raise self.error
 
-    def close(self) -> None:
+    def close(self, wait_s: float = _CLOSE_S) -> None:
         """Stop reading and let go of the source; frames that wait are dropped. Safe twice.
 
-        A thread that waits for a silent network at this moment ends at its time limit.
+        Args:
+            wait_s: How long to wait for the thread that reads, in seconds since the first call.
+                One that waits for a silent network at this moment ends later, at its time limit.
+                To close several, tell all of them with 0 and then close each.
         """
         self._closed = True
         self._queue.release()
-        self._reader.stop()
+        self._reader.stop(wait_s)
         self._queue.clear()
 
     def __enter__(self) -> Stream:

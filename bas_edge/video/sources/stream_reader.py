@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -29,7 +30,6 @@ from bas_edge.video.sources.reconnect import Reconnect
 __all__ = ["StreamReader", "Waiting"]
 
 _HOPELESS = (StreamAuthenticationError, StreamNotFoundError, StreamCodecError)
-_CLOSE_S = 1.0  # a thread that waits for a silent network ends by itself, at its time limit
 
 
 class Waiting(NamedTuple):
@@ -86,6 +86,7 @@ class StreamReader:
         self._reconnect = reconnect
         self._ends = False  # it has an end of its own: begun again, it would come twice
         self._stop = threading.Event()
+        self._stopped = math.inf  # monotonic time when it was first told to end
         self._lock = threading.Lock()
         self._heard = time.monotonic()  # when the last whole picture was done with
         self._handing = False  # a picture is on its way: what takes long now is not the source
@@ -99,15 +100,21 @@ class StreamReader:
         """Begin to read; once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End; safe to call twice, before `start`, and from its own listeners."""
+    def stop(self, wait_s: float) -> None:
+        """End; safe to call twice, before `start`, and from its own listeners.
+
+        Args:
+            wait_s: How long the thread may take, in seconds since this was first called.
+        """
+        now = time.monotonic()
+        self._stopped = min(self._stopped, now)
         self._leave()
         if self._thread.ident is None and self.state != "ended":
             with self._lock:
                 self._change("ended", "closed")
             self._tell_from_outside()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(_CLOSE_S)
+            self._thread.join(max(0.0, self._stopped + wait_s - now))
 
     def fail(self, error: BaseException) -> None:
         """End with this error, also where it has ended by itself. It waits for nothing."""

@@ -302,6 +302,33 @@ def test_close_from_every_state_leaves_nothing(state: str) -> None:
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  (a count is all)
 
 
+def test_a_source_that_does_not_come_back_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = threading.Event()
+    streams = [stream_of(Scripted(0, silent))[0] for _ in range(3)]
+    waits: list[float] = []
+    join = threading.Thread.join
+
+    def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+        assert timeout is not None
+        waits.append(timeout)
+        join(thread, timeout)
+
+    for stream in streams:
+        stream.start()
+        until(lambda stream=stream: stream.ready)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "join", joined)
+        for wait_s in (0.0, 0.05, 0.05):
+            for stream in streams:
+                stream.close(wait_s)
+    assert [len(waits), max(waits) <= 0.05, waits[:3], waits[-3:]] == [9, True, [0] * 3, [0] * 3]
+    assert sum(waits) < 0.06  # each began when all had been told
+    silent.set()
+    until(lambda: not reading_threads())
+
+
 def test_two_hundred_reconnects_leave_nothing() -> None:
     captures = [Scripted(number, LOST) for number in range(200)]
     kept = [weakref.ref(capture) for capture in captures]
