@@ -34,7 +34,7 @@ class StreamStats:
         fps: Pictures a second that arrived lately.
         decoded: Pictures that arrived, damaged ones among them.
         delivered: Frames that somebody took.
-        dropped: Frames that were not delivered: policy, stride, max_fps, pauses.
+        dropped: Frames that were not delivered: policy, stride, max_fps, pauses, close.
         damaged: Pictures left out because they did not decode whole.
         waiting: Frames that wait to be taken.
         connections: How often it was reached; 1 is the first time.
@@ -167,7 +167,6 @@ class Stream:
     def stats(self) -> StreamStats:
         """State and counts at this moment."""
         reader, waiting = self._reader, len(self._queue)
-        whole = reader.decoded - reader.damaged
         return StreamStats(
             name=self.name,
             uri=self.uri,
@@ -177,7 +176,7 @@ class Stream:
             fps=reader.pacing.rate() if reader.state == "running" else 0.0,
             decoded=reader.decoded,
             delivered=self._delivered,
-            dropped=max(0, whole - self._delivered - waiting),
+            dropped=reader.left_out + self._queue.dropped,
             damaged=reader.damaged,
             waiting=waiting,
             connections=reader.connections,
@@ -255,13 +254,11 @@ class Stream:
 
     def pause(self) -> None:
         """Deliver nothing. A file waits; what a live source sends meanwhile is dropped."""
-        self._queue.hold()
+        self._queue.hold(refuse=self.live)
         self._reader.pacing.pause()
 
     def resume(self) -> None:
         """Deliver again."""
-        if self.live:
-            self._queue.clear()  # they are from before
         self._queue.release()
         self._reader.pacing.resume()
 

@@ -73,7 +73,7 @@ class StreamReader:
         self.damage: str | None = None
         self.fps: float | None = None
         self.frame_count: int | None = None
-        self.decoded = self.damaged = self.connections = self.failures = 0
+        self.decoded = self.damaged = self.left_out = self.connections = self.failures = 0
         self.last_frame_at: float | None = None
         self.pacing = Pacing(options, live=live)
         self._name = name
@@ -214,7 +214,9 @@ class StreamReader:
                 self._change("running", self.details)
         self._tell()
         placed = self.pacing.place(index, picture, self.fps, self._stop)
-        if placed is not None:
+        if placed is None:
+            self.left_out += 1
+        else:
             time_s, captured_at = placed
             self._queue.put(Waiting(index, self.connections, time_s, captured_at, arrived, picture))
         with self._lock:
