@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import av
@@ -22,6 +22,7 @@ from bas_edge.errors import (
     StreamTimeoutError,
 )
 from bas_edge.video import LiveOptions, Reconnect, Stream, VideoSource, open_source
+from bas_edge.video.sources import local_captures
 from bas_edge.video.sources.live_capture import LiveCapture
 
 ONCE = Reconnect(attempts=0)
@@ -102,6 +103,14 @@ def test_a_program(folder: Path) -> None:
     with endless:
         assert endless.take(PATIENCE_S) is not None
     assert closed == [True, True]
+
+
+def test_the_clock_of_the_day_moves_no_time_of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, days = iter([5.0, 5.5, 6.0]), iter([100.0, 3700.0, 50.0])
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=lambda: next(days))
+    monkeypatch.setattr(local_captures, "time", clock)
+    frames = list(open_source(list(np.zeros((3, 4, 4, 3), np.uint8))))
+    assert [(one.time_s, one.captured_at) for one in frames] == [(0, 100), (0.5, 3700), (1, 50)]
 
 
 def test_a_program_that_gives_something_else() -> None:
