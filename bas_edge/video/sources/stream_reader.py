@@ -52,6 +52,9 @@ class StreamReader:
         connect: Opens one connection.
         queue: Where pictures go.
         announce: Called at each change of state, on the thread that notices it.
+        live: Whether the end of a connection is a failure, after which it is tried again.
+        options: Stalls, silence, loops, and what `Pacing` makes of the rest.
+        reconnect: When to try again.
     """
 
     def __init__(
