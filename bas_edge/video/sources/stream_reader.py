@@ -115,7 +115,7 @@ class StreamReader:
         if self._thread.ident is None and self.state != "ended":
             with self._lock:
                 self._change("ended", "closed")
-            self._tell_from_outside()
+            self._tell_all()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, self._stopped + wait_s - now))
 
@@ -133,7 +133,7 @@ class StreamReader:
             if self.state != "running" or self._handing or silent_s <= self._options.stall_s:
                 return
             self._change("stalled", f"no frame for {silent_s:.1f} s")
-        self._tell_from_outside()
+        self._tell_all()
 
     def _leave(self) -> None:
         """Let the thread come to its end."""
@@ -240,10 +240,10 @@ class StreamReader:
             reason = "closed"
         else:
             reason = self.damage or "the source has come to its end"
+        with self._lock:
+            self._change("ended", reason, error if isinstance(error, BasEdgeError) else None)
         try:
-            self._become("ended", reason, error if isinstance(error, BasEdgeError) else None)
-        except Exception as raised:  # noqa: BLE001  (a listener's; raised by whoever iterates)
-            self.error = self.error or raised
+            self._tell_all()
         finally:
             self._queue.close()
 
@@ -257,12 +257,13 @@ class StreamReader:
         self.state, self.reason = state, reason
         self._untold.append(StreamEvent(self._name, state, time.time(), reason, error))
 
-    def _tell_from_outside(self) -> None:
-        """As `_tell`, on a thread of others: what a listener raises ends this stream alone."""
-        try:
-            self._tell()
-        except Exception as error:  # noqa: BLE001  (raised by whoever iterates)
-            self.fail(error)
+    def _tell_all(self) -> None:
+        """As `_tell`; what a listener raises ends this stream alone, and keeps nothing back."""
+        while True:
+            try:
+                return self._tell()
+            except Exception as error:  # noqa: BLE001, PERF203  (raised by whoever iterates)
+                self.fail(error)
 
     def _tell(self) -> None:
         """Announce what happened, in its order: one thread at a time, for all."""

@@ -222,6 +222,26 @@ def test_a_listener_that_raises_at_a_stall_ends_its_stream_with_that() -> None:
     assert not reading_threads()
 
 
+def test_a_listener_that_raises_does_not_keep_back_the_end() -> None:
+    """It raises at a stall, on one thread, while the other has come to the end."""
+    go_on = threading.Event()
+    once = Reconnect(attempts=0)
+    stream, events = stream_of(Scripted(0, go_on), stall_s=0.01, silence_s=60, reconnect=once)
+
+    def listener(event: StreamEvent) -> None:
+        if event.state == "stalled":
+            go_on.set()
+            until(lambda: stream.state == "ended")
+            raise LookupError("no place for stalled")
+
+    stream.listen(listener)
+    stream.start()
+    until(lambda: stream.watch() or stream.state == "ended")
+    until(lambda: not reading_threads())
+    assert states(events) == ["connecting", "running", "stalled", "ended"]
+    assert isinstance(stream.error, StreamConnectionError)
+
+
 def test_data_without_pictures_is_silence() -> None:
     """Sound that goes on, or pictures of which none decodes."""
     noise = ["sound", "damage", lambda: time.sleep(0.001)] * 2000
