@@ -30,8 +30,8 @@ class VideoFrame:
             it goes on by the clock.
         pixels: [H, W, 3] uint8 RGB, upright. Shared by everything that sees this frame, so
             nobody may write into it.
-        captured_at: When it arrived, before it was decoded: Unix time in seconds. Of a file,
-            when it was read.
+        captured_at: When it arrived, before it was decoded (through OpenCV: after): Unix time
+            in seconds. Of a file, when it was read.
         dropped: How many frames right before it were not delivered: left out by the policy, the
             stride or max_fps, or damaged. Frames lost on the way here cannot be counted.
         gap_s: 0.0, or, where the connection was lost before this frame, how many seconds lie

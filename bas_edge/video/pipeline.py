@@ -193,8 +193,9 @@ class Pipeline:
         # A live stream has no end that it could miss, and a duration was asked for.
         whole = self._time_over
         cut = [lane for lane in self._lanes if not (whole or lane.done or lane.stream.live)]
-        for lane in self._lanes:
-            lane.stream.close()
+        for wait_s in (0.0, 1.0):  # all are told before any is waited for
+            for lane in self._lanes:
+                lane.stream.close(wait_s)
         self._wake()
         for thread in self._threads:
             thread.join()

@@ -97,3 +97,20 @@ def test_what_a_sink_raises_is_told_without_its_secrets() -> None:
     pipeline.add(a_file(1), sinks=[Heard(OSError("http://me:hunter2@host/x is gone"))])
     stats = pipeline.run(duration_s=LONG_S)
     assert stats.failures == ("Heard: http://***@host/x is gone",)
+
+
+def test_every_stream_is_told_to_end_before_any_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[str, float]] = []
+    close = Stream.close
+
+    def closed(stream: Stream, wait_s: float) -> None:
+        told.append((stream.name, wait_s))
+        close(stream, wait_s)
+
+    monkeypatch.setattr(Stream, "close", closed)
+    with Pipeline(StubLocalizer()) as pipeline:
+        pipeline.add(a_file(1, "one"))
+        pipeline.add(a_file(1, "two"))
+    assert told == [("one", 0.0), ("two", 0.0), ("one", 1.0), ("two", 1.0)]

@@ -17,7 +17,7 @@ class Picture(Protocol):
     Attributes:
         time_s: Seconds since the connection's first picture, by the source's own clock; None
             where it has no clock.
-        captured_at: When it arrived, before it was decoded: Unix time in seconds.
+        captured_at: When it arrived, if possible before it was decoded: Unix time in seconds.
     """
 
     @property

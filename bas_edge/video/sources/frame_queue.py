@@ -28,28 +28,34 @@ class FrameQueue(Generic[Item]):
         policy: See above.
         depth: How many frames wait at most.
         changed: Called, without any lock held, after each change that a taker may wait for.
+
+    Attributes:
+        dropped: Frames that came and were not taken in, or gave way; it only grows.
     """
 
     def __init__(self, policy: Policy, depth: int, changed: Callable[[], None]) -> None:
         self.policy = policy
-        self.given_way = 0
+        self.dropped = 0
         self._depth = depth
         self._changed = changed
         self._items: deque[Item] = deque()
         self._ready = threading.Condition()
-        self._closed = self._held = False
+        self._closed = self._held = self._refusing = False
+        self._refusals = 0  # how often it began to: who waited in `put` meanwhile has an old frame
 
     def put(self, item: Item) -> bool:
-        """Add a frame; False if the queue was closed and it was not taken."""
+        """Add a frame; False if it was not taken in."""
         with self._ready:
+            before = self._refusals
             while self.policy == "wait" and len(self._items) >= self._depth and not self._closed:
                 self._ready.wait()
-            if self._closed:
+            if self._closed or self._refusing or before != self._refusals:
+                self.dropped += 1
                 return False
             if len(self._items) >= self._depth:
-                self.given_way += 1
+                self.dropped += 1
                 if self.policy == "oldest":
-                    return True
+                    return False
                 self._items.popleft()
             self._items.append(item)
             self._ready.notify_all()
@@ -83,15 +89,23 @@ class FrameQueue(Generic[Item]):
         with self._ready:
             return bool(self._items) and not self._held
 
-    def hold(self) -> None:
-        """Give nothing out until `release`."""
+    def hold(self, *, refuse: bool = False) -> None:
+        """Give nothing out until `release`.
+
+        Args:
+            refuse: Take nothing in either, and let go of what waits, here or to be taken in.
+        """
         with self._ready:
             self._held = True
+            if refuse:
+                self._refusing = True
+                self._refusals += 1
+                self.clear()
 
     def release(self) -> None:
-        """Give frames out again."""
+        """Give frames out again, and take them in."""
         with self._ready:
-            self._held = False
+            self._held = self._refusing = False
             self._ready.notify_all()
         self._changed()
 
@@ -104,7 +118,7 @@ class FrameQueue(Generic[Item]):
     def clear(self) -> None:
         """Let go of what waits."""
         with self._ready:
-            self.given_way += len(self._items)
+            self.dropped += len(self._items)
             self._items.clear()
             self._ready.notify_all()
 

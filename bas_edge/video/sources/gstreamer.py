@@ -161,11 +161,12 @@ class GStreamerCapture:
         started: float | None = None
         while True:
             there, bgr = self._video.read()
-            now = time.time()
             if not there:
                 return
+            now, captured_at = time.monotonic(), time.time()  # the latter may be set at any moment
             started = now if started is None else started
-            yield ArrayPicture(np.ascontiguousarray(bgr[:, :, ::-1]), now - started, now)
+            rgb = np.ascontiguousarray(bgr[:, :, ::-1])
+            yield ArrayPicture(rgb, now - started, captured_at)
 
     def close(self) -> None:
         self._video.release()

@@ -170,8 +170,9 @@ def _ffmpeg_input(uri: str, options: LiveOptions) -> tuple[str, str | None, dict
         path = f"/dev/video{uri}" if uri.isdecimal() else parts.path
         return path, "v4l2", {**dict(parse_qsl(parts.query)), **extra}
     # What is looked at to find out what comes is not kept: it would be late. A file behind
-    # http:// needs it.
-    settings = {} if uri.lower().startswith("http") else {"fflags": "nobuffer"}
+    # http:// needs it; if its connection breaks, FFmpeg asks for the rest of it.
+    http = uri.lower().startswith("http")
+    settings = {"reconnect": "1"} if http else {"fflags": "nobuffer"}
     if uri.lower().startswith("rtsp"):
         settings["rtsp_transport"] = options.transport
         settings["allowed_media_types"] = "video"  # sound alone would pass for a live camera

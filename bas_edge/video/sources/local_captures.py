@@ -88,8 +88,7 @@ class FolderCapture:
 class ArrayCapture:
     """Frames that a program makes: any iterable of uint8 [H, W, 3].
 
-    A frame's time is the moment it is given, so this is a live source: `policy="wait"` keeps
-    every frame.
+    A frame's time is the moment it is given.
     """
 
     def __init__(self, frames: Iterable[NDArray[np.uint8]], color: ColorOrder = "rgb") -> None:
@@ -102,12 +101,12 @@ class ArrayCapture:
     def __iter__(self) -> Iterator[Picture | Damaged | None]:
         started: float | None = None
         for at, frame in enumerate(self._frames):
-            now = time.time()
+            now, captured_at = time.monotonic(), time.time()  # the latter may be set at any moment
             started = now if started is None else started
             pixels, swap = checked_frame(frame, self._swap, at, 0)
             if swap:
                 pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-            yield ArrayPicture(pixels, now - started, now)
+            yield ArrayPicture(pixels, now - started, captured_at)
 
     def close(self) -> None:
         """Close the iterable, where it can be closed."""

@@ -15,7 +15,7 @@ from bas_edge.video.sources.frame_queue import Policy
 __all__ = ["Pacing", "StreamOptions"]
 
 _RATE_FRAMES = 60
-_BACK_S, _AHEAD_S = 1.0, 10.0  # a clock that is off by more was set anew
+_BACK_FRAMES, _AHEAD_S = 2, 10.0  # a clock that is off by more was set anew, or another begins
 _SLACK_FRAMES = 0.55  # half an interval early or late, and what containers round
 
 
@@ -133,7 +133,7 @@ class Pacing:
         if own_s is None:
             time_s = due_s
         else:
-            if self._offset_s is None or self._was_set(own_s + self._offset_s, due_s):
+            if self._offset_s is None or self._was_set(own_s + self._offset_s, due_s, step_s):
                 self._offset_s = due_s - own_s
             time_s = own_s + self._offset_s
         if time_s <= self._last_s:
@@ -141,9 +141,10 @@ class Pacing:
         self._last_s, self._last_at = time_s, now
         return time_s
 
-    def _was_set(self, time_s: float, due_s: float) -> bool:
+    def _was_set(self, time_s: float, due_s: float, step_s: float) -> bool:
         """Whether the source's clock is no longer the one that it was."""
-        return time_s < self._last_s - _BACK_S or (self._live and time_s > due_s + _AHEAD_S)
+        back = time_s < self._last_s - _BACK_FRAMES * step_s
+        return back or (self._live and time_s > due_s + _AHEAD_S)
 
     def _allowed(self, time_s: float, fps: float | None) -> bool:
         limit = self._options.max_fps

@@ -52,8 +52,8 @@ def rgb_pixels(frame: Any) -> NDArray[np.uint8]:
     if key not in kept:
         if len(kept) == _KEPT_CONVERTERS:
             kept.pop(next(iter(kept)))
-        kept[key] = require("av.video.reformatter", extra="video", purpose="Reading video")
-        kept[key] = kept[key].VideoReformatter()
+        reformatter = require("av.video.reformatter", extra="video", purpose="Reading video")
+        kept[key] = reformatter.VideoReformatter()
     converted = kept[key].reformat(frame, format="rgb24", threads=1)
     plane = converted.planes[0]
     rows: NDArray[np.uint8] = np.frombuffer(plane, np.uint8)

@@ -24,7 +24,8 @@ class Reconnect:
         factor: How much longer each next wait is; at least 1.
         longest_s: No wait is longer, in seconds.
         jitter: 0 waits always as long as it may, 1 anything from nothing to that.
-        attempts: Failures in a row after which the stream ends; None never gives up.
+        attempts: How often in a row it is tried again before the stream ends: 0 is not at all,
+            None for ever.
         calm_s: A connection that lasted this long, in seconds, starts the waits anew.
         always: Try again even where it hardly helps: a source that has never been reached and
             refuses the password, does not know the name, or sends what cannot be decoded. For

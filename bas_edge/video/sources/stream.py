@@ -18,6 +18,7 @@ from bas_edge.video.sources.stream_reader import StreamReader, Waiting
 __all__ = ["ClaimedFrame", "Stream", "StreamStats"]
 
 _POLL_S = 0.25
+_CLOSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class StreamStats:
         fps: Pictures a second that arrived lately.
         decoded: Pictures that arrived, damaged ones among them.
         delivered: Frames that somebody took.
-        dropped: Frames that were not delivered: policy, stride, max_fps, pauses.
+        dropped: Frames that were not delivered: policy, stride, max_fps, pauses, close.
         damaged: Pictures left out because they did not decode whole.
         waiting: Frames that wait to be taken.
         connections: How often it was reached; 1 is the first time.
@@ -166,7 +167,6 @@ class Stream:
     def stats(self) -> StreamStats:
         """State and counts at this moment."""
         reader, waiting = self._reader, len(self._queue)
-        whole = reader.decoded - reader.damaged
         return StreamStats(
             name=self.name,
             uri=self.uri,
@@ -176,7 +176,7 @@ class Stream:
             fps=reader.pacing.rate() if reader.state == "running" else 0.0,
             decoded=reader.decoded,
             delivered=self._delivered,
-            dropped=max(0, whole - self._delivered - waiting),
+            dropped=reader.left_out + self._queue.dropped,
             damaged=reader.damaged,
             waiting=waiting,
             connections=reader.connections,
@@ -254,13 +254,11 @@ class Stream:
 
     def pause(self) -> None:
         """Deliver nothing. A file waits; what a live source sends meanwhile is dropped."""
-        self._queue.hold()
+        self._queue.hold(refuse=self.live)
         self._reader.pacing.pause()
 
     def resume(self) -> None:
         """Deliver again."""
-        if self.live:
-            self._queue.clear()  # they are from before
         self._queue.release()
         self._reader.pacing.resume()
 
@@ -284,14 +282,17 @@ class Stream:
         if self.error is not None:
             raise self.error
 
-    def close(self) -> None:
+    def close(self, wait_s: float = _CLOSE_S) -> None:
         """Stop reading and let go of the source; frames that wait are dropped. Safe twice.
 
-        A thread that waits for a silent network at this moment ends at its time limit.
+        Args:
+            wait_s: How long to wait for the thread that reads, in seconds since the first call.
+                One that waits for a silent network at this moment ends later, at its time limit.
+                To close several, tell all of them with 0 and then close each.
         """
         self._closed = True
         self._queue.release()
-        self._reader.stop()
+        self._reader.stop(wait_s)
         self._queue.clear()
 
     def __enter__(self) -> Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -29,7 +30,6 @@ from bas_edge.video.sources.reconnect import Reconnect
 __all__ = ["StreamReader", "Waiting"]
 
 _HOPELESS = (StreamAuthenticationError, StreamNotFoundError, StreamCodecError)
-_CLOSE_S = 1.0  # a thread that waits for a silent network ends by itself, at its time limit
 
 
 class Waiting(NamedTuple):
@@ -52,6 +52,9 @@ class StreamReader:
         connect: Opens one connection.
         queue: Where pictures go.
         announce: Called at each change of state, on the thread that notices it.
+        live: Whether the end of a connection is a failure, after which it is tried again.
+        options: Stalls, silence, loops, and what `Pacing` makes of the rest.
+        reconnect: When to try again.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class StreamReader:
         self.damage: str | None = None
         self.fps: float | None = None
         self.frame_count: int | None = None
-        self.decoded = self.damaged = self.connections = self.failures = 0
+        self.decoded = self.damaged = self.left_out = self.connections = self.failures = 0
         self.last_frame_at: float | None = None
         self.pacing = Pacing(options, live=live)
         self._name = name
@@ -84,7 +87,9 @@ class StreamReader:
         self._live = live
         self._options = options
         self._reconnect = reconnect
+        self._ends = False  # it has an end of its own: begun again, it would come twice
         self._stop = threading.Event()
+        self._stopped = math.inf  # monotonic time when it was first told to end
         self._lock = threading.Lock()
         self._heard = time.monotonic()  # when the last whole picture was done with
         self._handing = False  # a picture is on its way: what takes long now is not the source
@@ -98,15 +103,21 @@ class StreamReader:
         """Begin to read; once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End; safe to call twice, before `start`, and from its own listeners."""
+    def stop(self, wait_s: float) -> None:
+        """End; safe to call twice, before `start`, and from its own listeners.
+
+        Args:
+            wait_s: How long the thread may take, in seconds since this was first called.
+        """
+        now = time.monotonic()
+        self._stopped = min(self._stopped, now)
         self._leave()
         if self._thread.ident is None and self.state != "ended":
             with self._lock:
                 self._change("ended", "closed")
-            self._tell_from_outside()
+            self._tell_all()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(_CLOSE_S)
+            self._thread.join(max(0.0, self._stopped + wait_s - now))
 
     def fail(self, error: BaseException) -> None:
         """End with this error, also where it has ended by itself. It waits for nothing."""
@@ -122,7 +133,7 @@ class StreamReader:
             if self.state != "running" or self._handing or silent_s <= self._options.stall_s:
                 return
             self._change("stalled", f"no frame for {silent_s:.1f} s")
-        self._tell_from_outside()
+        self._tell_all()
 
     def _leave(self) -> None:
         """Let the thread come to its end."""
@@ -162,13 +173,14 @@ class StreamReader:
             self.connections += 1
             self.details, self.fps = capture.details, capture.fps
             self.frame_count = getattr(capture, "frame_count", None)
+            self._ends = getattr(capture, "ends", False)
             before = self.decoded - self.damaged
             self.pacing.connected()
             try:
                 self._read_pictures(capture)
             finally:
                 self.damage = capture.damage
-        if self._stop.is_set() or getattr(capture, "ends", False):
+        if self._stop.is_set() or self._ends:
             return True
         if self._live:
             raise StreamConnectionError(f"{self._uri} was closed from the other side.")
@@ -205,7 +217,9 @@ class StreamReader:
                 self._change("running", self.details)
         self._tell()
         placed = self.pacing.place(index, picture, self.fps, self._stop)
-        if placed is not None:
+        if placed is None:
+            self.left_out += 1
+        else:
             time_s, captured_at = placed
             self._queue.put(Waiting(index, self.connections, time_s, captured_at, arrived, picture))
         with self._lock:
@@ -213,7 +227,7 @@ class StreamReader:
 
     def _worth_another(self, error: StreamError) -> bool:
         limit = self._reconnect.attempts
-        if not self._live or (limit is not None and self.failures > limit):
+        if not self._live or self._ends or (limit is not None and self.failures > limit):
             return False
         hopeless = self.connections == 0 and isinstance(error, _HOPELESS)
         return self._reconnect.always or not hopeless
@@ -226,10 +240,10 @@ class StreamReader:
             reason = "closed"
         else:
             reason = self.damage or "the source has come to its end"
+        with self._lock:
+            self._change("ended", reason, error if isinstance(error, BasEdgeError) else None)
         try:
-            self._become("ended", reason, error if isinstance(error, BasEdgeError) else None)
-        except Exception as raised:  # noqa: BLE001  (a listener's; raised by whoever iterates)
-            self.error = self.error or raised
+            self._tell_all()
         finally:
             self._queue.close()
 
@@ -243,12 +257,13 @@ class StreamReader:
         self.state, self.reason = state, reason
         self._untold.append(StreamEvent(self._name, state, time.time(), reason, error))
 
-    def _tell_from_outside(self) -> None:
-        """As `_tell`, on a thread of others: what a listener raises ends this stream alone."""
-        try:
-            self._tell()
-        except Exception as error:  # noqa: BLE001  (raised by whoever iterates)
-            self.fail(error)
+    def _tell_all(self) -> None:
+        """As `_tell`; what a listener raises ends this stream alone, and keeps nothing back."""
+        while True:
+            try:
+                return self._tell()
+            except Exception as error:  # noqa: BLE001, PERF203  (raised by whoever iterates)
+                self.fail(error)
 
     def _tell(self) -> None:
         """Announce what happened, in its order: one thread at a time, for all."""

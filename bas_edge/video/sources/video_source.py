@@ -27,7 +27,8 @@ class VideoSource:
     """A video file as an iterable of upright RGB frames.
 
     Every iteration opens the file anew and holds one frame at a time. A damaged file
-    delivers the frames that decode; `damage` then says, in one sentence, what is missing.
+    delivers the frames that decode, and the others have a number too, as in a `Stream`;
+    `damage` then says, in one sentence, what is missing.
 
     Attributes:
         path: The file.
@@ -68,19 +69,15 @@ class VideoSource:
         return self._read(None)
 
     def pick(self, indices: Collection[int]) -> Iterator[VideoFrame]:
-        """The frames that a whole iteration would give these indices, in their order.
+        """The frames that a whole iteration, or a `Stream`, would give these indices, in order.
 
-        The frames between them are decoded, as the codec needs them, but not converted. Ends
-        after the last one, or where the file ends: only then `damage` is set.
+        The frames between them are decoded, as the codec needs them, but not converted; a
+        damaged one is left out. Ends after the last one, or where the file ends: only then
+        `damage` is set.
         """
         wanted = frozenset(indices)
-        if not wanted:
-            return
-        last = max(wanted)
-        for frame in self._read(wanted):
-            yield frame
-            if frame.index == last:
-                return
+        if wanted:
+            yield from self._read(wanted)
 
     def count_packets(self) -> int:
         """How many packets with data the stream has, counted without decoding.
@@ -114,11 +111,13 @@ class VideoSource:
         self.damage = self._damage_of(decoding)
 
     def _read(self, wanted: frozenset[int] | None) -> Iterator[VideoFrame]:
-        whole = (one for one in self.pictures() if not isinstance(one, Damaged))
-        for index, picture in enumerate(whole):
-            if wanted is None or index in wanted:
+        last = None if wanted is None else max(wanted)
+        for index, picture in enumerate(self.pictures()):
+            if not isinstance(picture, Damaged) and (wanted is None or index in wanted):
                 time_s = index / self.fps if picture.time_s is None else picture.time_s
                 yield VideoFrame(index, time_s, picture.pixels(), picture.captured_at)
+            if index == last:
+                return
 
     def _damage_of(self, decoding: Decoding) -> str | None:
         # Three frames, or a twentieth, is more than rounding and edit lists explain.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_source import PATIENCE_S, until
 
 from bas_edge.video.sources.frame_queue import FrameQueue, Policy
-
-PATIENCE_S = 20.0
 
 
 def nothing() -> None:
@@ -21,38 +21,49 @@ def nothing() -> None:
 @given(
     policy=st.sampled_from(["newest", "oldest"]),
     depth=st.integers(1, 4),
-    steps=st.lists(st.sampled_from(["put", "take", "clear", "hold", "release"]), max_size=60),
+    steps=st.lists(
+        st.sampled_from(["put", "put", "take", "clear", "hold", "refuse", "release"]), max_size=60
+    ),
 )
 def test_it_does_what_a_list_would(policy: Policy, depth: int, steps: list[str]) -> None:
     queue: FrameQueue[int] = FrameQueue(policy, depth, nothing)
     model: deque[int] = deque()
-    held, given_way = False, 0
+    held, refusing, dropped = False, False, 0
     for number, step in enumerate(steps):
         if step == "put":
-            assert queue.put(number)
-            if len(model) == depth:
-                given_way += 1
-                if policy == "newest":
-                    model.popleft()
-                    model.append(number)
-            else:
+            full = len(model) == depth
+            taken_in = not refusing and (policy == "newest" or not full)
+            assert queue.put(number) == taken_in
+            dropped += full or refusing
+            if taken_in:
                 model.append(number)
+            if len(model) > depth:
+                model.popleft()
         elif step == "take":
             assert queue.take() == (model.popleft() if model and not held else None)
         elif step == "clear":
             queue.clear()
-            given_way += len(model)
+            dropped += len(model)
+            model.clear()
+        elif step == "hold":
+            queue.hold()
+            held = True
+        elif step == "refuse":
+            queue.hold(refuse=True)
+            held = refusing = True
+            dropped += len(model)
             model.clear()
         else:
-            held = step == "hold"
-            (queue.hold if held else queue.release)()
+            queue.release()
+            held = refusing = False
         assert len(queue) == len(model)
         assert queue.ready == (bool(model) and not held)
-        assert queue.given_way == given_way
+        assert queue.dropped == dropped
         assert not queue.drained
     queue.close()
     queue.release()
     assert not queue.put(-1)
+    assert queue.dropped == dropped + 1
     assert [queue.take(None) for _ in range(len(model))] == list(model)
     assert queue.drained
     assert queue.take(None) is None
@@ -74,7 +85,22 @@ def test_wait_loses_nothing_between_two_threads() -> None:
         assert len(queue) <= 2
     writer.join()
     assert seen == list(range(2000))
-    assert queue.given_way == 0
+    assert queue.dropped == 0
+
+
+def test_what_waited_to_be_taken_in_while_it_refused_is_not_taken_in_afterwards() -> None:
+    queue: FrameQueue[int] = FrameQueue("wait", 1, nothing)
+    queue.put(0)
+    taken: list[bool] = []
+    writer = threading.Thread(target=lambda: taken.append(queue.put(1)))
+    writer.start()
+    assert writer.ident is not None
+    ident = writer.ident
+    until(lambda: sys._current_frames()[ident].f_code.co_name == "wait")
+    queue.hold(refuse=True)
+    queue.release()
+    writer.join(PATIENCE_S)
+    assert (taken, len(queue), queue.dropped) == ([False], 0, 2)
 
 
 @pytest.mark.parametrize("by", ["close", "clear"])

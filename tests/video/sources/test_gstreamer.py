@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bas_edge.errors import InputError, StreamConnectionError
+from bas_edge.video.sources import gstreamer
 from bas_edge.video.sources.gstreamer import (
     GStreamerCapture,
     csi_pipeline,
@@ -136,6 +137,15 @@ def test_frames_are_rgb_and_end_with_the_pipeline(monkeypatch: pytest.MonkeyPatc
     assert times == sorted(times)
     capture.close()
     assert video.released
+
+
+def test_the_clock_of_the_day_moves_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    ticks, days = iter([5.0, 5.5, 6.0]), iter([100.0, 3700.0, 50.0])
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=lambda: next(days))
+    monkeypatch.setattr(gstreamer, "time", clock)
+    pictures = [one for one in GStreamerCapture("videotestsrc ! appsink") if hasattr(one, "pixels")]
+    assert [(one.time_s, one.captured_at) for one in pictures] == [(0, 100), (0.5, 3700), (1, 50)]
 
 
 def test_a_pipeline_without_a_sink_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import av
@@ -13,11 +15,18 @@ import pytest
 from PIL import Image
 from scripted_source import PATIENCE_S
 
-from bas_edge.errors import InputError, StreamConnectionError, StreamNotFoundError
+from bas_edge.errors import (
+    InputError,
+    StreamConnectionError,
+    StreamNotFoundError,
+    StreamTimeoutError,
+)
 from bas_edge.video import LiveOptions, Reconnect, Stream, VideoSource, open_source
+from bas_edge.video.sources import local_captures
 from bas_edge.video.sources.live_capture import LiveCapture
 
 ONCE = Reconnect(attempts=0)
+FASTSTART = {"movflags": "faststart"}
 
 
 @pytest.fixture
@@ -58,9 +67,7 @@ def test_a_file_that_is_called_like_a_camera(
 
 
 def test_a_cut_file_says_what_is_missing(clips: ModuleType, tmp_path: Path) -> None:
-    whole = clips.write_clip(
-        tmp_path / "a.mp4", clips.noise_frames(50), options={"movflags": "faststart"}
-    )
+    whole = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(50), options=FASTSTART)
     stream = open_source(clips.cut(whole, 0.5))
     assert 15 < len(list(stream)) < 40
     assert "ends in the middle" in (stream.damage or "")
@@ -98,6 +105,14 @@ def test_a_program(folder: Path) -> None:
     assert closed == [True, True]
 
 
+def test_the_clock_of_the_day_moves_no_time_of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, days = iter([5.0, 5.5, 6.0]), iter([100.0, 3700.0, 50.0])
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=lambda: next(days))
+    monkeypatch.setattr(local_captures, "time", clock)
+    frames = list(open_source(list(np.zeros((3, 4, 4, 3), np.uint8))))
+    assert [(one.time_s, one.captured_at) for one in frames] == [(0, 100), (0.5, 3700), (1, 50)]
+
+
 def test_a_program_that_gives_something_else() -> None:
     with pytest.raises(InputError, match=r"Frame 1 is None; it must be a uint8 array"):
         list(open_source([np.zeros((4, 4, 3), np.uint8), None]))  # what is to be refused
@@ -116,6 +131,70 @@ def test_a_file_behind_http_ends_and_is_not_begun_again(clip: Path, mjpeg: Modul
         assert len(list(stream)) == 12
     assert stream.stats().connections == 1
     assert stream.stats().reason == "the source has come to its end"
+
+
+class _BreaksOff(BaseHTTPRequestHandler):
+    """Sends the first half of a file and hangs up; of `Range` what was asked for, if it may."""
+
+    content = b""
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "bytes=0-")
+        self.asked.append(wanted)
+        start = int(wanted[6:].partition("-")[0])
+        self.send_response(206)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(self.content) - start))
+        last = len(self.content) - 1
+        self.send_header("Content-Range", f"bytes {start}-{last}/{len(self.content)}")
+        self.end_headers()
+        end = len(self.content) // 2 if start == 0 else len(self.content)
+        self.wfile.write(self.content[start:end])
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (its name there)
+        pass
+
+
+def test_the_rest_of_a_file_behind_http_is_asked_for_where_its_connection_breaks(
+    clips: ModuleType, tmp_path: Path
+) -> None:
+    path = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(60), options=FASTSTART)
+    asked: list[str] = []
+    handler = type("Handler", (_BreaksOff,), {"content": path.read_bytes(), "asked": asked})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/a.mp4"
+        stream = open_source(url, policy="wait", reconnect=ONCE)
+        try:
+            frames = list(stream)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert [frame.index for frame in frames] == list(range(60))
+    assert stream.stats().connections == 1
+    assert asked == ["bytes=0-", f"bytes={path.stat().st_size // 2}-"]
+
+
+def test_a_file_behind_http_that_cannot_be_had_whole_ends_and_is_not_begun_again(
+    clips: ModuleType, tmp_path: Path, mjpeg: ModuleType
+) -> None:
+    path = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(60), options=FASTSTART)
+    content = path.read_bytes()
+    head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+    seen: list[int] = []
+    with mjpeg.RudeServer(head + content[: len(content) // 2]) as server:
+        stream = open_source(
+            f"http://127.0.0.1:{server.port}/a.mp4",
+            policy="wait",
+            reconnect=Reconnect(first_s=0, longest_s=0, attempts=1),
+            live=LiveOptions(hardware="off", silence_s=0.5),
+        )
+        with pytest.raises(StreamTimeoutError):
+            seen.extend(frame.index for frame in stream)
+    assert 15 < len(seen) < 60
+    assert stream.stats().connections == 1
 
 
 @pytest.mark.parametrize(
@@ -137,7 +216,11 @@ def test_a_file_behind_http_ends_and_is_not_begun_again(clip: Path, mjpeg: Modul
                 {"fflags": "nobuffer", "rtsp_transport": "udp", "allowed_media_types": "video"},
             ),
         ),
-        ("http://cam/live.mjpg", "cam-live.mjpg", ("http://cam/live.mjpg", None, {})),
+        (
+            "http://cam/live.mjpg",
+            "cam-live.mjpg",
+            ("http://cam/live.mjpg", None, {"reconnect": "1"}),
+        ),
     ],
 )
 def test_what_ffmpeg_is_asked_to_open(

@@ -104,6 +104,22 @@ def test_a_file_that_begins_again_goes_on_by_one_frame(clock: Clock) -> None:
     assert seen == pytest.approx([n / 25 for n in range(6)])
 
 
+@pytest.mark.parametrize("back_s", [0.12, 0.76, 3600.0])
+def test_a_file_put_together_of_two_goes_on_by_one_frame(back_s: float) -> None:
+    pace = Pacing(StreamOptions(), live=False)
+    first = [4000.0 + n / 25 for n in range(20)]
+    second = [first[-1] - back_s + n / 25 for n in range(20)]
+    placed = [place(pace, index, time_s) for index, time_s in enumerate(first + second)]
+    seen = [one[0] for one in placed if one is not None]
+    np.testing.assert_allclose(np.diff(seen), 0.04, atol=1e-6)
+
+
+def test_a_frame_that_stands_a_little_too_early_moves_no_other(clock: Clock) -> None:
+    pace = Pacing(StreamOptions(), live=False)
+    placed = [place(pace, index, time_s) for index, time_s in enumerate([0.0, 0.08, 0.04, 0.12])]
+    assert [one[0] for one in placed if one is not None] == pytest.approx([0.0, 0.08, 0.081, 0.12])
+
+
 @pytest.mark.parametrize(
     ("fps", "limit", "expected"),
     [

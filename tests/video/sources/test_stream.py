@@ -185,6 +185,33 @@ def test_a_paused_camera_drops_what_it_sends(policy: str) -> None:
     stream.close()
 
 
+def test_no_frame_from_before_a_pause_comes_after_it() -> None:
+    """Neither one that waits, nor one that the reader holds because the queue is full."""
+    resumed = threading.Event()
+    stream, _ = stream_of(Scripted(0, 1, resumed, 2, "stay"), policy="wait", depth=1)
+    stream.start()
+    until(lambda: stream.stats().decoded == 2)
+    stream.pause()
+    until(lambda: stream.stats().dropped == 2)
+    stream.resume()
+    resumed.set()
+    frame = stream.take(PATIENCE_S)
+    assert frame is not None
+    assert (frame.index, frame.dropped) == (2, 2)
+    stream.close()
+
+
+def test_a_frame_that_waits_for_room_is_not_dropped() -> None:
+    stream, _ = stream_of(Scripted(*range(9), "damage"), live=False)
+    stream.start()
+    until(lambda: stream.stats().decoded == 4)
+    assert (stream.stats().waiting, stream.stats().dropped) == (3, 0)
+    assert stream.take(PATIENCE_S) is not None
+    stream.close()
+    stats = stream.stats()
+    assert stats.dropped == stats.decoded - stats.damaged - stats.delivered > 0
+
+
 def test_close_sets_a_paused_stream_free() -> None:
     stream, _ = stream_of(Scripted(*range(10)), live=False)
     stream.start()

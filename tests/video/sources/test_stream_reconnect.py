@@ -222,6 +222,26 @@ def test_a_listener_that_raises_at_a_stall_ends_its_stream_with_that() -> None:
     assert not reading_threads()
 
 
+def test_a_listener_that_raises_does_not_keep_back_the_end() -> None:
+    """It raises at a stall, on one thread, while the other has come to the end."""
+    go_on = threading.Event()
+    once = Reconnect(attempts=0)
+    stream, events = stream_of(Scripted(0, go_on), stall_s=0.01, silence_s=60, reconnect=once)
+
+    def listener(event: StreamEvent) -> None:
+        if event.state == "stalled":
+            go_on.set()
+            until(lambda: stream.state == "ended")
+            raise LookupError("no place for stalled")
+
+    stream.listen(listener)
+    stream.start()
+    until(lambda: stream.watch() or stream.state == "ended")
+    until(lambda: not reading_threads())
+    assert states(events) == ["connecting", "running", "stalled", "ended"]
+    assert isinstance(stream.error, StreamConnectionError)
+
+
 def test_data_without_pictures_is_silence() -> None:
     """Sound that goes on, or pictures of which none decodes."""
     noise = ["sound", "damage", lambda: time.sleep(0.001)] * 2000
@@ -300,6 +320,33 @@ def test_close_from_every_state_leaves_nothing(state: str) -> None:
     assert stream.finished
     if before:
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  (a count is all)
+
+
+def test_a_source_that_does_not_come_back_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = threading.Event()
+    streams = [stream_of(Scripted(0, silent))[0] for _ in range(3)]
+    waits: list[float] = []
+    join = threading.Thread.join
+
+    def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+        assert timeout is not None
+        waits.append(timeout)
+        join(thread, timeout)
+
+    for stream in streams:
+        stream.start()
+        until(lambda stream=stream: stream.ready)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "join", joined)
+        for wait_s in (0.0, 0.05, 0.05):
+            for stream in streams:
+                stream.close(wait_s)
+    assert [len(waits), max(waits) <= 0.05, waits[:3], waits[-3:]] == [9, True, [0] * 3, [0] * 3]
+    assert sum(waits) < 0.06  # each began when all had been told
+    silent.set()
+    until(lambda: not reading_threads())
 
 
 def test_two_hundred_reconnects_leave_nothing() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bas_edge.errors import InputError, MissingExtraError
+from bas_edge.video import open_source
 from bas_edge.video.sources.live_capture import LiveCapture, LiveOptions
 from bas_edge.video.sources.pictures import display_orientation
 from bas_edge.video.sources.video_source import VideoSource
@@ -135,8 +136,17 @@ def test_damage_in_the_middle_is_counted(clips: ModuleType, tmp_path: Path) -> N
     content[at + 8 : at + 400] = bytes(392)  # a frame without its head
     clip.write_bytes(content)
     source = VideoSource(clip)
-    assert len(list(source)) == 49
+    frames = list(source)
+    assert len(frames) == 49
     assert source.damage == f"{clip}: 1 damaged frames skipped, 49 decoded."
+    indices = [frame.index for frame in frames]
+    (damaged,) = set(range(50)) - set(indices)
+    assert 0 < damaged < 49
+    assert indices == [frame.index for frame in open_source(source)]  # one numbering for all
+    picked = [frame.index for frame in source.pick([damaged - 1, damaged, damaged + 1])]
+    assert picked == [damaged - 1, damaged + 1]
+    assert list(source.pick([damaged])) == []
+    assert source.damage is None  # it did not read on to the end
 
 
 def test_damage_is_reset_by_the_next_pass(clips: ModuleType, tmp_path: Path) -> None:
