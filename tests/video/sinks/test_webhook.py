@@ -146,8 +146,8 @@ def test_a_silent_server_is_given_up_in_time() -> None:
         sink = Webhook(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.05, close_s=0.3)
         sink.write(result())
         sink.close(complete=False)
-    assert sink.dropped == 1
-    assert sink.problem.endswith("cannot be reached (ReadTimeoutError).")
+        assert sink.dropped == 1
+        assert sink.problem.endswith("cannot be reached (ReadTimeoutError).")
 
 
 def test_a_token_and_basic_authentication(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
