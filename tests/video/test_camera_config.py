@@ -11,7 +11,15 @@ import pytest
 
 from bas_edge.errors import InputError
 from bas_edge.video import AnnotatedVideo, Clips, Crops, Csv, JsonLines, Mqtt, Webhook
-from bas_edge.video.camera_config import read_cameras
+from bas_edge.video.camera_config import (
+    CameraConfig,
+    CamerasConfig,
+    EngineConfig,
+    LiveConfig,
+    ReconnectConfig,
+    ServerConfig,
+    read_cameras,
+)
 from bas_edge.video.camera_pipeline import open_stream
 from bas_edge.video.camera_sinks import (
     ClipsConfig,
@@ -176,6 +184,24 @@ def test_a_dollar_is_two(tmp_path: Path) -> None:
 def test_a_sink_takes_all_its_arguments_from_the_file(table: type[SinkTable], sink: type) -> None:
     known = {field.name for field in msgspec.structs.fields(table)}
     assert known == set(inspect.signature(sink).parameters) - {"live", "on_event"}
+
+
+@pytest.mark.parametrize(
+    ("table", "kind", "said_elsewhere"),
+    [
+        ("top", CamerasConfig, {"server", "defaults", "camera", "sink", "file"}),
+        ("`[engine]`", EngineConfig, set()),
+        ("`[server]`", ServerConfig, set()),
+        ("`[[camera]]`", CameraConfig, {"sink"}),
+        ("`live`", LiveConfig, set()),
+        ("`reconnect`", ReconnectConfig, set()),
+    ],
+)
+def test_the_docs_name_every_key(table: str, kind: type, said_elsewhere: set[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "video.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {re.escape(table)} \| (.*) \|$", page, re.M)
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    assert set(re.findall(r"`(\w+)`", row)) == known - said_elsewhere
 
 
 def test_the_example_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
