@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bas_edge import __version__
+from bas_edge._require import require
 from bas_edge.conditions import installed_version, machine_conditions
-from bas_edge.errors import BasEdgeError
+from bas_edge.errors import BasEdgeError, MissingExtraError
 
 __all__ = ["BackendState", "Diagnosis", "Package", "diagnose"]
 
@@ -29,6 +30,14 @@ PACKAGES: dict[str, str | None] = {
     "torch": "train",
     "safetensors": "train",
     "av": "video",
+    "supervision": "tracking",
+    "paho-mqtt": "mqtt",
+    "urllib3": "webhook",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "prometheus-client": "serve",
+    "opencv-python-headless": "wsoleval",
     "matplotlib": "report",
     "jinja2": "report",
     "cuda-bindings": "cuda",
@@ -36,8 +45,15 @@ PACKAGES: dict[str, str | None] = {
     "tensorrt": "tensorrt",
     "tensorrt-rtx": "tensorrt-rtx",
 }
-# onnxruntime also comes under other names, with the same module inside.
-ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
+# Some also come under other names, with the same module inside.
+ALTERNATIVES = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+    "opencv-python-headless": (
+        "opencv-python",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+    ),
+}
 LOW_DISK_GB = 2.0
 _NO_CUDA = "CPU only build"
 
@@ -76,6 +92,8 @@ class Diagnosis:
         cuda_driver: The CUDA driver and its devices, or why there are none.
         backends: Every backend this version knows.
         video: Encoders for annotated videos; empty without the `[video]` extra.
+        opencv: Its version, and whether it has GStreamer and windows; that of JetPack or of a
+            distribution is no package of pip's. "" where there is none.
         disk_free_gb: Free space by folder: where you are, and temporary files.
         machine: See `bas_edge.conditions`.
         problems: Sentences on what keeps the base install from working. Empty is healthy.
@@ -90,6 +108,7 @@ class Diagnosis:
     cuda_driver: str
     backends: tuple[BackendState, ...]
     video: tuple[str, ...]
+    opencv: str
     disk_free_gb: dict[str, float]
     machine: dict[str, Any]
     problems: tuple[str, ...]
@@ -97,7 +116,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at this installation. Imports ONNX Runtime and PyAV, never torch; raises nothing."""
+    """Look at this installation. Imports all that backends and video need, never torch."""
     notes: list[str] = []
     packages = tuple(Package(name, _version(name), extra) for name, extra in PACKAGES.items())
     problems = [
@@ -129,6 +148,7 @@ def diagnose() -> Diagnosis:
         cuda_driver=driver,
         backends=backends,
         video=_encoders(notes),
+        opencv=_opencv(notes),
         disk_free_gb=disk,
         machine=machine_conditions(),
         problems=tuple(problems),
@@ -192,6 +212,26 @@ def _encoders(notes: list[str]) -> tuple[str, ...]:
     if not found:
         notes.append("PyAV has no encoder for mp4, so annotated videos cannot be written.")
     return found
+
+
+def _opencv(notes: list[str]) -> str:
+    from bas_edge.video.sinks.window import has_windows
+    from bas_edge.video.sources.gstreamer import has_gstreamer
+
+    try:
+        cv2 = require("cv2", extra="wsoleval", purpose="OpenCV")
+        parts = {"GStreamer": has_gstreamer(cv2), "windows": has_windows(cv2)}
+    except MissingExtraError:
+        return ""
+    except (ImportError, AttributeError) as error:  # a system library that it needs, such as libGL
+        notes.append(f"OpenCV cannot be loaded: {error}")
+        return ""
+    return ", ".join(
+        [
+            str(cv2.__version__),
+            *(f"{'with' if has else 'no'} {part}" for part, has in parts.items()),
+        ]
+    )
 
 
 def _free_gb(folder: Path) -> float:

@@ -19,7 +19,7 @@ from bas_edge.errors import BackendError, InputError
 from bas_edge.foreground import foreground_boxes
 from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import InputMask, Placement, place
-from bas_edge.localizer_options import least_score, maps_averaged, threshold_policy
+from bas_edge.localizer_options import check_threads, least_score, maps_averaged, threshold_policy
 from bas_edge.open_runner import open_runner
 from bas_edge.results import ColorOrder, Localization, Timing, check_color
 from bas_edge.runner import Answer, Pending, Runner, RunOptions, Shot
@@ -89,6 +89,7 @@ class Localizer:
         manifest = engine.manifest
         if max_boxes < 1:
             raise InputError(f"max_boxes is {max_boxes}, but must be at least 1.")
+        check_threads(threads)
         self._manifest = manifest
         self._min_score = least_score(min_score, manifest)
         self._options = RunOptions(

@@ -7,7 +7,7 @@ import math
 from bas_edge.engine.manifest import Manifest, ThresholdPolicy
 from bas_edge.errors import InputError
 
-__all__ = ["least_score", "maps_averaged", "threshold_policy"]
+__all__ = ["check_threads", "least_score", "maps_averaged", "threshold_policy"]
 
 
 def threshold_policy(
@@ -25,10 +25,7 @@ def threshold_policy(
     if isinstance(threshold, ThresholdPolicy):
         return threshold
     if not 0 <= threshold <= 1:
-        raise InputError(
-            f"threshold is {threshold}, but a fraction of the map's range is 0 to 1.",
-            hint="For another rule pass a ThresholdPolicy.",
-        )
+        raise InputError(f"threshold is {threshold}, but a fraction of the map's range is 0 to 1.")
     return ThresholdPolicy(rule="fixed", value=float(threshold), chosen_by="Localizer(threshold=…)")
 
 
@@ -66,3 +63,16 @@ def least_score(min_score: float | None, manifest: Manifest) -> float:
     if not 0 <= min_score <= 1 or math.isnan(min_score):
         raise InputError(f"min_score is {min_score}, but a softmax probability is 0 to 1.")
     return float(min_score)
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse what is no number of threads.
+
+    Raises:
+        InputError: It is less than 1.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(
+            f"threads is {threads}, but must be 1 or more.",
+            hint="Leave threads out, and the backend chooses.",
+        )

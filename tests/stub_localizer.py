@@ -25,6 +25,8 @@ class StubLocalizer:
         fail_at: The how many-th frame of all clones together fails.
     """
 
+    classes = tuple(f"class {label}" for label in range(256))
+
     def __init__(
         self, delay_s: float = 0.0, jitter_s: float = 0.0, fail_at: int | None = None
     ) -> None:

@@ -45,8 +45,10 @@ def command(json_output: Json = False) -> None:
             (each.name, f"works ({each.version})" if each.available else f"no: {each.reason}")
             for each in state.backends
         )
-        print("\nVideo encoders")
-        print_rows([(", ".join(state.video) or "none",)])
+        print("\nVideo")
+        print_rows(
+            [("encoders", ", ".join(state.video) or "none"), ("OpenCV", state.opencv or "none")]
+        )
         print("\nFree disk")
         print_rows((folder, f"{free:.1f} GB") for folder, free in state.disk_free_gb.items())
         for note in state.notes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bas_edge._require import require
 from bas_edge.cli.options import Json
 from bas_edge.cli.output import counted, print_json
 
@@ -56,9 +57,14 @@ def command(
     from bas_edge.serve.options import is_loopback
     from bas_edge.video.camera_config import read_cameras
     from bas_edge.video.camera_pipeline import open_cameras
+    from bas_edge.video.camera_places import at
     from bas_edge.video.sinks.events import Events
 
+    for module in ("uvicorn", "websockets", "starlette", "prometheus_client"):
+        require(module, extra="serve", purpose="The server")  # before cameras and engine are opened
     config = read_cameras(cameras)
+    with at(f"{config.file}: server"):
+        serve_options(config.server, environment={})
     options, made = serve_options(
         config.server,
         host=host,

@@ -37,7 +37,7 @@ __all__ = [
     "encode_manifest",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raise it with any change after which an older manifest is not read as it was
 METADATA_KEY = "bas_edge"
 MANIFEST_LIMIT_BYTES = 16 << 20
 
@@ -286,7 +286,7 @@ def decode_manifest(encoded: bytes, *, source: str) -> Manifest:
     """Decode and check UTF-8 JSON from `source`, which error messages name.
 
     Raises:
-        EngineSchemaError: Another schema version.
+        EngineSchemaError: Another schema version, or a field that this one does not have.
         EngineCorruptError: Too large, not JSON, or not a manifest.
     """
     return decode_versioned(

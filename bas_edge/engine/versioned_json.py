@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -14,9 +15,10 @@ _T = TypeVar("_T")
 
 
 class _Header(msgspec.Struct):
-    """The one field that every schema has; the rest is not looked at."""
+    """What every schema has, or may have; the rest is not looked at."""
 
     schema_version: int
+    created_by: str = ""
 
 
 def decode_versioned(
@@ -33,7 +35,7 @@ def decode_versioned(
         limit_bytes: What is longer is not looked at.
 
     Raises:
-        EngineSchemaError: Another schema version.
+        EngineSchemaError: Another schema version, or a field that this one does not have.
         EngineCorruptError: Too large, not JSON, or not a `kind`.
     """
     if len(encoded) > limit_bytes:
@@ -41,7 +43,8 @@ def decode_versioned(
             f"The {what} of {source} has {len(encoded)} bytes; the limit is {limit_bytes}."
         )
     try:
-        version = msgspec.json.decode(encoded, type=_Header).schema_version
+        header = msgspec.json.decode(encoded, type=_Header)
+        version = header.schema_version
         if version != schema:
             raise EngineSchemaError(
                 f"{source} has {what} schema {version}; this version reads {schema}.",
@@ -49,6 +52,13 @@ def decode_versioned(
             )
         return msgspec.json.decode(encoded, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        unknown = re.match(r"Object contains unknown field `(.*?)`", str(error))
+        if unknown:  # by a build of our own between two releases, or by hand
+            raise EngineSchemaError(
+                f"The {what} of {source} has the field '{unknown[1]}', which this version of "
+                f"bas-edge does not know: another one wrote it ({header.created_by or 'unnamed'}).",
+                hint="Build the engine again.",
+            ) from None
         raise EngineCorruptError(
             f"The {what} of {source} cannot be read: {error}.",
             hint="Build the engine again, or copy it again from where it came.",

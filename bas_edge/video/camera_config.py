@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from bas_edge.errors import InputError
+from bas_edge.video.camera_places import at, explained, item
 from bas_edge.video.camera_sinks import SinkConfig
 from bas_edge.video.sources.frame_queue import Policy
-from bas_edge.video.sources.live_capture import HardwareDecode
+from bas_edge.video.sources.live_capture import HardwareDecode, LiveOptions
+from bas_edge.video.sources.pacing import StreamOptions
+from bas_edge.video.sources.reconnect import Reconnect
 from bas_edge.video.steady.smoothing import Smoothing
 
 if sys.version_info >= (3, 11):
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _LIMIT_BYTES = 1 << 20
+_T = TypeVar("_T", bound=msgspec.Struct)
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\})")
 
 
@@ -45,6 +48,13 @@ class ReconnectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     attempts: int | None = None
     always: bool = True
 
+    def __post_init__(self) -> None:
+        self.reconnect()
+
+    def reconnect(self) -> Reconnect:
+        """What it says; refused is what `Reconnect` refuses."""
+        return Reconnect(**msgspec.structs.asdict(self))
+
 
 class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See `LiveOptions`."""
@@ -54,6 +64,14 @@ class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     transport: Literal["tcp", "udp"] = "tcp"
     hardware: HardwareDecode = "auto"
     options: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        self.live()
+
+    def live(self) -> LiveOptions:
+        """What it says; refused is what `LiveOptions` refuses."""
+        values = msgspec.structs.asdict(self)
+        return LiveOptions(**values | {"options": tuple(self.options.items())})
 
 
 class SmoothingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +87,14 @@ class SmoothingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     hold_s: float | None = None
     cut: float | None = None
     forget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self.smoothing()
+
+    def smoothing(self) -> Smoothing:
+        """What it says; refused is what `Smoothing` refuses."""
+        given = {k: v for k, v in msgspec.structs.asdict(self).items() if v is not None}
+        return Smoothing(**given)
 
 
 class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,16 +122,22 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     reconnect: ReconnectConfig = ReconnectConfig()
     sinks: tuple[SinkConfig, ...] = msgspec.field(name="sink", default=())
 
-    def smoothing(self) -> Smoothing:
-        """The options of smoothing.
+    def __post_init__(self) -> None:
+        self.smoothing()
+        StreamOptions(
+            policy=self.policy or "wait",
+            depth=self.depth,
+            stride=self.stride,
+            max_fps=self.max_fps,
+            stall_s=self.stall_s,
+            silence_s=max(self.stall_s, self.live.silence_s),
+        )
 
-        Raises:
-            InputError: An option is out of its range, or there is no such preset.
-        """
+    def smoothing(self) -> Smoothing:
+        """How its results are smoothed."""
         if isinstance(self.smooth, str):
             return Smoothing.named(self.smooth)
-        given = {k: v for k, v in msgspec.structs.asdict(self.smooth).items() if v is not None}
-        return Smoothing(**given)
+        return self.smooth.smoothing()
 
 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -145,7 +177,16 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     trusted_proxies: tuple[str, ...] = ()
 
 
-class CamerasConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    engine: EngineConfig | str
+    output: str = "out"
+    server: ServerConfig = ServerConfig()
+    cameras: tuple[CameraConfig, ...] = msgspec.field(name="camera")
+    sinks: tuple[SinkConfig, ...] = msgspec.field(name="sink", default=())
+    defaults: dict[str, Any] = {}
+
+
+class CamerasConfig(_Tables, frozen=True, kw_only=True):
     """A whole file.
 
     Attributes:
@@ -153,26 +194,27 @@ class CamerasConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         output: The folder that sinks write to, from the file's own folder.
         cameras: At least one.
         sinks: Where the results of all cameras go.
-        folder: Where the file lies; what is relative in it begins there.
+        defaults: What `cameras` have that they did not say otherwise.
+        file: The file itself; what is relative in it begins at its folder.
     """
 
-    engine: EngineConfig | str
-    output: str = "out"
-    server: ServerConfig = ServerConfig()
-    cameras: tuple[CameraConfig, ...] = msgspec.field(name="camera")
-    sinks: tuple[SinkConfig, ...] = msgspec.field(name="sink", default=())
-    folder: str = "."
+    file: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the file lies."""
+        return Path(self.file).resolve().parent
 
     @property
     def engine_options(self) -> EngineConfig:
         """The engine as a table, its path made absolute."""
         table = EngineConfig(path=self.engine) if isinstance(self.engine, str) else self.engine
-        return msgspec.structs.replace(table, path=str(Path(self.folder) / table.path))
+        return msgspec.structs.replace(table, path=str(self.folder / table.path))
 
     @property
     def output_folder(self) -> Path:
         """The folder that sinks write to."""
-        return Path(self.folder) / self.output
+        return self.folder / self.output
 
 
 def read_cameras(path: str | os.PathLike[str]) -> CamerasConfig:
@@ -193,36 +235,46 @@ def read_cameras(path: str | os.PathLike[str]) -> CamerasConfig:
         raise InputError(f"{file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is not TOML: {error}.") from None
-    content = _with_variables(parsed, str(file))
-    content["camera"] = _with_defaults(content, file)
-    content["folder"] = str(file.resolve().parent)
+    with at(str(file)):
+        content = _with_variables(parsed, "")
+        content["camera"] = _with_defaults(content)
+        tables = _converted(content, _Tables)
+    if not tables.cameras:
+        raise InputError(f"{file} names no camera.", hint='Add [[camera]] with source = "…".')
+    return CamerasConfig(file=str(file), **msgspec.structs.asdict(tables))
+
+
+def _converted(content: Any, kind: type[_T]) -> _T:
     try:
-        config = msgspec.convert(content, CamerasConfig)
-        if not config.cameras:
-            raise InputError(f"{file} names no camera.", hint='Add [[camera]] with source = "…".')
-        for camera in config.cameras:
-            camera.smoothing()
+        return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise _problem(file, str(error)) from None
-    return config
+        raise explained(error, content, kind) from None
 
 
-def _with_defaults(content: dict[str, Any], file: Path) -> Any:
-    defaults, cameras = content.pop("defaults", {}), content.get("camera", [])
+def _with_defaults(content: dict[str, Any]) -> Any:
+    defaults, cameras = content.get("defaults", {}), content.get("camera", [])
     if not isinstance(defaults, dict) or not isinstance(cameras, list):
         raise InputError(
-            f"{file}: [defaults] is one table and [[camera]] a list of them.",
+            "[defaults] is one table and [[camera]] a list of them.",
             hint="Write [[camera]] with two brackets.",
         )
+    with at("[defaults]"):  # else the first camera would be blamed
+        _converted({"source": "", **defaults}, CameraConfig)
     return [{**defaults, **one} if isinstance(one, dict) else one for one in cameras]
 
 
 def _with_variables(value: Any, where: str) -> Any:
     """`value` with ${NAME} in its texts replaced, however deep; $$ is one $."""
     if isinstance(value, dict):
-        return {key: _with_variables(each, f"{where}: {key}") for key, each in value.items()}
+        start = f"{where}, " if where else ""
+        return {key: _with_variables(each, f"{start}{key}") for key, each in value.items()}
     if isinstance(value, list):
-        return [_with_variables(each, where) for each in value]
+        before, _, key = where.rpartition(", ")
+        start = f"{before}, " if before else ""
+        return [
+            _with_variables(each, start + item(key, number, each))
+            for number, each in enumerate(value)
+        ]
     return _VARIABLE.sub(partial(_variable, where), value) if isinstance(value, str) else value
 
 
@@ -232,40 +284,7 @@ def _variable(where: str, found: re.Match[str]) -> str:
         return "$"
     if name not in os.environ:
         raise InputError(
-            f"{where} uses ${{{name}}}, but there is no environment variable {name}.",
+            f"{where}: there is no environment variable {name}, which ${{{name}}} stands for.",
             hint=f"Set it before the start: export {name}=…",
         )
     return os.environ[name]
-
-
-def _problem(file: Path, text: str) -> InputError:
-    """Msgspec's sentence, with the place as the file has it, and the key that was meant."""
-    what, _, place = text.partition(" - at `$")
-    place = place.rstrip("`").lstrip(".")
-    hint = None
-    unknown = re.match(r"Object contains unknown field `(.*)`", what)
-    if unknown:
-        kind = _table_of(place)
-        known = [field.encode_name for field in msgspec.structs.fields(kind)] if kind else []
-        near = difflib.get_close_matches(unknown[1], known, n=1)
-        what = f"the key '{unknown[1]}' is not known"
-        hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(sorted(known))}."
-        hint = hint if known else None
-    missing = re.match(r"Object missing required field `(.*)`", what)
-    if missing:
-        what = f"the key '{missing[1]}' is missing"
-    what = what[0].lower() + what[1:] if what else what
-    return InputError(f"{file}{f', {place}' if place else ''}: {what}.", hint=hint)
-
-
-def _table_of(place: str) -> type[msgspec.Struct] | None:
-    tables: list[tuple[str, type[msgspec.Struct]]] = [
-        (r"", CamerasConfig),
-        (r"engine", EngineConfig),
-        (r"server", ServerConfig),
-        (r"camera\[.*\]", CameraConfig),
-        (r"camera\[.*\]\.live", LiveConfig),
-        (r"camera\[.*\]\.reconnect", ReconnectConfig),
-        (r"camera\[.*\]\.smooth", SmoothingConfig),
-    ]
-    return next((kind for pattern, kind in tables if re.fullmatch(pattern, place)), None)

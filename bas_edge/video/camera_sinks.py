@@ -84,6 +84,13 @@ class RuleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: float = 0.5
     cooldown_s: float = 10.0
 
+    def __post_init__(self) -> None:
+        self.rule()
+
+    def rule(self) -> EventRule:
+        """What it says; refused is what `EventRule` refuses."""
+        return EventRule(**msgspec.structs.asdict(self))
+
 
 class ClipsConfig(SinkTable, frozen=True, tag="clips"):
     """See `Clips`; each `[[….rule]]` is an `EventRule`."""
@@ -170,11 +177,12 @@ def open_sink(
     """
     values = msgspec.structs.asdict(config)
     if "path" in values:
-        values["path"] = Path(as_template(folder)) / values["path"]
+        own = values["path"]
+        values["path"] = own if Path(own).is_absolute() else f"{as_template(folder)}/{own}"
     if isinstance(config, VideoConfig):
         return AnnotatedVideo(**_with_limits(values, live=live), live=live)
     if isinstance(config, ClipsConfig | EventsConfig):
-        rules = [EventRule(**msgspec.structs.asdict(rule)) for rule in values.pop("rules")]
+        rules = [rule.rule() for rule in values.pop("rules")]
         kind = Clips if isinstance(config, ClipsConfig) else Events
         return kind(rules=rules, on_event=on_event, **values)
     kinds = {

@@ -17,6 +17,7 @@ from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Job, Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, sink_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.sinks.event_rules import check_classes
 from bas_edge.video.sinks.sink import NotifiedSink, Sink
 from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.stream import Stream
@@ -106,7 +107,7 @@ class Pipeline:
                 leaves them as they are and does not compare them either.
 
         Raises:
-            InputError: The pipeline has another stream of this name, or has ended.
+            InputError: A stream has this name, a rule is for no class of the engine, or it ended.
         """
         with self._changed:
             if self._stopping:
@@ -298,6 +299,7 @@ class Pipeline:
             lane.smoothing, lane.smoother = None, smooth
 
     def _sink_thread(self, sink: Sink) -> SinkThread:
+        check_classes(sink, self._localizer.classes)
         if id(sink) not in self._sinks:
 
             def failed(error: BaseException) -> None:

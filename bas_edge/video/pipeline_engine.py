@@ -8,6 +8,7 @@ from typing import Any
 from bas_edge.backends import PLAN_BACKENDS
 from bas_edge.engine.bundle import open_engine
 from bas_edge.localizer import Localizer
+from bas_edge.localizer_options import check_threads
 from bas_edge.open_runner import chosen_backend
 
 __all__ = ["open_for_pipeline"]
@@ -41,10 +42,11 @@ def open_for_pipeline(
     Raises:
         InputError, EngineError, MissingExtraError, BackendError: As `Localizer`.
     """
+    check_threads(threads)
     name = chosen_backend(backend, open_engine(path, check_plans=False))
     if name in PLAN_BACKENDS:
         return Localizer(path, backend=name, threads=threads, **options), _GPU_WORKERS
-    cores = threads or _cores()
+    cores = _cores() if threads is None else threads
     each, workers = (1, cores) if lossless or streams > 1 else (cores, 1)
     return Localizer(path, backend=name, threads=each, spin=False, **options), workers
 

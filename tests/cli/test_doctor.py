@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,12 @@ from bas_edge.backends._cuda import DriverState
 from bas_edge.ops.cuda import CudaBuild, cuda_build
 from bas_edge.video.sinks.video_sink import available_encoders
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
 Invoke = Callable[..., tuple[int, list[Any], str]]
 Say = Callable[..., tuple[int, str, str]]
 
@@ -85,6 +93,48 @@ def test_without_the_video_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state.video == ()
     assert any("pip install 'bas-edge[video]'" in note for note in state.notes)
     assert state.problems == ()
+
+
+def test_every_library_of_the_extras_is_listed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"] | {None: project["dependencies"]}
+    listed = {(name, extra) for name, extra in doctor.PACKAGES.items()}
+    for extra, requirements in extras.items():
+        for name in (re.split(r"[<>=;\[ ]", each)[0] for each in requirements):
+            if name == "cuda-python":  # an empty package that brings this one
+                name = "cuda-bindings"
+            if name not in ("bas-edge", "tomli"):  # tomli is a part of Python since 3.11
+                assert (name, extra) in listed
+
+
+@pytest.mark.parametrize(
+    ("information", "said"),
+    [
+        ("  GUI:   NONE\n\n    GStreamer:   NO\n", "4.9.0, no GStreamer, no windows"),
+        ("  GUI:   GTK3\n\n  GStreamer:  YES (1.20.3)\n", "4.9.0, with GStreamer, with windows"),
+    ],
+)
+def test_opencv_says_what_it_can(
+    information: str, said: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = SimpleNamespace(__version__="4.9.0", getBuildInformation=lambda: information)
+    monkeypatch.setitem(sys.modules, "cv2", module)
+    code, out, _ = say("doctor")
+    assert code == 0
+    assert f"OpenCV    {said}\n" in out
+
+
+def test_without_opencv_or_with_a_broken_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    state = doctor.diagnose()
+    assert state.opencv == ""
+    assert not any("OpenCV" in note for note in state.notes)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "require", broken)
+    assert any("libGL.so.1" in note for note in doctor.diagnose().notes)
 
 
 def test_onnxruntime_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from bas_edge.engine.manifest import (
     MANIFEST_LIMIT_BYTES,
+    SCHEMA_VERSION,
     InputPolicy,
     ThresholdPolicy,
     decode_manifest,
@@ -51,7 +53,6 @@ def changed(graphs: ModuleType, **changes: Any) -> bytes:
         ({"input": {"height": 0, "width": 32}}, "input is 0 × 32"),
         ({"threshold": {"rule": "fixed", "value": -0.1}}, "threshold value is -0.1"),
         ({"threshold": {"rule": "otsu", "value": 0.1}}, "Invalid enum value 'otsu'"),
-        ({"colour": "blue"}, "unknown field `colour`"),
         ({"k": "three"}, "Expected `int`, got `str`"),
     ],
 )
@@ -79,6 +80,29 @@ def test_another_schema_names_both_versions(graphs: ModuleType) -> None:
     with pytest.raises(EngineSchemaError, match="schema 0") as caught:
         decode_manifest(changed(graphs, schema_version=0), source="birds")
     assert caught.value.hint == "Build the engine again."
+
+
+@pytest.mark.parametrize("changes", [{"colour": "blue"}, {"training": {"colour": "blue"}}])
+def test_an_unknown_field_is_of_another_version(
+    graphs: ModuleType, changes: dict[str, Any]
+) -> None:
+    encoded = changed(graphs, created_by="bas-edge 0.0.9", **changes)
+    with pytest.raises(EngineSchemaError, match=r"field 'colour'.*another one wrote it") as caught:
+        decode_manifest(encoded, source="birds")
+    assert str(caught.value).endswith("(bas-edge 0.0.9).")
+    assert caught.value.hint == "Build the engine again."
+
+
+def test_engines_of_this_schema_stay_readable() -> None:
+    """manifest_1.json holds every field of schema 1, and engines like it are in use.
+
+    If this fails, a field was renamed, removed or given another meaning: raise SCHEMA_VERSION and
+    write the next example. A new field with a default is added to the example, which otherwise
+    never changes.
+    """
+    example = Path(__file__).parent / f"manifest_{SCHEMA_VERSION}.json"
+    manifest = decode_manifest(example.read_bytes(), source=example.name)
+    assert json.loads(encode_manifest(manifest)) == json.loads(example.read_bytes())
 
 
 def test_a_huge_manifest_is_refused_before_it_is_decoded() -> None:

@@ -63,6 +63,7 @@ def test_the_threshold_decides_the_box(model: Callable[..., Path]) -> None:
     [
         ({"top_k": 0}, "top_k is 0, but this engine computes 5 class maps, so it must be 1 to 5"),
         ({"top_k": 6}, "top_k is 6, but this engine computes 5"),
+        ({"threads": 0}, "threads is 0, but must be 1 or more"),
         ({"threshold": -0.1}, "threshold is -0.1"),
         ({"threshold": 1.5}, "threshold is 1.5"),
         ({"threshold": float("nan")}, "threshold is nan"),

@@ -121,6 +121,40 @@ def test_a_port_in_use_is_one_sentence(cameras: Path, capsys: pytest.CaptureFixt
     assert len(said) == 2
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("port = 70000", "server: The port is 70000, but must be 0 to 65535."),
+        ("max_clients = 0", "server: max_clients is 0, but must be 1 to 1000."),
+        ("max_view_fps = 0.0", "server: max_view_fps is 0.0, but must be over 0"),
+        ('token = "short"', "server: The token has 5 characters"),
+        ('trusted_proxies = ["x"]', "server: "),
+    ],
+)
+def test_what_is_wrong_with_the_server_is_said_with_its_place(
+    cameras: Path, capsys: pytest.CaptureFixture[str], table: str, said: str
+) -> None:
+    cameras.write_text(f"{cameras.read_text()}\n[server]\n{table}\n")
+    assert main(["serve", str(cameras), "--port", "1"]) == 2
+    assert capsys.readouterr().err.startswith(f"bas-edge: {cameras}: {said}")
+
+
+@pytest.mark.parametrize("module", ["uvicorn", "websockets", "starlette", "prometheus_client"])
+def test_without_its_extra_it_says_so_first(
+    cameras: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+) -> None:
+    cameras.with_name("tiny.engine").rename(cameras.with_name("elsewhere"))  # not opened
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(["serve", str(cameras)]) == 3
+    said = capsys.readouterr().err
+    assert f"The server needs the module '{module}'" in said
+    assert "pip install 'bas-edge[serve]'" in said
+    assert not (cameras.parent / "out").exists()
+
+
 def test_without_a_token_it_stays_on_this_machine(
     cameras: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,6 +165,7 @@ def test_rules_of_one_name_are_refused() -> None:
 def test_a_dwell_ends_where_the_stream_stalls() -> None:
     told: list[RuleEvent] = []
     sink = Events([EventRule("stays", dwell_s=1.0)], on_event=told.append)
+    assert sink.rules == (EventRule("stays", dwell_s=1.0),)
     for index in range(6):
         sink.write(result(index, index * 0.4))
         if index == 2:

@@ -17,7 +17,7 @@ from scripted_source import until
 from stub_localizer import StubLocalizer
 
 from bas_edge.errors import BackendError, InputError, StreamError
-from bas_edge.video import FrameResult, Pipeline, Stream, StreamEvent, open_source
+from bas_edge.video import EventRule, FrameResult, Pipeline, Stream, StreamEvent, open_source
 
 LONG_S = 30.0  # no test needs it; one that hangs ends here
 
@@ -29,6 +29,7 @@ class Recorder:
         self.results: list[FrameResult] = []
         self.events: list[StreamEvent] = []
         self.complete: bool | None = None
+        self.rules: tuple[EventRule, ...] = ()
         self._delay_s = delay_s
         self._fail_at = fail_at
 
@@ -303,6 +304,16 @@ def test_a_smoother_sees_frames_in_order_and_its_result_is_handed_on() -> None:
 def test_options_out_of_range(options: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Pipeline(StubLocalizer(), **options)
+
+
+def test_a_sink_with_a_rule_for_an_unknown_class_is_refused() -> None:
+    sink = Recorder()
+    sink.rules = (EventRule("seen", classes=("class 7", "clas 7")),)
+    with Pipeline(StubLocalizer()) as pipeline:
+        with pytest.raises(InputError, match="'seen' is for the class 'clas 7'") as caught:
+            pipeline.add(a_file(1), sinks=(one for one in [sink]))
+        assert caught.value.hint == "Did you mean 'class 7'?"
+        assert not pipeline.stats().lanes
 
 
 def test_names_are_unique_and_known() -> None:

@@ -84,7 +84,7 @@ class AnnotatedVideo(DiskSink):
         required = () if segment_s is None else ("time",)
         self._names = NameTemplate(path, allowed=("stream", "date", "time"), required=required)
         choose_encoder(codec)
-        prepare_folder(self._names.root)
+        self._names.check_files()
         self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
         )

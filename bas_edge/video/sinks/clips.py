@@ -18,7 +18,6 @@ from bas_edge.video.sinks.file_names import (
     NameTemplate,
     moment_fields,
     partial,
-    prepare_folder,
     writing,
 )
 from bas_edge.video.sinks.holes import Holes
@@ -105,7 +104,7 @@ class Clips(DiskSink):
                 hint="Give a larger longest_s.",
             )
         choose_encoder(codec)
-        prepare_folder(self._names.root)
+        self._names.check_files()
         self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
         )
@@ -116,6 +115,11 @@ class Clips(DiskSink):
         self._rings: dict[str, PacketRing] = {}
         self._open: dict[tuple[str, str], _Clip] = {}  # by stream and rule
         self.events: deque[RuleEvent] = deque(maxlen=100)
+
+    @property
+    def rules(self) -> tuple[EventRule, ...]:
+        """What counts as an event."""
+        return tuple(watch.rule for watch in self._watches)
 
     def write(self, result: FrameResult) -> None:
         """Encode the frame, go on with clips, and begin those of its events."""

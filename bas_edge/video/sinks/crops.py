@@ -14,7 +14,6 @@ from bas_edge.video.sinks.file_names import (
     NameTemplate,
     moment_fields,
     partial,
-    prepare_folder,
     writing,
 )
 from bas_edge.video.sinks.kept_files import KeptByStream
@@ -68,7 +67,7 @@ class Crops(DiskSink):
         check_not_negative(interval_s=interval_s, margin=margin)
         if not 0 <= min_score <= 1:
             raise InputError(f"min_score is {min_score}, but a score is 0 to 1.")
-        prepare_folder(self._names.root)
+        self._names.check_files()
         self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
         )

@@ -83,7 +83,7 @@ def choose_encoder(codec: str, size: tuple[int, int] | None = None, fps: float =
         if not names:
             raise InputError(
                 f"This PyAV has none of the encoders {', '.join(PREFERRED_ENCODERS)}.",
-                hint="Name one that it has with --codec, or write no video: --no-annotate.",
+                hint="Name one that it has as the codec, or write no video.",
             )
         if size is None:
             return names[0]

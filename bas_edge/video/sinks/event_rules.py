@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from bas_edge.video.frames import FrameResult, StreamEvent, utc
 from bas_edge.video.sinks.holes import Holes
 from bas_edge.video.sinks.zones import Polygon, check_polygon, holds_point, share_inside
 
-__all__ = ["EventRule", "RuleEvent", "RuleState", "RuleWatch", "step"]
+__all__ = ["EventRule", "RuleEvent", "RuleState", "RuleWatch", "check_classes", "step"]
+
+_LISTED = 15  # so many of an engine's classes are named in a hint
 
 _HOLE_S = 2.0  # for so long nobody looked: what is seen afterwards may be something else
 
@@ -57,18 +61,21 @@ class EventRule:
             )
         if self.zone is not None:
             check_polygon(self.zone)
-        shares = (self.min_score, 1.0 if self.inside is None else self.inside)
-        if not all(0 <= share <= 1 for share in shares) or self.inside == 0:
+        if not 0 <= self.min_score <= 1:
             raise InputError(
-                f"The rule '{self.name}' has min_score {self.min_score} and inside {self.inside}: "
-                "both are parts of 1, and inside is over 0.",
-                hint="For one half, write 0.5.",
+                f"The rule '{self.name}' has min_score {self.min_score}, but a score is 0 to 1."
             )
-        if not all(one >= 0 for one in (self.dwell_s, self.grace_s, self.cooldown_s)):
+        if self.inside is not None and not 0 < self.inside <= 1:
             raise InputError(
-                f"The rule '{self.name}' has a negative time: dwell_s {self.dwell_s}, grace_s "
-                f"{self.grace_s}, cooldown_s {self.cooldown_s}."
+                f"The rule '{self.name}' has inside {self.inside}, but it is over 0 and up to 1.",
+                hint="For one half of the box, write 0.5.",
             )
+        for name in ("dwell_s", "grace_s", "cooldown_s"):
+            if not getattr(self, name) >= 0:
+                raise InputError(
+                    f"The rule '{self.name}' has {name} {getattr(self, name)}, but no time is "
+                    "negative."
+                )
 
     def box_that_counts(self, found: Localization) -> tuple[float, float, float, float] | None:
         """The first box of the frame that fulfils all but the time, in pixels; None without one."""
@@ -87,6 +94,36 @@ class EventRule:
         if self.inside is None:
             return holds_point(self.zone, ((x0 + x1) / 2, (y0 + y1) / 2))
         return share_inside(self.zone, (x0, y0, x1, y1)) >= self.inside - 1e-9  # rounding
+
+
+def check_classes(sink: object, known: Sequence[str]) -> None:
+    """Refuse a sink with a rule (see `Sink`) for a class that its engine does not have.
+
+    Args:
+        sink: Any sink.
+        known: The engine's classes.
+
+    Raises:
+        InputError: A rule would never come true.
+    """
+    for rule in getattr(sink, "rules", ()):
+        for name in rule.classes:
+            if name not in known:
+                raise InputError(
+                    f"The rule '{rule.name}' is for the class '{name}', which the engine does not "
+                    "have.",
+                    hint=_meant(name, known),
+                )
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    if near:
+        return f"Did you mean '{folded[near[0]]}'?"
+    if len(known) > _LISTED:
+        return f"bas-edge inspect ENGINE lists its {len(known)} classes."
+    return f"The engine has {', '.join(known)}."
 
 
 @dataclass(frozen=True, slots=True)

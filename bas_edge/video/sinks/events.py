@@ -33,6 +33,11 @@ class Events:
                 f"The rules {names} share a name.", hint="Events are told apart by it."
             )
 
+    @property
+    def rules(self) -> tuple[EventRule, ...]:
+        """What counts as an event."""
+        return tuple(watch.rule for watch in self._watches)
+
     def write(self, result: FrameResult) -> None:
         """Tell the events that this result completes."""
         for watch in self._watches:

@@ -68,7 +68,8 @@ class NameTemplate:
         required: Fields without which two files would have one name.
 
     Raises:
-        InputError: A field that is not allowed or is missing, or braces that do not match.
+        InputError: A field that is not allowed or is missing, a format that does not fit its field,
+            or braces that do not match.
     """
 
     def __init__(
@@ -99,6 +100,21 @@ class NameTemplate:
                 )
         fixed = parts[0][0] if parts else ""
         self.root = Path(os.path.dirname(fixed) or ".")  # noqa: PTH120 (text, not yet a path)
+        self.fill(**{name: 0 if name == "frame" else "x" for name in named})
+
+    def check_files(self) -> None:
+        """Refuse what could not be written. Nothing is made: whoever writes makes the folders.
+
+        Raises:
+            InputError: It names no file, or its folder cannot be made or written to.
+        """
+        name = self.text.rpartition("/")[2]
+        if name in ("", ".", "..") or (not self.fields and self.path().is_dir()):
+            raise InputError(
+                f"{self.text!r} is the name of a folder, not of a file.",
+                hint="Add a file name, such as {stream} and a suffix.",
+            )
+        _check_folder(self.root, hint="Name another folder.")
 
     def path(self, **values: str | int) -> Path:
         """The path with `values` for its fields; raises what `fill` raises."""
@@ -184,16 +200,21 @@ def prepare_folder(folder: Path, *, hint: str = "Name another folder.") -> None:
     Raises:
         InputError: It cannot be made, or not be written to.
     """
+    _check_folder(folder, hint=hint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise InputError(
-            f"{folder} is a file, so nothing can be written into it.", hint=hint
-        ) from None
     except OSError as error:
         raise InputError(
             f"Cannot make the folder {folder}: {error.strerror}.", hint=hint
         ) from error
+
+
+def _check_folder(folder: Path, *, hint: str) -> None:
+    """Look at it, or at the nearest one above it that is there."""
+    while not os.access(folder, os.F_OK) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file, so nothing can be written into it.", hint=hint)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(
             f"The folder {folder} cannot be written to.",

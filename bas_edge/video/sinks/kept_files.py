@@ -40,9 +40,7 @@ class KeptByStream:
     ) -> None:
         for name, limit in (("max_files", max_files), ("max_bytes", max_bytes)):
             if limit is not None and limit < 1:
-                raise InputError(
-                    f"{name} is {limit}: at least 1 is needed.", hint="None keeps everything."
-                )
+                raise InputError(f"{name} is {limit}, but must be 1 or more.")
         self._root, self._template = root, template
         self._max_files, self._max_bytes = max_files, max_bytes
         self._streams: dict[str, KeptFiles] = {}

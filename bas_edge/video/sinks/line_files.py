@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from bas_edge.errors import InputError
-from bas_edge.video.sinks.file_names import NameTemplate, moment_fields, prepare_folder, writing
+from bas_edge.video.sinks.file_names import NameTemplate, moment_fields, writing
 
 __all__ = ["LineFiles", "LineKind"]
 
@@ -62,7 +62,7 @@ class LineFiles:
     ) -> None:
         if (max_bytes is not None and max_bytes < 1) or keep < 1:
             raise InputError(f"max_bytes is {max_bytes} and keep is {keep}: both must be over 0.")
-        prepare_folder(names.root)
+        names.check_files()
         self._names, self._kind = names, kind
         self._max_bytes, self._keep = max_bytes, keep
         self._open_files: dict[Path, FileIO] = {}

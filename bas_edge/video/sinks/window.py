@@ -12,7 +12,7 @@ from bas_edge._require import require
 from bas_edge.errors import InputError
 from bas_edge.video.frames import FrameResult, StreamEvent
 
-__all__ = ["Window"]
+__all__ = ["Window", "has_windows"]
 
 _QUIT_KEYS = {ord("q"), 27}  # 27 is Escape
 
@@ -29,8 +29,7 @@ class Window:
 
     def __init__(self) -> None:
         self._cv2: Any = require("cv2", extra="wsoleval", purpose="A window")
-        gui = re.search(r"^\s*GUI:\s*(\S+)", self._cv2.getBuildInformation(), re.M)
-        if gui is None or gui[1] == "NONE":
+        if not has_windows(self._cv2):
             raise InputError(
                 f"The OpenCV {self._cv2.__version__} of this environment has no windows.",
                 hint="Look at it in a browser with bas-edge serve, or install opencv-python in "
@@ -52,3 +51,9 @@ class Window:
     def close(self, *, complete: bool) -> None:  # noqa: ARG002  (as every sink)
         """Close the windows."""
         self._cv2.destroyAllWindows()
+
+
+def has_windows(cv2: Any) -> bool:
+    """Whether this OpenCV was built with windows."""
+    gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.M)
+    return gui is not None and gui[1] != "NONE"

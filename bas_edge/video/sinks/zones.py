@@ -23,7 +23,7 @@ def check_polygon(polygon: Polygon) -> None:
     if len(polygon) < 3:
         raise InputError(
             f"A zone has {len(polygon)} corners, and needs at least 3.",
-            hint="A zone is a polygon: ((0, 0.5), (1, 0.5), (1, 1), (0, 1)) is the lower half.",
+            hint="The corners (0, 0.5), (1, 0.5), (1, 1) and (0, 1) are the lower half.",
         )
     for corner in polygon:
         if len(corner) != 2 or not all(0 <= value <= 1 for value in corner):

@@ -85,7 +85,10 @@ def kind_of(uri: str) -> SourceKind:
     if uri.startswith(("/dev/video", "v4l2://")):
         return "device"
     if _URL.match(uri):
-        scheme = _parts(uri).scheme
+        scheme, host = _parts(uri)[:2]
+        port = host.rpartition(":")[2]
+        if port.isdecimal() and int(port) > 65535:
+            raise InputError(f"{redacted_uri(uri)} has a port over 65535, and there is none such.")
         if scheme in _LIVE_SCHEMES:
             return "network"
         if scheme == "csi":

@@ -18,7 +18,7 @@ from bas_edge.errors import InputError, StreamConnectionError
 from bas_edge.video.sources.addresses import redacted, redacted_uri
 from bas_edge.video.sources.capture import ArrayPicture, Damaged, Picture
 
-__all__ = ["GStreamerCapture", "csi_pipeline", "csi_pipeline_of", "rtsp_pipeline"]
+__all__ = ["GStreamerCapture", "csi_pipeline", "csi_pipeline_of", "has_gstreamer", "rtsp_pipeline"]
 
 # One waiting buffer that gives way to the next: the newest picture, at no speed but its own.
 _APPSINK = "appsink drop=true max-buffers=1 sync=false"
@@ -130,7 +130,7 @@ class GStreamerCapture:
 
     def __init__(self, pipeline: str, *, lossless: bool = False) -> None:
         cv2 = require("cv2", extra="wsoleval", purpose="A GStreamer pipeline")
-        if not _has_gstreamer(cv2):
+        if not has_gstreamer(cv2):
             raise InputError(
                 f"The OpenCV {cv2.__version__} of this environment was built without GStreamer.",
                 hint="Use the one of JetPack or of the Linux distribution (python3-opencv): an "
@@ -193,5 +193,6 @@ def _missing_element(pipeline: str) -> str | None:
     return None
 
 
-def _has_gstreamer(cv2: Any) -> bool:
+def has_gstreamer(cv2: Any) -> bool:
+    """Whether this OpenCV was built with GStreamer."""
     return bool(re.search(r"^\s*GStreamer:\s*YES", cv2.getBuildInformation(), re.M))

@@ -76,7 +76,13 @@ def open_source(
     """
     if not 0 < fps < math.inf:
         raise InputError(f"fps is {fps}, but must be a positive number.")
-    live = live or LiveOptions()
+    live, reconnect = live or LiveOptions(), reconnect or Reconnect()
+    for given, kind_of_options in ((live, LiveOptions), (reconnect, Reconnect)):
+        if not isinstance(given, kind_of_options):
+            raise InputError(
+                f"{given!r} was given where open_source takes {kind_of_options.__name__}.",
+                hint=f"Write {kind_of_options.__name__}(…), from bas_edge.video.",
+            )
     if isinstance(source, str | os.PathLike | VideoSource):
         opened = source if isinstance(source, VideoSource) else None
         uri = str(source.path) if isinstance(source, VideoSource) else os.fspath(source)
@@ -124,7 +130,7 @@ def open_source(
         connect,
         live=endless,
         options=options,
-        reconnect=reconnect or Reconnect(),
+        reconnect=reconnect,
     )
 
 

@@ -46,10 +46,16 @@ class StreamOptions:
     def __post_init__(self) -> None:
         if self.policy not in ("newest", "oldest", "wait"):
             raise InputError(f"policy is '{self.policy}', but must be newest, oldest or wait.")
-        if self.stride < 1:
-            raise InputError(f"stride is {self.stride}, but must be 1 (all frames) or more.")
-        if self.depth is not None and not 1 <= self.depth <= 1000:
-            raise InputError(f"depth is {self.depth} frames, but must be 1 to 1000.")
+        if not isinstance(self.stride, int) or self.stride < 1:
+            raise InputError(
+                f"stride is {self.stride}, but must be a whole number: 1 (all frames) or more."
+            )
+        if self.depth is not None and (
+            not isinstance(self.depth, int) or not 1 <= self.depth <= 1000
+        ):
+            raise InputError(
+                f"depth is {self.depth} frames, but must be a whole number: 1 to 1000."
+            )
         if self.max_fps is not None and not 0 < self.max_fps < math.inf:
             raise InputError(f"max_fps is {self.max_fps}, but must be a positive number.")
         if not 0 < self.stall_s <= self.silence_s < math.inf:

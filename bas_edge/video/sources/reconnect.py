@@ -50,9 +50,13 @@ class Reconnect:
         ):
             value = getattr(self, name)
             if not low <= value <= high or math.isinf(value):
-                raise InputError(f"{name} is {value}, but must be {low:g} to {high:g}.")
+                limits = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+                raise InputError(f"{name} is {value}, but must be {limits}.")
         if self.attempts is not None and self.attempts < 0:
-            raise InputError(f"attempts is {self.attempts}, but must be 0 or more, or None.")
+            raise InputError(
+                f"attempts is {self.attempts}, but must be 0 or more.",
+                hint="Leave it out to try for as long as it takes.",
+            )
 
     def wait_s(self, failures: int, draw: random.Random) -> float:
         """Seconds to wait after this many failures in a row (1 is the first)."""

@@ -61,12 +61,12 @@ class Smoothing:
                 said = "0 to 1" if highest == 1 else "a finite number, at least 0"
                 raise InputError(
                     f"{field.name} is {value}, but must be {said}.",
-                    hint=f'Smoothing.named("light") has {field.name} = {field.default}.',
+                    hint=f'The preset "light" has {field.name} = {field.default}.',
                 )
         if self.forget_s == 0:
             raise InputError(
                 "forget_s is 0, but must be longer than the time between two frames.",
-                hint='To smooth nothing, use Smoothing.named("off").',
+                hint='To smooth nothing, use the preset "off".',
             )
 
     @classmethod
@@ -92,7 +92,7 @@ class Smoothing:
             return cls(map_time_s=0.15, class_time_s=1.0, class_margin=0.15, hold_s=0.5)
         raise InputError(
             f"Unknown smoothing {name!r}: it must be one of {', '.join(get_args(SmoothingName))}.",
-            hint="Or set the options of bas_edge.video.Smoothing one by one.",
+            hint="Or give the options of docs/steady.md one by one.",
         )
 
     @property

@@ -102,6 +102,7 @@ def test_an_event_during_a_clip_makes_it_longer(tmp_path: Path) -> None:
 def test_rules_and_streams_have_clips_of_their_own(tmp_path: Path) -> None:
     rules = [RULE, EventRule("late", dwell_s=0.5)]
     sink = Clips(tmp_path / "{stream}-{rule}-{time}.mp4", rules, before_s=1, after_s=1, fps=FPS)
+    assert sink.rules == tuple(rules)
     for stream in ("door", "../yard"):
         run(sink, 5, {2}, stream=stream)
     sink.close(complete=True)

@@ -11,7 +11,13 @@ from stream_results import result
 
 from bas_edge.errors import InputError
 from bas_edge.video import StreamEvent
-from bas_edge.video.sinks.event_rules import EventRule, RuleState, RuleWatch, step
+from bas_edge.video.sinks.event_rules import (
+    EventRule,
+    RuleState,
+    RuleWatch,
+    check_classes,
+    step,
+)
 
 LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 
@@ -180,12 +186,34 @@ def test_a_stream_that_nobody_sees_ends_a_dwell(state: str, expected: list[float
         ({"name": ""}, "has no name"),
         ({"classes": "wren"}, "are one text: 'wren'"),
         ({"min_score": 60}, "min_score 60"),
-        ({"inside": 0}, "inside 0"),
-        ({"dwell_s": -1}, "negative time"),
-        ({"cooldown_s": float("nan")}, "negative time"),
+        ({"inside": 0}, "inside 0, but it is over 0"),
+        ({"dwell_s": -1}, "dwell_s -1, but no time is negative"),
+        ({"cooldown_s": float("nan")}, "cooldown_s nan"),
         ({"zone": ((0, 0), (1, 1))}, "has 2 corners"),
     ],
 )
 def test_rules_that_cannot_be(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         EventRule(**{"name": "r", **options})
+
+
+class Ruled:
+    def __init__(self, *classes: str) -> None:
+        self.rules = (EventRule("any"), EventRule("some", classes=classes))
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("wrenn", ["tit", "wren"], "Did you mean 'wren'?"),
+        ("cat", ["tit", "wren"], "The engine has tit, wren."),
+        ("WREN", ["Tit", "Wren"], "Did you mean 'Wren'?"),
+        ("cat", [f"bird {n}" for n in range(21)], "bas-edge inspect ENGINE lists its 21 classes."),
+    ],
+)
+def test_a_rule_for_a_class_that_no_engine_has(name: str, known: list[str], hint: str) -> None:
+    check_classes(object(), known)
+    check_classes(Ruled(known[0], known[-1]), known)
+    with pytest.raises(InputError, match=f"'some' is for the class '{name}'") as caught:
+        check_classes(Ruled(known[0], name), known)
+    assert caught.value.hint == hint

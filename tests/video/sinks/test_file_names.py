@@ -101,9 +101,29 @@ def test_templates_that_cannot_be(text: str, message: str) -> None:
         NameTemplate(text, allowed=("stream", "time"), required=("time",))
 
 
-def test_a_format_that_does_not_fit() -> None:
+@pytest.mark.parametrize("text", ["{stream:d}", "{frame:zz}", "{frame!x}"])
+def test_a_format_that_does_not_fit(text: str) -> None:
     with pytest.raises(InputError, match="cannot be filled in"):
-        NameTemplate("{stream:d}", allowed=("stream",)).path(stream="door")
+        NameTemplate(text, allowed=("stream", "frame"))
+
+
+def test_files_are_checked_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("folder").mkdir()
+    for good in ("new.csv", "a/b/{stream}.csv", "folder/{stream}", f"{tmp_path}/c/d", "{stream}"):
+        NameTemplate(good, allowed=("stream",)).check_files()
+    for bad in ("", "a/", "folder", ".", "a/.", "a/..", "{stream}/"):
+        with pytest.raises(InputError, match="is the name of a folder"):
+            NameTemplate(bad, allowed=("stream",)).check_files()
+    with pytest.raises(InputError, match="file is a file"):
+        NameTemplate("file/a/{stream}.csv", allowed=("stream",)).check_files()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for someone who is not root
+    with pytest.raises(InputError, match="cannot be written to"):
+        NameTemplate("a/b/{stream}.csv", allowed=("stream",)).check_files()
 
 
 def test_a_taken_name_is_numbered(tmp_path: Path) -> None:
@@ -127,8 +147,11 @@ def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is a file, so nothing can be written into it"):
         prepare_folder(tmp_path / "file")
-    with pytest.raises(InputError, match="Cannot make the folder"):
+    with pytest.raises(InputError, match="file is a file, so nothing can be written into it"):
         prepare_folder(tmp_path / "file" / "below")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"Cannot make the folder .*link: File exists"):
+        prepare_folder(tmp_path / "link")
     monkeypatch.setattr(os, "access", lambda *_: False)  # as for someone who is not root
     with pytest.raises(InputError, match="cannot be written to"):
         prepare_folder(tmp_path)

@@ -113,7 +113,7 @@ def test_without_limits_there_is_no_list(tmp_path: Path) -> None:
 
 
 def test_a_limit_under_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="max_files is 0: at least 1 is needed"):
+    with pytest.raises(InputError, match="max_files is 0, but must be 1 or more"):
         KeptByStream(tmp_path, "t", max_files=0, max_bytes=None)
 
 

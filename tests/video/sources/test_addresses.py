@@ -172,3 +172,12 @@ def test_addresses_that_lead_nowhere(uri: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence) as caught:
         kind_of(uri)
     assert "secret" not in str(caught.value) + repr(caught.value) + (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("host", ["h:99999", "u:Qzword@h:65536", "[fe80::1]:70000"])
+def test_a_port_that_cannot_be_is_refused(host: str) -> None:
+    with pytest.raises(InputError, match="has a port over 65535") as caught:
+        kind_of(f"rtsp://{host}/live")
+    assert "Qzword" not in str(caught.value)
+    for good in ("h:65535", "u:99999@h", "[fe80::9999]", "h"):
+        assert kind_of(f"rtsp://{good}/live") == "network"
