@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bas_edge.errors import InputError
-from bas_edge.video.batch_size import BatchSize
 from bas_edge.video.busy import Busy
-from bas_edge.video.lane import Job, Lane, Smoother
+from bas_edge.video.lane import Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, sink_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sinks.sink import NotifiedSink, Sink
 from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.stream import Stream
-from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.steady.smoothing import Smoothing
 from bas_edge.video.steady.steadier import Steadier
+from bas_edge.video.workers import Workers
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import ThresholdPolicy
     from bas_edge.localizer import Localizer
-    from bas_edge.video.frames import VideoFrame
 
-__all__ = ["STAGES", "Pipeline"]
+__all__ = ["Pipeline"]
 
-_log = logging.getLogger(__name__)
-
-STAGES = ("pre_ms", "infer_ms", "post_ms", "total_ms")
 _POLL_S = 0.25  # how often stalls are looked for, and signals let in
-_NICER = 5  # of 19: how much less a worker asks of the processor than a source or a sink
 _MORE_IN_FLIGHT = 4  # beyond one frame a worker: what waits in the sinks of a lossless stream
 
 
@@ -71,10 +61,6 @@ class Pipeline:
             raise InputError(f"workers is {workers}, but must be 1 to 64.")
         if max_batch < 1:
             raise InputError(f"max_batch is {max_batch}, but must be 1 or more.")
-        self._localizer = localizer
-        self._tuned: Localizer | None = None  # clones are made of it, where there is one
-        self._tuning = 0
-        self._workers = workers
         self._stop_on_failure = stop_on_failure
         self._lanes: list[Lane] = []
         self._sinks: dict[int, SinkThread] = {}
@@ -82,11 +68,17 @@ class Pipeline:
         self._stopping = self._closed = self._time_over = False
         self._error: BaseException | None = None
         self._failures: list[str] = []
-        self._clock = 0
         self._busy = Busy()
-        self._batch_size = BatchSize(max_batch)
-        self._times = {stage: StageTimes() for stage in STAGES}
-        self._threads: list[threading.Thread] = []
+        self._workers = Workers(
+            localizer,
+            workers,
+            max_batch=max_batch,
+            lanes=self._lanes,
+            changed=self._changed,
+            busy=self._busy,
+            over=lambda: self._stopping or self._error is not None,
+            failed=self._engine_failed,
+        )
         self._started: float | None = None
         self._ended: float | None = None
 
@@ -121,7 +113,7 @@ class Pipeline:
             lane = Lane(
                 stream,
                 threads,
-                in_flight=self._workers + spare,
+                in_flight=self._workers.count + spare,
                 changed=self._wake,
             )
             self._smooth(lane, smooth)
@@ -139,12 +131,7 @@ class Pipeline:
             lanes = list(self._lanes)
         for lane in lanes:
             lane.stream.start()
-        for number in range(self._workers):
-            thread = threading.Thread(
-                target=self._work, name=f"bas-edge-infer-{number}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+        self._workers.start()
 
     def run(self, *, duration_s: float | None = None) -> PipelineStats:
         """Run until every stream has ended, `stop` is called, or the time is over.
@@ -197,10 +184,7 @@ class Pipeline:
             for lane in self._lanes:
                 lane.stream.close(wait_s)
         self._wake()
-        for thread in self._threads:
-            thread.join()
-        if self._tuned is not None:
-            self._tuned.close()
+        self._workers.close()
         for lane in self._lanes:
             lane.settle()
         for sink in sorted(
@@ -230,17 +214,9 @@ class Pipeline:
         Raises:
             InputError: A value is out of range; nothing was changed.
         """
-        with self._changed:
-            former = self._tuned
-            self._tuned = self.localizer.clone(
-                threshold=threshold, top_k=top_k, min_score=min_score
-            )
-            self._tuning += 1
-            for lane in self._lanes:
-                if lane.smoothing is not None:
-                    self._smooth(lane, lane.smoothing)
-        if former is not None:
-            former.close()
+        self._workers.retune(
+            threshold=threshold, top_k=top_k, min_score=min_score, also=self._smooth_anew
+        )
 
     def set_smoothing(self, name: str, smoothing: Smoothing) -> None:
         """Smooth one stream otherwise, from the next result on; it begins without a history."""
@@ -254,7 +230,7 @@ class Pipeline:
     @property
     def localizer(self) -> Localizer:
         """The engine with the options in use. Not to be closed."""
-        return self._localizer if self._tuned is None else self._tuned
+        return self._workers.localizer
 
     def stats(self) -> PipelineStats:
         """Every count at this moment."""
@@ -266,10 +242,10 @@ class Pipeline:
             lanes=tuple(lane_stats(lane, seconds) for lane in self._lanes),
             stages={
                 stage: {"p50": times.percentile(50), "p90": times.percentile(90)}
-                for stage, times in self._times.items()
+                for stage, times in self._workers.times.items()
             },
-            stage_times={stage: times.summary() for stage, times in self._times.items()},
-            batch_ms=self._batch_size.costs_ms(),
+            stage_times={stage: times.summary() for stage, times in self._workers.times.items()},
+            batch_ms=self._workers.batch_ms(),
             sinks=tuple(map(sink_stats, tuple(self._sinks.values()))),
             failures=tuple(self._failures),
             stuck=stuck(self._busy),
@@ -297,6 +273,17 @@ class Pipeline:
         else:
             lane.smoothing, lane.smoother = None, smooth
 
+    def _smooth_anew(self) -> None:
+        for lane in self._lanes:
+            if lane.smoothing is not None:
+                self._smooth(lane, lane.smoothing)
+
+    def _engine_failed(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._stopping = True
+        self._wake()
+
     def _sink_thread(self, sink: Sink) -> SinkThread:
         if id(sink) not in self._sinks:
 
@@ -312,87 +299,3 @@ class Pipeline:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-    # The workers
-
-    def _work(self) -> None:
-        _give_way()
-        try:
-            while not self._stopping and self._error is None:
-                with self._changed:
-                    localizer, tuning = self.localizer.clone(), self._tuning
-                with localizer:
-                    while tuning == self._tuning and (jobs := self._take(tuning)):
-                        self._localize(localizer, jobs)
-        except BaseException as error:  # noqa: BLE001  (raised again by run)
-            if self._error is None:
-                self._error = error
-            self._stopping = True
-            self._wake()
-
-    def _take(self, tuning: int) -> list[Job]:
-        """Frames to run together, of the streams that waited longest; empty at the end.
-
-        Also empty where the engine was tuned anew.
-        """
-        with self._changed:
-            while True:
-                if self._stopping or self._error is not None or tuning != self._tuning:
-                    return []
-                ready = sorted(
-                    (lane for lane in self._lanes if lane.ready), key=lambda lane: lane.served
-                )
-                jobs = []
-                for lane in ready[: self._batch_size.choose(len(ready))] if ready else ():
-                    self._clock += 1
-                    lane.served = self._clock
-                    job = lane.take()
-                    if job is not None:
-                        jobs.append(job)
-                if jobs:
-                    return jobs
-                self._changed.wait(_POLL_S)
-
-    def _localize(self, localizer: Localizer, jobs: Sequence[Job]) -> None:
-        usable: list[tuple[Job, VideoFrame]] = []
-        for job in jobs:
-            frame = _pixels_of(job)
-            if frame is None:
-                job.lane.put_back(job.ticket, None, None)
-            else:
-                usable.append((job, frame))
-        if not usable:
-            return
-        started = time.perf_counter()
-        with self._busy.at("The engine"):
-            found = localizer.run_batch([frame.pixels for _, frame in usable], color="rgb")
-        took_ms = 1000 * (time.perf_counter() - started)
-        with self._changed:  # workers share these
-            self._batch_size.learn(len(usable), took_ms)
-            for stage, times in self._times.items():
-                for one in found:
-                    times.add(getattr(one.timing, stage))
-        for (job, frame), localization in zip(usable, found, strict=True):
-            job.lane.put_back(job.ticket, frame, localization)
-
-
-def _give_way() -> None:
-    """Let this thread run after those of sources and sinks, where the processor is full.
-
-    A worker that runs ahead only fills the queue of a sink, which then has no time to empty it.
-    """
-    if sys.platform == "linux":  # where threads have priorities of their own
-        with contextlib.suppress(OSError):
-            thread = threading.get_native_id()
-            os.setpriority(
-                os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICER
-            )
-
-
-def _pixels_of(job: Job) -> VideoFrame | None:
-    """The frame, or None where a decoder gave something that nobody can convert."""
-    try:
-        return job.frame.frame()
-    except Exception:  # noqa: BLE001  (FFmpeg has many; one frame is no reason to stop)
-        _log.exception("%s: a frame could not be converted", job.lane.stream.name)
-        return None
