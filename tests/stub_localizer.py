@@ -25,6 +25,8 @@ class StubLocalizer:
         fail_at: The how many-th frame of all clones together fails.
     """
 
+    boxes_only = False
+
     def __init__(
         self, delay_s: float = 0.0, jitter_s: float = 0.0, fail_at: int | None = None
     ) -> None:

@@ -6,10 +6,13 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bas_edge.errors import BasEdgeError
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
 from bas_edge.video.sink_thread import SinkThread
+from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.stream import ClaimedFrame, Stream
 from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.steady.stability import StabilitySummary
@@ -45,6 +48,8 @@ class Lane:
         sinks: Where results go.
         in_flight: How many frames may be on their way at once.
         changed: Called when a frame may be taken that could not be before, or the lane is done.
+        failed: Called once if the smoother raises, with whose it is and the error. The stream
+            then ends with this error.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Lane:
         *,
         in_flight: int,
         changed: Callable[[], None],
+        failed: Callable[[str, Exception], None],
     ) -> None:
         self.stream = stream
         self.sinks = tuple(sinks)
@@ -67,6 +73,8 @@ class Lane:
         self._lossless = stream.policy == "wait"
         self._limit = in_flight
         self._changed = changed
+        self._failed = failed
+        self._error: Exception | None = None  # the smoother's; nothing is handed on after it
         self._lock = threading.Lock()
         self._issued = self._expected = self._held = 0
         self._back: list[tuple[int, VideoFrame | None, Localization | None]] = []
@@ -118,6 +126,10 @@ class Lane:
                 return
             self.done = True
             event = self._ended
+        error = self.stream.error
+        if error is not None:  # which may have come after the end of its source
+            known = error if isinstance(error, BasEdgeError) else None
+            event = replace(event, reason=redacted(str(error)), error=known)
         for sink in self.sinks:
             sink.put(self, event)
         self._changed()
@@ -133,10 +145,18 @@ class Lane:
     def _emit(self, frame: VideoFrame, seen: Localization) -> None:
         found, stability = seen, None
         smoother = self.smoother
-        if smoother is not None:
-            found, stability = smoother.steady(frame, seen)
-            if stability is not None:
-                self.stability.add(stability)
+        try:
+            if smoother is not None and self._error is None:
+                found, stability = smoother.steady(frame, seen)
+                if stability is not None:
+                    self.stability.add(stability)
+        except Exception as error:  # noqa: BLE001  (handed on; a smoother ends only its stream)
+            self._error = error
+            self.stream.fail(error)
+            self._failed(f"{type(smoother).__name__} of '{self.stream.name}'", error)
+        if self._error is not None:
+            self._let_go()
+            return
         age_ms = max(0.0, 1000 * (time.time() - frame.captured_at))
         self.results += 1
         self.found += found.found

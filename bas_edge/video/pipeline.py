@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bas_edge.errors import InputError
@@ -46,7 +47,7 @@ class Pipeline:
         localizer: The engine. It is cloned, and stays the caller's.
         workers: How many threads run it; see `open_for_pipeline`.
         max_batch: Most frames at once.
-        stop_on_failure: Stop everything when a sink fails, and raise what it raised.
+        stop_on_failure: Stop everything when a sink or a smoother fails, and raise what it raised.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Pipeline:
                 leaves them as they are and does not compare them either.
 
         Raises:
-            InputError: The pipeline has another stream of this name, or has ended.
+            InputError: The pipeline has another stream of this name, or has ended; or results
+                carry no map (`boxes_only`) that could be smoothed.
         """
+        self._check_smoothing(smooth)
         with self._changed:
             if self._stopping:
                 raise InputError("This pipeline has ended.", hint="Make a new one.")
@@ -115,6 +118,7 @@ class Pipeline:
                 threads,
                 in_flight=self._workers.count + spare,
                 changed=self._wake,
+                failed=self._part_failed,
             )
             self._smooth(lane, smooth)
             self._lanes.append(lane)
@@ -143,7 +147,7 @@ class Pipeline:
 
         Raises:
             BackendError: The engine failed.
-            BaseException: With `stop_on_failure`, what a sink raised.
+            BaseException: With `stop_on_failure`, what a sink or a smoother raised.
         """
         self.start()
         deadline = None if duration_s is None else time.monotonic() + duration_s
@@ -177,9 +181,7 @@ class Pipeline:
             if self._closed:
                 return
             self._closed = self._stopping = True
-        # A live stream has no end that it could miss, and a duration was asked for.
-        whole = self._time_over
-        cut = [lane for lane in self._lanes if not (whole or lane.done or lane.stream.live)]
+        cut = [lane for lane in self._lanes if self._cut_short(lane)]
         for wait_s in (0.0, 1.0):  # all are told before any is waited for
             for lane in self._lanes:
                 lane.stream.close(wait_s)
@@ -219,7 +221,12 @@ class Pipeline:
         )
 
     def set_smoothing(self, name: str, smoothing: Smoothing) -> None:
-        """Smooth one stream otherwise, from the next result on; it begins without a history."""
+        """Smooth one stream otherwise, from the next result on; it begins without a history.
+
+        Raises:
+            InputError: There is no such stream, or results carry no map (`boxes_only`).
+        """
+        self._check_smoothing(smoothing)
         with self._changed:
             self._smooth(self._lane(name), smoothing)
 
@@ -267,6 +274,20 @@ class Pipeline:
         known = ", ".join(lane.stream.name for lane in self._lanes) or "none"
         raise InputError(f"There is no stream '{name}'.", hint=f"Streams: {known}.")
 
+    def _cut_short(self, lane: Lane) -> bool:
+        """Whether its sinks miss the end of a stream that has one."""
+        if lane.stream.live:
+            return False
+        asked_for = lane.done or self._time_over
+        return not asked_for or lane.stream.error is not None
+
+    def _check_smoothing(self, smooth: Smoothing | Smoother | None) -> None:
+        if isinstance(smooth, Smoothing) and smooth.active and self.localizer.boxes_only:
+            raise InputError(
+                "This Localizer has boxes_only, so its results carry no map to be smoothed.",
+                hint='Open it without boxes_only, or use Smoothing.named("off").',
+            )
+
     def _smooth(self, lane: Lane, smooth: Smoothing | Smoother | None) -> None:
         if isinstance(smooth, Smoothing):
             lane.smoothing, lane.smoother = smooth, Steadier(self.localizer, smooth)
@@ -284,15 +305,16 @@ class Pipeline:
         self._stopping = True
         self._wake()
 
+    def _part_failed(self, what: str, error: BaseException) -> None:
+        """A sink or a smoother raised."""
+        self._failures.append(f"{what}: {redacted(str(error))}")
+        if self._stop_on_failure and self._error is None:
+            self._error = error
+        self._wake()
+
     def _sink_thread(self, sink: Sink) -> SinkThread:
         if id(sink) not in self._sinks:
-
-            def failed(error: BaseException) -> None:
-                self._failures.append(f"{type(sink).__name__}: {redacted(str(error))}")
-                if self._stop_on_failure and self._error is None:
-                    self._error = error
-                self._wake()
-
+            failed = partial(self._part_failed, type(sink).__name__)
             self._sinks[id(sink)] = SinkThread(sink, failed=failed, busy=self._busy)
         return self._sinks[id(sink)]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from bas_edge.errors import InputError
 from bas_edge.video.frames import StreamEvent, StreamState, VideoFrame
+from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.capture import Capture
 from bas_edge.video.sources.frame_queue import FrameQueue, Policy
 from bas_edge.video.sources.pacing import StreamOptions
@@ -167,11 +168,12 @@ class Stream:
     def stats(self) -> StreamStats:
         """State and counts at this moment."""
         reader, waiting = self._reader, len(self._queue)
+        ended_badly = reader.state == "ended" and reader.error is not None
         return StreamStats(
             name=self.name,
             uri=self.uri,
             state=reader.state,
-            reason=reader.reason,
+            reason=redacted(str(reader.error)) if ended_badly else reader.reason,
             details=reader.details,
             fps=reader.pacing.rate() if reader.state == "running" else 0.0,
             decoded=reader.decoded,
@@ -281,6 +283,15 @@ class Stream:
             self.watch()
         if self.error is not None:
             raise self.error
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error of whoever uses its frames; those that wait are dropped.
+
+        From any thread. The thread that reads ends soon; `close` waits for it.
+        """
+        self._reader.fail(error)
+        self._queue.release()
+        self._queue.clear()
 
     def close(self, wait_s: float = _CLOSE_S) -> None:
         """Stop reading and let go of the source; frames that wait are dropped. Safe twice.
