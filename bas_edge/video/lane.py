@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bas_edge.errors import BasEdgeError
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
 from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sources.addresses import redacted
-from bas_edge.video.sources.stream import ClaimedFrame, Stream
+from bas_edge.video.sources.claimed_frame import ClaimedFrame
+from bas_edge.video.sources.stream import Stream
 from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.steady.stability import StabilitySummary
 
@@ -77,7 +79,7 @@ class Lane:
         self._error: Exception | None = None  # the smoother's; nothing is handed on after it
         self._lock = threading.Lock()
         self._issued = self._expected = self._held = 0
-        self._back: list[tuple[int, VideoFrame | None, Localization | None]] = []
+        self._back: list[tuple[int, Callable[[], None]]] = []
         self._draining = False
         self._ended: StreamEvent | None = None
         stream.listen(self._event)
@@ -102,20 +104,23 @@ class Lane:
 
     # For the workers
 
-    def put_back(self, ticket: int, frame: VideoFrame | None, found: Localization | None) -> None:
-        """What was found in a frame; None where it could not be used."""
+    def put_back(self, job: Job, frame: VideoFrame, found: Localization) -> None:
+        """What was found in a frame."""
+        claimed = job.frame.without_picture()
+        self._in_order(job.ticket, partial(self._emit, claimed, frame, found))
+
+    def put_back_unusable(self, job: Job, error: Exception) -> None:
+        """A frame could not be converted to pixels."""
+        self._in_order(job.ticket, partial(self._miss, job.frame.without_picture(), error))
+
+    def _in_order(self, ticket: int, then: Callable[[], None]) -> None:
         with self._lock:
-            heapq.heappush(self._back, (ticket, frame, found))
+            heapq.heappush(self._back, (ticket, then))
             if self._draining:
                 return  # the thread that drains takes this one too
             self._draining = True
-        while (item := self._next_in_order()) is not None:
-            frame, found = item
-            if frame is None or found is None:
-                self.unusable += 1
-                self._let_go()
-            else:
-                self._emit(frame, found)
+        while (next_one := self._next_in_order()) is not None:
+            next_one()
         self.settle()
 
     def settle(self) -> None:
@@ -134,15 +139,21 @@ class Lane:
             sink.put(self, event)
         self._changed()
 
-    def _next_in_order(self) -> tuple[VideoFrame | None, Localization | None] | None:
+    def _next_in_order(self) -> Callable[[], None] | None:
         with self._lock:
             if not self._back or self._back[0][0] != self._expected:
                 self._draining = False
                 return None
             self._expected += 1
-            return heapq.heappop(self._back)[1:]
+            return heapq.heappop(self._back)[1]
 
-    def _emit(self, frame: VideoFrame, seen: Localization) -> None:
+    def _miss(self, claimed: ClaimedFrame, error: Exception) -> None:
+        self.unusable += 1
+        self.stream.unusable(claimed, error)
+        self._let_go()
+
+    def _emit(self, claimed: ClaimedFrame, frame: VideoFrame, seen: Localization) -> None:
+        frame = self.stream.usable(claimed, frame)
         found, stability = seen, None
         smoother = self.smoother
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from bas_edge.video.frames import VideoFrame
 
 __all__ = ["STAGES", "Workers"]
-
-_log = logging.getLogger(__name__)
 
 STAGES = ("pre_ms", "infer_ms", "post_ms", "total_ms")
 _POLL_S = 0.25  # how often a worker looks for frames that nobody told it of
@@ -165,11 +162,10 @@ class Workers:
     def _localize(self, localizer: Localizer, jobs: Sequence[Job]) -> None:
         usable: list[tuple[Job, VideoFrame]] = []
         for job in jobs:
-            frame = _pixels_of(job)
-            if frame is None:
-                job.lane.put_back(job.ticket, None, None)
-            else:
-                usable.append((job, frame))
+            try:
+                usable.append((job, job.frame.frame()))
+            except Exception as error:  # noqa: BLE001, PERF203  (one frame is no reason to stop)
+                job.lane.put_back_unusable(job, error)
         if not usable:
             return
         started = time.perf_counter()
@@ -182,7 +178,7 @@ class Workers:
                 for one in found:
                     times.add(getattr(one.timing, stage))
         for (job, frame), localization in zip(usable, found, strict=True):
-            job.lane.put_back(job.ticket, frame, localization)
+            job.lane.put_back(job, frame, localization)
 
 
 def _give_way() -> None:
@@ -196,12 +192,3 @@ def _give_way() -> None:
             os.setpriority(
                 os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICER
             )
-
-
-def _pixels_of(job: Job) -> VideoFrame | None:
-    """The frame, or None where a decoder gave something that nobody can convert."""
-    try:
-        return job.frame.frame()
-    except Exception:  # noqa: BLE001  (FFmpeg has many; one frame is no reason to stop)
-        _log.exception("%s: a frame could not be converted", job.lane.stream.name)
-        return None
