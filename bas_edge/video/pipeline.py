@@ -214,7 +214,7 @@ class Pipeline:
         """Change how maps become boxes, from the next frame on; None leaves a value as it is.
 
         Raises:
-            InputError: A value is out of range; nothing was changed.
+            InputError: A value is out of range, or the pipeline has ended; nothing was changed.
         """
         self._workers.retune(
             threshold=threshold, top_k=top_k, min_score=min_score, also=self._smooth_anew

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from bas_edge.errors import InputError
 from bas_edge.video.batch_size import BatchSize
 from bas_edge.video.busy import Busy
 from bas_edge.video.lane import Job, Lane
@@ -65,6 +66,8 @@ class Workers:
         self._localizer = localizer
         self._tuned: Localizer | None = None  # clones are made of it, where there is one
         self._tuning = 0
+        self._cloning = threading.Lock()  # of its own: a clone may take seconds
+        self._closed = False
         self._lanes = lanes
         self._changed = changed
         self._busy = busy
@@ -87,8 +90,10 @@ class Workers:
         """Wait for every thread to end, once `over` says so."""
         for thread in self._threads:
             thread.join()
-        if self._tuned is not None:
-            self._tuned.close()
+        with self._cloning:
+            self._closed = True
+            if self._tuned is not None:
+                self._tuned.close()
 
     def retune(
         self,
@@ -105,15 +110,18 @@ class Workers:
             also: Called under the lock, once `localizer` is the new one and before a former one
                 is closed.
         """
-        with self._changed:
+        with self._cloning:
+            if self._closed:
+                raise InputError("This pipeline has ended.", hint="Make a new one.")
             former = self._tuned
-            self._tuned = self.localizer.clone(
-                threshold=threshold, top_k=top_k, min_score=min_score
-            )
-            self._tuning += 1
-            also()
-        if former is not None:
-            former.close()
+            tuned = self.localizer.clone(threshold=threshold, top_k=top_k, min_score=min_score)
+            with self._changed:
+                self._tuned = tuned
+                self._tuning += 1
+                also()
+                self._changed.notify_all()
+            if former is not None:
+                former.close()
 
     @property
     def localizer(self) -> Localizer:
@@ -128,7 +136,7 @@ class Workers:
         _give_way()
         try:
             while not self._over():
-                with self._changed:
+                with self._cloning:  # so that nobody closes what is being cloned
                     localizer, tuning = self.localizer.clone(), self._tuning
                 with localizer:
                     while tuning == self._tuning and (jobs := self._take(tuning)):

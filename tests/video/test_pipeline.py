@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from numbered_frames import frame_number, numbered
 from pipeline_parts import LONG_S, Recorder, a_camera, a_file, frames, run_to_end
-from scripted_source import until
+from scripted_source import PATIENCE_S, until
 from stub_localizer import StubLocalizer
 
 from bas_edge.errors import InputError
@@ -242,6 +243,45 @@ def test_tuning_takes_effect_on_a_running_pipeline() -> None:
     until(lambda: recorder.results[-1].localization.score == 0.75)
     pipeline.close()
     assert {one.localization.score for one in recorder.results} == {0.5, 0.25, 0.75}
+
+
+class Counted(StubLocalizer):
+    """Counts its clones that are open; a tuned one waits until it may be made."""
+
+    clones = 0
+    may_tune = threading.Event()
+
+    def clone(self, **options: float | None) -> StubLocalizer:
+        tuned = options.get("threshold") is not None
+        twin = super().clone(**options) if tuned else copy.copy(self)
+        assert not tuned or self.may_tune.wait(PATIENCE_S)
+        Counted.clones += 1
+        return twin
+
+    def close(self) -> None:
+        Counted.clones -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def test_a_clone_that_takes_long_holds_up_no_stream() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(Counted(), workers=2)
+    pipeline.add(a_camera(), sinks=[recorder])
+    pipeline.start()
+    tuning = threading.Thread(target=pipeline.retune, kwargs={"threshold": 0.25})
+    tuning.start()
+    more = len(recorder.results) + 50
+    until(lambda: len(recorder.results) > more, "a clone in the making holds up the streams")
+    assert pipeline.localizer.threshold == 0.5
+    Counted.may_tune.set()
+    until(lambda: recorder.results[-1].localization.score == 0.25)
+    tuning.join()
+    pipeline.close()
+    with pytest.raises(InputError, match="has ended"):
+        pipeline.retune(threshold=0.75)
+    assert Counted.clones == 0
 
 
 def test_workers_wait_for_the_first_stream() -> None:
