@@ -137,6 +137,11 @@ class Localizer:
         return self._min_score
 
     @property
+    def boxes_only(self) -> bool:
+        """Whether results carry no map, mask or class scores."""
+        return self._options.boxes_only
+
+    @property
     def backend_name(self) -> str:
         """The backend in use, such as "onnxruntime"; never "auto"."""
         return self._backend_name

@@ -14,11 +14,14 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bas_edge.video import (
     FrameResult,
@@ -28,6 +31,9 @@ from bas_edge.video import (
     open_for_pipeline,
     open_source,
 )
+from bas_edge.video.pipeline_stats import LaneStats
+from bas_edge.video.sources.capture import Damaged
+from bas_edge.video.sources.pictures import DecodedPicture
 
 from .__main__ import provenance
 from .child import run_child
@@ -36,10 +42,51 @@ from .stream_rows import LiveFigures
 from .tables import row_line
 from .timings import percentile, rounded
 
-__all__ = ["Ages", "bound_ms", "live_row_of", "main", "watch_cameras"]
+__all__ = ["Ages", "Camera", "bound_ms", "live_row_of", "main", "watch_cameras"]
 
 STREAMS = (1, 2, 4)
 SLACK = 1.5
+
+
+class Camera(VideoSource):
+    """A video that keeps its own count, which no stream knows of.
+
+    Attributes:
+        sent: Pictures that it gave out, also over several times that it was played.
+        asked_for: Those of which somebody wanted the pixels, by their number from 0.
+    """
+
+    def __init__(self, video: Path) -> None:
+        super().__init__(video)
+        self.sent = 0
+        self.asked_for: set[int] = set()
+
+    def pictures(self) -> Iterator[Any]:
+        for picture in super().pictures():
+            number, self.sent = self.sent, self.sent + 1
+            if isinstance(picture, Damaged):
+                yield picture
+            else:
+                yield _Counted(picture, partial(self.asked_for.add, number))
+
+
+class _Counted(NamedTuple):
+    """A picture of a `Camera`."""
+
+    picture: DecodedPicture
+    note: Callable[[], None]
+
+    @property
+    def time_s(self) -> float | None:
+        return self.picture.time_s
+
+    @property
+    def captured_at(self) -> float:
+        return self.picture.captured_at
+
+    def pixels(self) -> NDArray[np.uint8]:
+        self.note()
+        return self.picture.pixels()
 
 
 class Ages:
@@ -48,13 +95,14 @@ class Ages:
     def __init__(self) -> None:
         self.age_ms: list[float] = []
         self.infer_ms: list[float] = []
-        self.told: dict[str, tuple[int, int]] = {}  # stream → (results and drops, last index)
+        self.indices: set[int] = set()
+        self.told = 0  # results, and the drops that they tell of
 
     def write(self, result: FrameResult) -> None:
         self.age_ms.append(result.age_ms)
         self.infer_ms.append(result.localization.timing.total_ms)
-        frames, _ = self.told.get(result.stream, (0, -1))
-        self.told[result.stream] = (frames + 1 + result.frame.dropped, result.index)
+        self.indices.add(result.index)
+        self.told += 1 + result.frame.dropped
 
     def event(self, event: StreamEvent) -> None:
         """Counted by the pipeline."""
@@ -62,10 +110,20 @@ class Ages:
     def close(self, *, complete: bool) -> None:
         """Nothing is held."""
 
-    @property
-    def accounted(self) -> bool:
-        """Results and drops are all frames of each stream up to its last result."""
-        return all(frames == last + 1 for frames, last in self.told.values())
+    def accounts_for(self, camera: Camera, stats: LaneStats) -> bool:
+        """Whether each picture that the camera sent is a result or told of as dropped.
+
+        Results are the very pictures that were converted; with the drops that they tell of they
+        are all up to the last result; and the stream's own count explains the others. One may be
+        on its way when the stream is closed.
+        """
+        last = max(self.indices, default=-1)
+        counted = stats.results + stats.stream.dropped + stats.stream.damaged
+        return (
+            self.indices == camera.asked_for
+            and self.told == last + 1
+            and camera.sent - counted in (0, 1)
+        )
 
 
 def watch_cameras(
@@ -74,15 +132,16 @@ def watch_cameras(
     """Run so many cameras in this process."""
     localizer, workers = open_for_pipeline(engine, streams=streams, lossless=False, threads=threads)
     height, width = VideoSource(video).size
-    ages = Ages()
+    cameras = [Camera(video) for _ in range(streams)]
+    ages = [Ages() for _ in range(streams)]
     with localizer, Pipeline(localizer, workers=workers) as pipeline:
         for _ in range(2):
             localizer.run(np.zeros((height, width, 3), np.uint8))
-        for number in range(streams):
+        for number, camera in enumerate(cameras):
             source = open_source(
-                video, name=f"camera {number}", policy="newest", realtime=True, loop=True
+                camera, name=f"camera {number}", policy="newest", realtime=True, loop=True
             )
-            pipeline.add(source, sinks=[ages])
+            pipeline.add(source, sinks=[ages[number]])
         stats = pipeline.run(duration_s=seconds)
     decoded = sum(lane.stream.decoded for lane in stats.lanes)
     dropped = sum(lane.stream.dropped for lane in stats.lanes)
@@ -91,9 +150,9 @@ def watch_cameras(
         decoded=decoded,
         results=stats.results,
         dropped=dropped,
-        accounted=ages.accounted and stats.results + dropped == decoded,
-        age_ms=_percentiles(ages.age_ms),
-        infer_ms=_percentiles(ages.infer_ms),
+        accounted=all(map(Ages.accounts_for, ages, cameras, stats.lanes)),
+        age_ms=_percentiles([ms for each in ages for ms in each.age_ms]),
+        infer_ms=_percentiles([ms for each in ages for ms in each.infer_ms]),
     )
 
 

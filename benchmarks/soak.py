@@ -4,18 +4,18 @@
 
 The file is played in real time by several streams of one pipeline, repeated without being encoded
 anew so that it lasts, as a camera does; `--reopen` plays it in a loop instead, which opens it again
-each time, with a new decoder, as a camera does whose connection is lost. Each stream has a sink of
-its own that writes a JSON line a result, and the first is also drawn and encoded. The process is
-watched from outside, once a second: resident memory as it is, threads, descriptors. The first
-minute is a warm-up that counts for nothing; then the median of the first tenth of the samples is
-held against that of the last. Exit code 1 where a target was missed.
+each time, with a new decoder, as a camera does whose connection is lost. Each stream has a
+`JsonLines` of its own, and the first an `AnnotatedVideo` in segments. The process is watched from
+outside, once a second: resident memory as it is, threads, descriptors. The first minute is a
+warm-up that counts for nothing; then the median of the first tenth of the samples is held against
+that of the last. After that, and unwatched, as many streams compete for the engine (`contest`).
+Exit code 1 where a target was missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import shlex
 import subprocess
@@ -27,13 +27,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bas_edge import Localizer
 from bas_edge.video import (
-    FrameResult,
+    AnnotatedVideo,
+    JsonLines,
     Pipeline,
-    StreamEvent,
-    VideoSink,
     VideoSource,
     open_for_pipeline,
     open_source,
@@ -42,6 +42,7 @@ from bas_edge.video import (
 from .__main__ import provenance
 from .child import report_of
 from .conditions import REPOSITORY
+from .contest import compete, unfairness_percent
 from .harness import WorkerError, worker_environment
 from .long_video import write_repeated
 from .rows import RESULTS, Provenance, SoakRow, append_row, missed_targets
@@ -53,12 +54,15 @@ from .soak_samples import (
     read_sample,
     slope_mib_per_s,
 )
+from .stream_rows import Contest
 from .tables import row_line
 
-__all__ = ["Soaked", "main", "run_streams", "soak_row", "soak_row_of", "unfairness_percent"]
+__all__ = ["Soaked", "main", "run_streams", "soak_row", "soak_row_of"]
 
 WARM_UP_S = 60.0
 KEPT_SAMPLES = 60
+SEGMENT_S = 60.0  # of the annotated video
+COMPETE_S = 30.0
 _STARTED = "started"
 
 
@@ -75,55 +79,29 @@ class Soaked(msgspec.Struct, frozen=True, kw_only=True):
     sink_dropped: int
     failures: tuple[str, ...]
     left: dict[str, int]
-
-
-class _Lines:
-    """A sink that writes one JSON line a result."""
-
-    def __init__(self, path: Path) -> None:
-        self.lines = 0
-        self._file = path.open("w", encoding="utf-8")
-
-    def write(self, result: FrameResult) -> None:
-        self._file.write(json.dumps(result.to_dict()) + "\n")
-        self._file.flush()
-        self.lines += 1
-
-    def event(self, event: StreamEvent) -> None:
-        self._file.write(json.dumps(event.to_dict()) + "\n")
-
-    def close(self, *, complete: bool) -> None:  # noqa: ARG002  (the name is the protocol's)
-        self._file.close()
-
-
-class _Video:
-    """A sink that draws and encodes."""
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self.frames = 0
-        self._sink = VideoSink(path, fps)
-
-    def write(self, result: FrameResult) -> None:
-        self._sink.write(result.localization.draw(result.frame.pixels), result.time_s)
-        self.frames += 1
-
-    def event(self, event: StreamEvent) -> None:
-        """A video shows frames only."""
-
-    def close(self, *, complete: bool) -> None:  # noqa: ARG002  (the name is the protocol's)
-        self._sink.close()
+    contest: Contest
 
 
 def run_streams(
-    engine: Path, video: Path, work: Path, *, streams: int, seconds: float, max_fps: float
+    engine: Path,
+    video: Path,
+    work: Path,
+    *,
+    streams: int,
+    seconds: float,
+    max_fps: float,
+    compete_s: float = COMPETE_S,
 ) -> Soaked:
     """Run the streams in this process; says "started" when they do."""
     localizer, workers = open_for_pipeline(engine, streams=streams, lossless=False)
     with localizer:
-        before = _one_pass(localizer, workers, video, work)
+        pixels = next(iter(VideoSource(video))).pixels
+        before = _one_pass(localizer, workers, pixels, work)
         print(_STARTED, flush=True)
-        lines = [_Lines(work / f"{number}.jsonl") for number in range(streams)]
-        annotated = _Video(work / "annotated.mp4", max_fps)
+        lines = [JsonLines(work / f"{number}.jsonl") for number in range(streams)]
+        annotated = AnnotatedVideo(
+            work / "annotated" / "{date}-{time}.mp4", fps=max_fps, live=True, segment_s=SEGMENT_S
+        )
         with Pipeline(localizer, workers=workers) as pipeline:
             for number, sink in enumerate(lines):
                 source = open_source(
@@ -136,22 +114,24 @@ def run_streams(
                 )
                 pipeline.add(source, sinks=[sink] if number else [sink, annotated])
             stats = pipeline.run(duration_s=seconds)
-        del pipeline, source, sink
+        del pipeline, source, sink, lines, annotated
         after = _settled()
+        contest = compete(localizer, workers, pixels, streams=streams, seconds=compete_s)
     return Soaked(
         seconds=stats.seconds,
         results=tuple(lane.results for lane in stats.lanes),
         decoded=sum(lane.stream.decoded for lane in stats.lanes),
         dropped=sum(lane.stream.dropped for lane in stats.lanes),
         unusable=sum(lane.unusable for lane in stats.lanes),
-        lines=sum(sink.lines for sink in lines),
-        annotated=annotated.frames,
+        lines=sum(_result_lines(work / f"{number}.jsonl") for number in range(streams)),
+        annotated=sum(map(_pictures_in, (work / "annotated").glob("*.mp4"))),
         sink_dropped=sum(lane.sink_dropped for lane in stats.lanes),
         failures=stats.failures,
         left={
             "threads": max(0, after.threads - before.threads),
             "descriptors": max(0, after.descriptors - before.descriptors),
         },
+        contest=contest,
     )
 
 
@@ -163,6 +143,7 @@ def soak_row(
     streams: int,
     seconds: float,
     max_fps: float,
+    compete_s: float,
     warm_up_s: float = WARM_UP_S,
     reopen: bool = False,
 ) -> SoakRow:
@@ -179,7 +160,7 @@ def soak_row(
         command = [sys.executable, "-m", "benchmarks.soak", "--work", work]
         command += ["--engine", str(engine.resolve()), "--video", str(played)]
         command += ["--streams", str(streams), "--minutes", str(seconds / 60)]
-        command += ["--max-fps", str(max_fps)]
+        command += ["--max-fps", str(max_fps), "--compete-s", str(compete_s)]
         threads = len(os.sched_getaffinity(0))
         with subprocess.Popen(
             command,
@@ -254,24 +235,25 @@ def soak_row_of(
         growth_percent=round(growth_percent(first, last), 3),
         slope_kib_per_minute=round(slope_mib_per_s(late) * 1024 * 60, 1),
         rss_peak_mib=round(max(one.rss_mib for one in late), 2),
-        unfairness_percent=round(unfairness_percent(soaked.results), 2),
+        unfairness_percent=round(unfairness_percent(soaked.contest.results), 2),
         left=soaked.left,
         samples=tuple(
             (round(one.at_s, 1), round(one.rss_mib, 2), one.threads, one.descriptors)
             for one in samples[:: max(1, len(samples) // KEPT_SAMPLES)]
         ),
+        contest=soaked.contest,
     )
-
-
-def unfairness_percent(results: Sequence[int]) -> float:
-    """How far the stream with the fewest results is behind the one with the most."""
-    return 100 * (max(results) - min(results)) / max(results) if max(results) else 100.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Append one row; exit code 1 where a target was missed."""
     options = _parser().parse_args(arguments)
-    how = {"streams": options.streams, "seconds": 60 * options.minutes, "max_fps": options.max_fps}
+    how = {
+        "streams": options.streams,
+        "seconds": 60 * options.minutes,
+        "max_fps": options.max_fps,
+        "compete_s": options.compete_s,
+    }
     if options.work is not None:
         soaked = run_streams(options.engine, options.video, options.work, **how)
         print(msgspec.json.encode(soaked).decode())
@@ -297,16 +279,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if missed else 0
 
 
-def _one_pass(localizer: Localizer, workers: int, video: Path, work: Path) -> Sample:
+def _one_pass(localizer: Localizer, workers: int, pixels: NDArray[np.uint8], work: Path) -> Sample:
     """A few frames of one stream through everything that is used; what the process has then."""
-    height, width = VideoSource(video).size
-    sink = _Video(work / "first.mp4", 25.0)
+    sinks = [JsonLines(work / "first.jsonl"), AnnotatedVideo(work / "first.mp4")]
     with Pipeline(localizer, workers=workers) as pipeline:
-        pipeline.add(
-            open_source([np.zeros((height, width, 3), np.uint8)] * 4, policy="wait"), sinks=[sink]
-        )
+        pipeline.add(open_source([pixels] * 4, policy="wait"), sinks=sinks)
         pipeline.run()
     return _settled()
+
+
+def _result_lines(path: Path) -> int:
+    """Lines of results in a file of `JsonLines`, each of them whole."""
+    lines = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    return sum("event" not in line for line in lines)
+
+
+def _pictures_in(path: Path) -> int:
+    """How many pictures a video holds, by decoding it."""
+    return sum(1 for _ in VideoSource(path).pictures())
 
 
 def _settled() -> Sample:
@@ -325,6 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--max-fps", type=float, default=10.0, help="of each stream")
+    parser.add_argument("--compete-s", type=float, default=COMPETE_S, help="of the contest")
     parser.add_argument("--reopen", action="store_true", help="open the file again at its end")
     parser.add_argument("--warm-up-s", type=float, default=WARM_UP_S)
     parser.add_argument("--results", type=Path, default=RESULTS)

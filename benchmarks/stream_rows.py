@@ -7,6 +7,7 @@ import msgspec
 from .timings import Provenance, Ratio
 
 __all__ = [
+    "Contest",
     "LiveFigures",
     "LiveRow",
     "PipelineRow",
@@ -18,6 +19,7 @@ __all__ = [
 
 GROWTH_PERCENT = 1.0
 UNFAIRNESS_PERCENT = 10.0
+_SERVED = 0.8  # of its frames: a stream that gets more was not short of the engine
 
 
 class PipelineRow(msgspec.Struct, frozen=True, kw_only=True, tag="pipeline", tag_field="kind"):
@@ -61,8 +63,9 @@ class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         decoded, results, dropped: Frames of all of them.
-        accounted: The results and the drops that they tell of are all frames up to the last
-            result, and the drops counted at the end explain every other frame.
+        accounted: The results and the drops that they tell of are all pictures that the camera
+            itself counted up to the last result, and the drops counted at the end explain every
+            other.
         age_ms, infer_ms: {"p50", "p95"} from capture to result, and of resize, network and boxes
             alone; over all results.
     """
@@ -98,6 +101,18 @@ class LiveRow(msgspec.Struct, frozen=True, kw_only=True, tag="live", tag_field="
     figures: tuple[LiveFigures, ...]
 
 
+class Contest(msgspec.Struct, frozen=True, kw_only=True):
+    """Streams that ask for more of an engine than there is.
+
+    Attributes:
+        offered, results: Frames that each stream had, and those that were localized.
+    """
+
+    seconds: float
+    offered: tuple[int, ...]
+    results: tuple[int, ...]
+
+
 class SoakRow(msgspec.Struct, frozen=True, kw_only=True, tag="soak", tag_field="kind"):
     """Several simulated cameras for some minutes, in a process that is watched from outside.
 
@@ -107,14 +122,19 @@ class SoakRow(msgspec.Struct, frozen=True, kw_only=True, tag="soak", tag_field="
         warm_up_s: Samples before it count for nothing.
         results: Of each stream.
         decoded, dropped, unusable: Frames of all streams.
-        lines, annotated, sink_dropped: What the sinks wrote, and results that they missed.
+        lines, annotated, sink_dropped: Results and pictures in the files of the sinks, and results
+            that sinks missed.
         failures: What sinks raised, in words.
         rss_mib, threads, descriptors: Medians of the first and of the last tenth of the samples.
         growth_percent: Of the resident memory, between those two.
         slope_kib_per_minute: Of the resident memory, by least squares.
         rss_peak_mib: The largest sample.
+        unfairness_percent: How far the stream with the fewest results is behind the one with the
+            most, of `contest` where there is one.
         left: Threads and descriptors that there are more of after the end than before the start.
         samples: (seconds, resident MiB, threads, descriptors), thinned.
+        contest: Who got how much of the engine where it was short; None in rows from before it
+            was looked at, whose streams were equal because of `max_fps`.
     """
 
     case: str = "soak"
@@ -143,6 +163,7 @@ class SoakRow(msgspec.Struct, frozen=True, kw_only=True, tag="soak", tag_field="
     unfairness_percent: float
     left: dict[str, int]
     samples: tuple[tuple[float, float, int, int], ...]
+    contest: Contest | None = None
 
 
 def missed_pipeline(row: PipelineRow) -> list[str]:
@@ -185,14 +206,27 @@ def missed_soak(row: SoakRow) -> list[str]:
         if last > first:
             missed.append(f"soak: {name} rose from {first:g} to {last:g}")
     missed += [f"soak: {count} {name} left at the end" for name, count in row.left.items() if count]
-    if row.unfairness_percent > UNFAIRNESS_PERCENT:
-        missed.append(
-            f"soak: results of streams differ by {row.unfairness_percent:g} %, "
-            f"{UNFAIRNESS_PERCENT:g} % asked"
-        )
+    missed += _missed_contest(row)
     missed += [f"soak: {failure}" for failure in row.failures]
     if row.unusable:
         missed.append(f"soak: {row.unusable} frames could not be used")
     if row.lines + row.sink_dropped < sum(row.results):
         missed.append(f"soak: {row.lines} lines of {sum(row.results)} results")
+    return missed
+
+
+def _missed_contest(row: SoakRow) -> list[str]:
+    if row.contest is None:
+        return ["soak: no streams competed for the engine"]
+    missed = [
+        f"soak: {results} of {offered} frames of a stream that competed were localized, "
+        f"so the engine was not short"
+        for results, offered in zip(row.contest.results, row.contest.offered, strict=True)
+        if results > _SERVED * offered
+    ]
+    if row.unfairness_percent > UNFAIRNESS_PERCENT:
+        missed.append(
+            f"soak: results of streams differ by {row.unfairness_percent:g} %, "
+            f"{UNFAIRNESS_PERCENT:g} % asked"
+        )
     return missed

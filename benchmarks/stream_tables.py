@@ -116,7 +116,7 @@ def soak_table(rows: Sequence[SoakRow]) -> str:
             f"at most {row.max_fps:g} fps each",
             *(str(row.streams), f"{row.seconds / 60:g}"),
             f"{min(row.results)}–{max(row.results)}",
-            f"{row.unfairness_percent:.1f} % (≤ {UNFAIRNESS_PERCENT:g} %)",
+            _unfairness(row),
             _from_to(row.rss_mib),
             f"{row.growth_percent:+.2f} % (< {GROWTH_PERCENT:g} %)",
             f"{row.rss_peak_mib:.1f}",
@@ -132,11 +132,18 @@ def soak_line(row: SoakRow) -> str:
     """One line for the terminal."""
     return (
         f"{row.streams} streams for {row.seconds:g} s: {sum(row.results)} results "
-        f"({min(row.results)}–{max(row.results)} a stream, {row.unfairness_percent:.1f} % apart), "
+        f"({min(row.results)}–{max(row.results)} a stream), unfairness {_unfairness(row)}, "
         f"memory {_from_to(row.rss_mib)} MiB ({row.growth_percent:+.2f} %), "
         f"threads {_from_to(row.threads)}, descriptors {_from_to(row.descriptors)}, "
         f"left: {row.left}"
     )
+
+
+def _unfairness(row: SoakRow) -> str:
+    if row.contest is None:
+        return "not measured"
+    got = f"{min(row.contest.results)}–{max(row.contest.results)} of {sum(row.contest.offered)}"
+    return f"{row.unfairness_percent:.1f} % (≤ {UNFAIRNESS_PERCENT:g} %; {got})"
 
 
 def _ratio(ratio: Ratio) -> str:

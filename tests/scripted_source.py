@@ -33,11 +33,19 @@ def number_of(pixels: NDArray[np.uint8]) -> int:
     return high << 16 | middle << 8 | low
 
 
+class NoPixels(ArrayPicture):
+    """A picture that nobody can convert."""
+
+    def pixels(self) -> NDArray[np.uint8]:
+        raise ValueError("no such pixel format")
+
+
 class Scripted:
     """A capture that does one step of a script after another.
 
-    A step is a number (a picture), "damage", "sound" (data, but no picture), "stay" (silent
-    until closed), an event (silent until it is set), an exception (raised), or a function.
+    A step is a number (a picture), "unusable" (one without pixels), "damage", "sound" (data, but
+    no picture), "stay" (silent until closed), an event (silent until it is set), an exception
+    (raised), or a function.
     """
 
     details = "scripted"
@@ -53,6 +61,8 @@ class Scripted:
         for at, step in enumerate(self.steps):
             if isinstance(step, int):
                 yield ArrayPicture(pixels_of(step), at / 25, time.time())
+            elif step == "unusable":
+                yield NoPixels(pixels_of(at), at / 25, time.time())
             elif step == "damage":
                 yield Damaged()
             elif step == "sound":

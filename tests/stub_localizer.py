@@ -26,6 +26,7 @@ class StubLocalizer:
     """
 
     classes = tuple(f"class {label}" for label in range(256))
+    boxes_only = False
 
     def __init__(
         self, delay_s: float = 0.0, jitter_s: float = 0.0, fail_at: int | None = None

@@ -72,7 +72,7 @@ class StatusBoard:
         if failed:
             reasons.append(f"{failed} of {len(listed.streams)} streams ended with an error.")
         if stats.failures:
-            reasons.append(f"Sinks that failed and get no results any more: {len(stats.failures)}.")
+            reasons.append(f"Sinks and smoothers that failed: {len(stats.failures)}.")
         reasons += stats.stuck
         return Health("failing" if reasons else "ok", tuple(reasons))
 

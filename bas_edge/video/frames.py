@@ -33,7 +33,8 @@ class VideoFrame:
         captured_at: When it arrived, before it was decoded (through OpenCV: after): Unix time
             in seconds. Of a file, when it was read.
         dropped: How many frames right before it were not delivered: left out by the policy, the
-            stride or max_fps, or damaged. Frames lost on the way here cannot be counted.
+            stride or max_fps, damaged, or of a kind that cannot be converted. Frames lost on the
+            way here cannot be counted.
         gap_s: 0.0, or, where the connection was lost before this frame, how many seconds lie
             between it and the last frame before.
     """

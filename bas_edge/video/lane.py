@@ -6,11 +6,16 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bas_edge.errors import BasEdgeError
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
 from bas_edge.video.sink_thread import SinkThread
-from bas_edge.video.sources.stream import ClaimedFrame, Stream
+from bas_edge.video.sources.addresses import redacted
+from bas_edge.video.sources.claimed_frame import ClaimedFrame
+from bas_edge.video.sources.stream import Stream
 from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.steady.stability import StabilitySummary
 
@@ -45,6 +50,8 @@ class Lane:
         sinks: Where results go.
         in_flight: How many frames may be on their way at once.
         changed: Called when a frame may be taken that could not be before, or the lane is done.
+        failed: Called once if the smoother raises, with whose it is and the error. The stream
+            then ends with this error.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class Lane:
         *,
         in_flight: int,
         changed: Callable[[], None],
+        failed: Callable[[str, Exception], None],
     ) -> None:
         self.stream = stream
         self.sinks = tuple(sinks)
@@ -67,9 +75,11 @@ class Lane:
         self._lossless = stream.policy == "wait"
         self._limit = in_flight
         self._changed = changed
+        self._failed = failed
+        self._error: Exception | None = None  # the smoother's; nothing is handed on after it
         self._lock = threading.Lock()
         self._issued = self._expected = self._held = 0
-        self._back: list[tuple[int, VideoFrame | None, Localization | None]] = []
+        self._back: list[tuple[int, Callable[[], None]]] = []
         self._draining = False
         self._ended: StreamEvent | None = None
         stream.listen(self._event)
@@ -94,20 +104,23 @@ class Lane:
 
     # For the workers
 
-    def put_back(self, ticket: int, frame: VideoFrame | None, found: Localization | None) -> None:
-        """What was found in a frame; None where it could not be used."""
+    def put_back(self, job: Job, frame: VideoFrame, found: Localization) -> None:
+        """What was found in a frame."""
+        claimed = job.frame.without_picture()
+        self._in_order(job.ticket, partial(self._emit, claimed, frame, found))
+
+    def put_back_unusable(self, job: Job, error: Exception) -> None:
+        """A frame could not be converted to pixels."""
+        self._in_order(job.ticket, partial(self._miss, job.frame.without_picture(), error))
+
+    def _in_order(self, ticket: int, then: Callable[[], None]) -> None:
         with self._lock:
-            heapq.heappush(self._back, (ticket, frame, found))
+            heapq.heappush(self._back, (ticket, then))
             if self._draining:
                 return  # the thread that drains takes this one too
             self._draining = True
-        while (item := self._next_in_order()) is not None:
-            frame, found = item
-            if frame is None or found is None:
-                self.unusable += 1
-                self._let_go()
-            else:
-                self._emit(frame, found)
+        while (next_one := self._next_in_order()) is not None:
+            next_one()
         self.settle()
 
     def settle(self) -> None:
@@ -118,25 +131,43 @@ class Lane:
                 return
             self.done = True
             event = self._ended
+        error = self.stream.error
+        if error is not None:  # which may have come after the end of its source
+            known = error if isinstance(error, BasEdgeError) else None
+            event = replace(event, reason=redacted(str(error)), error=known)
         for sink in self.sinks:
             sink.put(self, event)
         self._changed()
 
-    def _next_in_order(self) -> tuple[VideoFrame | None, Localization | None] | None:
+    def _next_in_order(self) -> Callable[[], None] | None:
         with self._lock:
             if not self._back or self._back[0][0] != self._expected:
                 self._draining = False
                 return None
             self._expected += 1
-            return heapq.heappop(self._back)[1:]
+            return heapq.heappop(self._back)[1]
 
-    def _emit(self, frame: VideoFrame, seen: Localization) -> None:
+    def _miss(self, claimed: ClaimedFrame, error: Exception) -> None:
+        self.unusable += 1
+        self.stream.unusable(claimed, error)
+        self._let_go()
+
+    def _emit(self, claimed: ClaimedFrame, frame: VideoFrame, seen: Localization) -> None:
+        frame = self.stream.usable(claimed, frame)
         found, stability = seen, None
         smoother = self.smoother
-        if smoother is not None:
-            found, stability = smoother.steady(frame, seen)
-            if stability is not None:
-                self.stability.add(stability)
+        try:
+            if smoother is not None and self._error is None:
+                found, stability = smoother.steady(frame, seen)
+                if stability is not None:
+                    self.stability.add(stability)
+        except Exception as error:  # noqa: BLE001  (handed on; a smoother ends only its stream)
+            self._error = error
+            self.stream.fail(error)
+            self._failed(f"{type(smoother).__name__} of '{self.stream.name}'", error)
+        if self._error is not None:
+            self._let_go()
+            return
         age_ms = max(0.0, 1000 * (time.time() - frame.captured_at))
         self.results += 1
         self.found += found.found

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bas_edge.errors import InputError
-from bas_edge.video.batch_size import BatchSize
 from bas_edge.video.busy import Busy
-from bas_edge.video.lane import Job, Lane, Smoother
+from bas_edge.video.lane import Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, sink_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
 from bas_edge.video.sinks.event_rules import check_classes
 from bas_edge.video.sinks.sink import NotifiedSink, Sink
 from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.stream import Stream
-from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.steady.smoothing import Smoothing
 from bas_edge.video.steady.steadier import Steadier
+from bas_edge.video.workers import Workers
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import ThresholdPolicy
     from bas_edge.localizer import Localizer
-    from bas_edge.video.frames import VideoFrame
 
-__all__ = ["STAGES", "Pipeline"]
+__all__ = ["Pipeline"]
 
-_log = logging.getLogger(__name__)
-
-STAGES = ("pre_ms", "infer_ms", "post_ms", "total_ms")
 _POLL_S = 0.25  # how often stalls are looked for, and signals let in
-_NICER = 5  # of 19: how much less a worker asks of the processor than a source or a sink
 _MORE_IN_FLIGHT = 4  # beyond one frame a worker: what waits in the sinks of a lossless stream
 
 
@@ -57,7 +48,7 @@ class Pipeline:
         localizer: The engine. It is cloned, and stays the caller's.
         workers: How many threads run it; see `open_for_pipeline`.
         max_batch: Most frames at once.
-        stop_on_failure: Stop everything when a sink fails, and raise what it raised.
+        stop_on_failure: Stop everything when a sink or a smoother fails, and raise what it raised.
     """
 
     def __init__(
@@ -72,10 +63,6 @@ class Pipeline:
             raise InputError(f"workers is {workers}, but must be 1 to 64.")
         if max_batch < 1:
             raise InputError(f"max_batch is {max_batch}, but must be 1 or more.")
-        self._localizer = localizer
-        self._tuned: Localizer | None = None  # clones are made of it, where there is one
-        self._tuning = 0
-        self._workers = workers
         self._stop_on_failure = stop_on_failure
         self._lanes: list[Lane] = []
         self._sinks: dict[int, SinkThread] = {}
@@ -83,11 +70,17 @@ class Pipeline:
         self._stopping = self._closed = self._time_over = False
         self._error: BaseException | None = None
         self._failures: list[str] = []
-        self._clock = 0
         self._busy = Busy()
-        self._batch_size = BatchSize(max_batch)
-        self._times = {stage: StageTimes() for stage in STAGES}
-        self._threads: list[threading.Thread] = []
+        self._workers = Workers(
+            localizer,
+            workers,
+            max_batch=max_batch,
+            lanes=self._lanes,
+            changed=self._changed,
+            busy=self._busy,
+            over=lambda: self._stopping or self._error is not None,
+            failed=self._engine_failed,
+        )
         self._started: float | None = None
         self._ended: float | None = None
 
@@ -107,8 +100,11 @@ class Pipeline:
                 leaves them as they are and does not compare them either.
 
         Raises:
-            InputError: A stream has this name, a rule is for no class of the engine, or it ended.
+            InputError: The pipeline has another stream of this name, or has ended; results carry
+                no map (`boxes_only`) that could be smoothed; or a rule is for no class of the
+                engine.
         """
+        self._check_smoothing(smooth)
         with self._changed:
             if self._stopping:
                 raise InputError("This pipeline has ended.", hint="Make a new one.")
@@ -122,8 +118,9 @@ class Pipeline:
             lane = Lane(
                 stream,
                 threads,
-                in_flight=self._workers + spare,
+                in_flight=self._workers.count + spare,
                 changed=self._wake,
+                failed=self._part_failed,
             )
             self._smooth(lane, smooth)
             self._lanes.append(lane)
@@ -140,12 +137,7 @@ class Pipeline:
             lanes = list(self._lanes)
         for lane in lanes:
             lane.stream.start()
-        for number in range(self._workers):
-            thread = threading.Thread(
-                target=self._work, name=f"bas-edge-infer-{number}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+        self._workers.start()
 
     def run(self, *, duration_s: float | None = None) -> PipelineStats:
         """Run until every stream has ended, `stop` is called, or the time is over.
@@ -157,7 +149,7 @@ class Pipeline:
 
         Raises:
             BackendError: The engine failed.
-            BaseException: With `stop_on_failure`, what a sink raised.
+            BaseException: With `stop_on_failure`, what a sink or a smoother raised.
         """
         self.start()
         deadline = None if duration_s is None else time.monotonic() + duration_s
@@ -191,17 +183,12 @@ class Pipeline:
             if self._closed:
                 return
             self._closed = self._stopping = True
-        # A live stream has no end that it could miss, and a duration was asked for.
-        whole = self._time_over
-        cut = [lane for lane in self._lanes if not (whole or lane.done or lane.stream.live)]
+        cut = [lane for lane in self._lanes if self._cut_short(lane)]
         for wait_s in (0.0, 1.0):  # all are told before any is waited for
             for lane in self._lanes:
                 lane.stream.close(wait_s)
         self._wake()
-        for thread in self._threads:
-            thread.join()
-        if self._tuned is not None:
-            self._tuned.close()
+        self._workers.close()
         for lane in self._lanes:
             lane.settle()
         for sink in sorted(
@@ -229,22 +216,19 @@ class Pipeline:
         """Change how maps become boxes, from the next frame on; None leaves a value as it is.
 
         Raises:
-            InputError: A value is out of range; nothing was changed.
+            InputError: A value is out of range, or the pipeline has ended; nothing was changed.
         """
-        with self._changed:
-            former = self._tuned
-            self._tuned = self.localizer.clone(
-                threshold=threshold, top_k=top_k, min_score=min_score
-            )
-            self._tuning += 1
-            for lane in self._lanes:
-                if lane.smoothing is not None:
-                    self._smooth(lane, lane.smoothing)
-        if former is not None:
-            former.close()
+        self._workers.retune(
+            threshold=threshold, top_k=top_k, min_score=min_score, also=self._smooth_anew
+        )
 
     def set_smoothing(self, name: str, smoothing: Smoothing) -> None:
-        """Smooth one stream otherwise, from the next result on; it begins without a history."""
+        """Smooth one stream otherwise, from the next result on; it begins without a history.
+
+        Raises:
+            InputError: There is no such stream, or results carry no map (`boxes_only`).
+        """
+        self._check_smoothing(smoothing)
         with self._changed:
             self._smooth(self._lane(name), smoothing)
 
@@ -255,7 +239,7 @@ class Pipeline:
     @property
     def localizer(self) -> Localizer:
         """The engine with the options in use. Not to be closed."""
-        return self._localizer if self._tuned is None else self._tuned
+        return self._workers.localizer
 
     def stats(self) -> PipelineStats:
         """Every count at this moment."""
@@ -267,10 +251,10 @@ class Pipeline:
             lanes=tuple(lane_stats(lane, seconds) for lane in self._lanes),
             stages={
                 stage: {"p50": times.percentile(50), "p90": times.percentile(90)}
-                for stage, times in self._times.items()
+                for stage, times in self._workers.times.items()
             },
-            stage_times={stage: times.summary() for stage, times in self._times.items()},
-            batch_ms=self._batch_size.costs_ms(),
+            stage_times={stage: times.summary() for stage, times in self._workers.times.items()},
+            batch_ms=self._workers.batch_ms(),
             sinks=tuple(map(sink_stats, tuple(self._sinks.values()))),
             failures=tuple(self._failures),
             stuck=stuck(self._busy),
@@ -292,109 +276,51 @@ class Pipeline:
         known = ", ".join(lane.stream.name for lane in self._lanes) or "none"
         raise InputError(f"There is no stream '{name}'.", hint=f"Streams: {known}.")
 
+    def _cut_short(self, lane: Lane) -> bool:
+        """Whether its sinks miss the end of a stream that has one."""
+        if lane.stream.live:
+            return False
+        asked_for = lane.done or self._time_over
+        return not asked_for or lane.stream.error is not None
+
+    def _check_smoothing(self, smooth: Smoothing | Smoother | None) -> None:
+        if isinstance(smooth, Smoothing) and smooth.active and self.localizer.boxes_only:
+            raise InputError(
+                "This Localizer has boxes_only, so its results carry no map to be smoothed.",
+                hint='Open it without boxes_only, or use Smoothing.named("off").',
+            )
+
     def _smooth(self, lane: Lane, smooth: Smoothing | Smoother | None) -> None:
         if isinstance(smooth, Smoothing):
             lane.smoothing, lane.smoother = smooth, Steadier(self.localizer, smooth)
         else:
             lane.smoothing, lane.smoother = None, smooth
 
+    def _smooth_anew(self) -> None:
+        for lane in self._lanes:
+            if lane.smoothing is not None:
+                self._smooth(lane, lane.smoothing)
+
+    def _engine_failed(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._stopping = True
+        self._wake()
+
+    def _part_failed(self, what: str, error: BaseException) -> None:
+        """A sink or a smoother raised."""
+        self._failures.append(f"{what}: {redacted(str(error))}")
+        if self._stop_on_failure and self._error is None:
+            self._error = error
+        self._wake()
+
     def _sink_thread(self, sink: Sink) -> SinkThread:
-        check_classes(sink, self._localizer.classes)
+        check_classes(sink, self.localizer.classes)
         if id(sink) not in self._sinks:
-
-            def failed(error: BaseException) -> None:
-                self._failures.append(f"{type(sink).__name__}: {redacted(str(error))}")
-                if self._stop_on_failure and self._error is None:
-                    self._error = error
-                self._wake()
-
+            failed = partial(self._part_failed, type(sink).__name__)
             self._sinks[id(sink)] = SinkThread(sink, failed=failed, busy=self._busy)
         return self._sinks[id(sink)]
 
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-    # The workers
-
-    def _work(self) -> None:
-        _give_way()
-        try:
-            while not self._stopping and self._error is None:
-                with self._changed:
-                    localizer, tuning = self.localizer.clone(), self._tuning
-                with localizer:
-                    while tuning == self._tuning and (jobs := self._take(tuning)):
-                        self._localize(localizer, jobs)
-        except BaseException as error:  # noqa: BLE001  (raised again by run)
-            if self._error is None:
-                self._error = error
-            self._stopping = True
-            self._wake()
-
-    def _take(self, tuning: int) -> list[Job]:
-        """Frames to run together, of the streams that waited longest; empty at the end.
-
-        Also empty where the engine was tuned anew.
-        """
-        with self._changed:
-            while True:
-                if self._stopping or self._error is not None or tuning != self._tuning:
-                    return []
-                ready = sorted(
-                    (lane for lane in self._lanes if lane.ready), key=lambda lane: lane.served
-                )
-                jobs = []
-                for lane in ready[: self._batch_size.choose(len(ready))] if ready else ():
-                    self._clock += 1
-                    lane.served = self._clock
-                    job = lane.take()
-                    if job is not None:
-                        jobs.append(job)
-                if jobs:
-                    return jobs
-                self._changed.wait(_POLL_S)
-
-    def _localize(self, localizer: Localizer, jobs: Sequence[Job]) -> None:
-        usable: list[tuple[Job, VideoFrame]] = []
-        for job in jobs:
-            frame = _pixels_of(job)
-            if frame is None:
-                job.lane.put_back(job.ticket, None, None)
-            else:
-                usable.append((job, frame))
-        if not usable:
-            return
-        started = time.perf_counter()
-        with self._busy.at("The engine"):
-            found = localizer.run_batch([frame.pixels for _, frame in usable], color="rgb")
-        took_ms = 1000 * (time.perf_counter() - started)
-        with self._changed:  # workers share these
-            self._batch_size.learn(len(usable), took_ms)
-            for stage, times in self._times.items():
-                for one in found:
-                    times.add(getattr(one.timing, stage))
-        for (job, frame), localization in zip(usable, found, strict=True):
-            job.lane.put_back(job.ticket, frame, localization)
-
-
-def _give_way() -> None:
-    """Let this thread run after those of sources and sinks, where the processor is full.
-
-    A worker that runs ahead only fills the queue of a sink, which then has no time to empty it.
-    """
-    if sys.platform == "linux":  # where threads have priorities of their own
-        with contextlib.suppress(OSError):
-            thread = threading.get_native_id()
-            os.setpriority(
-                os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICER
-            )
-
-
-def _pixels_of(job: Job) -> VideoFrame | None:
-    """The frame, or None where a decoder gave something that nobody can convert."""
-    try:
-        return job.frame.frame()
-    except Exception:  # noqa: BLE001  (FFmpeg has many; one frame is no reason to stop)
-        _log.exception("%s: a frame could not be converted", job.lane.stream.name)
-        return None

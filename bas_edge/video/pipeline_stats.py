@@ -75,7 +75,7 @@ class PipelineStats:
         stage_times: The same of the last minute, and as histograms.
         batch_ms: What a frame costs in a batch of each size that was tried, in ms.
         sinks: Each once, in the order they were added.
-        failures: What sinks raised, in words.
+        failures: What sinks and smoothers raised, in words.
         stuck: The engine and sinks that have been at one step for over 30 s, in words.
     """
 

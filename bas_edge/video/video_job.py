@@ -81,24 +81,29 @@ def localize_video(
         policy, stride, max_fps: As for `open_source`; "wait" loses no frame.
         smooth: How results are made steady; None leaves them as they are.
         duration_s: Stop after so many seconds of work; None does all.
-        sinks: More of them.
+        sinks: More of them. They are closed in any case, also where an option is refused.
         on_frame: Called with each result, in order, on one thread of the pipeline. What it
             raises stops the work and is raised here.
 
     Raises:
-        InputError: The file is missing or not a video, or the encoder cannot be used.
+        InputError: The file is missing or not a video, the encoder cannot be used, or an option is
+            out of range.
         BackendError: Inference failed.
         MissingExtraError: PyAV is not installed.
     """
-    source = VideoSource(path)
-    counter = _Counter(1000 / source.fps, on_frame)
+    to = list(sinks)
     with ExitStack() as stack:
+        refused = stack.enter_context(ExitStack())
+        for sink in to:
+            refused.callback(sink.close, complete=False)
+        source = VideoSource(path)
+        counter = _Counter(1000 / source.fps, on_frame)
+        stream = open_source(source, policy=policy, stride=stride, max_fps=max_fps)
         pipeline = stack.enter_context(Pipeline(localizer, workers=workers, stop_on_failure=True))
-        to: list[Sink] = [counter, *sinks]
         if annotated is not None:
             to.append(AnnotatedVideo(as_template(annotated), fps=source.fps, codec=codec))
-        stream = open_source(source, policy=policy, stride=stride, max_fps=max_fps)
-        pipeline.add(stream, sinks=to, smooth=smooth)
+        pipeline.add(stream, sinks=[counter, *to], smooth=smooth)
+        refused.pop_all()  # the pipeline closes them
         stats = pipeline.run(duration_s=duration_s)
     if stream.error is not None:
         raise stream.error

@@ -10,13 +10,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from stub_localizer import StubLocalizer
 
 from bas_edge.video import VideoSource
+from bas_edge.video.sources.claimed_frame import ClaimedFrame
+from benchmarks.contest import compete, unfairness_percent
 from benchmarks.harness import WorkerError
 from benchmarks.live import live_row_of, watch_cameras
 from benchmarks.long_video import write_repeated
 from benchmarks.rows import Provenance, missed_targets
-from benchmarks.soak import Soaked, run_streams, soak_row_of, unfairness_percent
+from benchmarks.soak import Soaked, run_streams, soak_row_of
 from benchmarks.soak_samples import (
     Sample,
     Watch,
@@ -25,6 +28,7 @@ from benchmarks.soak_samples import (
     read_sample,
     slope_mib_per_s,
 )
+from benchmarks.stream_rows import Contest
 
 
 @pytest.fixture
@@ -50,6 +54,7 @@ def soaked(**changes: object) -> Soaked:
         "sink_dropped": 0,
         "failures": (),
         "left": {"threads": 0, "descriptors": 0},
+        "contest": Contest(seconds=30.0, offered=(3000, 6000), results=(1000, 950)),
     }
     return Soaked(**{**fields, **changes})
 
@@ -67,16 +72,44 @@ def test_cameras_on_a_tiny_engine(engine: Path, clip: Path, provenance: Provenan
 def test_streams_on_a_tiny_engine(
     engine: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = run_streams(engine, clip, tmp_path, streams=2, seconds=1.5, max_fps=20)
+    found = run_streams(engine, clip, tmp_path, streams=2, seconds=1.5, max_fps=20, compete_s=0.3)
     assert capsys.readouterr().out == "started\n"
     assert len(found.results) == 2
     assert found.lines + found.sink_dropped >= sum(found.results)
     assert (found.failures, found.unusable) == ((), 0)
     assert found.left == {"threads": 0, "descriptors": 0}
     assert 0 < found.annotated <= found.results[0]
-    assert (tmp_path / "annotated.mp4").stat().st_size > 0
-    written = sum(len((tmp_path / f"{n}.jsonl").read_text().splitlines()) for n in range(2))
-    assert written > sum(found.results) - found.sink_dropped  # events, too
+    assert found.lines == sum(
+        '"event"' not in line
+        for number in range(2)
+        for line in (tmp_path / f"{number}.jsonl").read_text().splitlines()
+    )
+    assert len(found.contest.results) == 2
+
+
+def slow_contest() -> Contest:
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    return compete(StubLocalizer(delay_s=0.01), 2, pixels, streams=6, seconds=1.0)
+
+
+def test_streams_that_compete_get_the_same() -> None:
+    contest = slow_contest()
+    pairs = zip(contest.results, contest.offered, strict=True)
+    assert all(5 < got < 0.8 * had for got, had in pairs)
+    assert unfairness_percent(contest.results) <= 10
+
+
+def test_a_pipeline_that_favours_its_first_stream_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = property(lambda _: 0, lambda *_: None)  # when it was served last
+    monkeypatch.setattr("bas_edge.video.lane.Lane.served", never, raising=False)
+    assert unfairness_percent(slow_contest().results) > 50
+
+
+def test_drops_that_are_told_wrong_are_seen(
+    engine: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClaimedFrame, "dropped", property(lambda _: 1))
+    assert not watch_cameras(engine, clip, 1, 0.5).accounted
 
 
 def test_a_repeated_video_is_the_same_again_and_again(clip: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from benchmarks.rows import (
     missed_targets,
     read_rows,
 )
-from benchmarks.stream_rows import LiveFigures
+from benchmarks.stream_rows import Contest, LiveFigures
 from benchmarks.tables import page_with_rows, row_line
 from benchmarks.timings import Ratio
 
@@ -103,6 +103,7 @@ def soak_row(provenance: Provenance) -> SoakRow:
         unfairness_percent=5.0,
         left={"threads": 0, "descriptors": 0},
         samples=((0.0, 300.0, 40, 20), (599.0, 603.0, 54, 22)),
+        contest=Contest(seconds=30.0, offered=(3000, 6000), results=(1000, 950)),
     )
 
 
@@ -157,7 +158,8 @@ def test_a_soak_that_holds(soak_row: SoakRow) -> None:
     assert missed_targets(soak_row) == []
     page = page_with_rows("<!-- rows: soak -->\n<!-- end of rows -->", [soak_row])
     assert (
-        "| toy.engine | toy.mp4, at most 10 fps each | 2 | 10 | 5700–6000 | 5.0 % (≤ 10 %) | "
+        "| toy.engine | toy.mp4, at most 10 fps each | 2 | 10 | 5700–6000 | "
+        "5.0 % (≤ 10 %; 950–1000 of 9000) | "
         "600 → 603 | +0.50 % (< 1 %) | 610.0 | 54 → 54 | 23 → 22 | 0 threads, 0 descriptors |"
     ) in page
 
@@ -191,6 +193,19 @@ def test_a_soak_that_leaks(soak_row: SoakRow) -> None:
         "soak: 2 frames could not be used",
         "soak: 11689 lines of 11700 results",
     ]
+
+
+def test_a_soak_in_which_the_engine_was_not_short_shows_no_fairness(soak_row: SoakRow) -> None:
+    contest = Contest(seconds=30.0, offered=(1200, 6000), results=(1000, 1000))
+    idle = msgspec.structs.replace(soak_row, contest=contest, unfairness_percent=0.0)
+    assert missed_targets(idle) == [
+        "soak: 1000 of 1200 frames of a stream that competed were localized, "
+        "so the engine was not short"
+    ]
+    capped = msgspec.structs.replace(soak_row, contest=None)  # a row from before
+    assert missed_targets(capped) == ["soak: no streams competed for the engine"]
+    page = page_with_rows("<!-- rows: soak -->\n<!-- end of rows -->", [capped])
+    assert "| 5700–6000 | not measured |" in page
 
 
 @pytest.mark.parametrize("name", ["pipeline_row", "live_row", "soak_row"])

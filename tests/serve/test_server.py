@@ -109,7 +109,7 @@ def test_health_is_failing_once_a_sink_failed(serve: Serve) -> None:
         until(lambda: running.ask("GET", "/healthz", token=None).status == 503)
         assert running.ask("GET", "/healthz", token=None).json == {
             "status": "failing",
-            "reasons": ["Sinks that failed and get no results any more: 1."],
+            "reasons": ["Sinks and smoothers that failed: 1."],
         }
         assert running.ask("GET", "/api/streams").json["problems"] == [
             "FullDisk: /secret/place is full at frame 0"

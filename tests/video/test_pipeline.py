@@ -1,87 +1,25 @@
-"""Several streams through one engine: order, loss, fairness, failure, and a clean end."""
+"""Several streams through one engine: order, loss, fairness, and a clean end."""
 
 from __future__ import annotations
 
+import copy
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from numbered_frames import frame_number, numbered
-from scripted_source import until
+from pipeline_parts import LONG_S, Recorder, a_camera, a_file, frames, run_to_end
+from scripted_source import PATIENCE_S, until
 from stub_localizer import StubLocalizer
 
-from bas_edge.errors import BackendError, InputError, StreamError
-from bas_edge.video import EventRule, FrameResult, Pipeline, Stream, StreamEvent, open_source
+from bas_edge.errors import InputError
+from bas_edge.video import EventRule, Pipeline, open_source
 
-LONG_S = 30.0  # no test needs it; one that hangs ends here
-
-
-class Recorder:
-    """A sink that remembers, and may be slow or fail."""
-
-    def __init__(self, delay_s: float = 0.0, fail_at: int | None = None) -> None:
-        self.results: list[FrameResult] = []
-        self.events: list[StreamEvent] = []
-        self.complete: bool | None = None
-        self.rules: tuple[EventRule, ...] = ()
-        self._delay_s = delay_s
-        self._fail_at = fail_at
-
-    def write(self, result: FrameResult) -> None:
-        time.sleep(self._delay_s)
-        if len(self.results) == self._fail_at:
-            raise OSError("No space left on device")
-        self.results.append(result)
-
-    def event(self, event: StreamEvent) -> None:
-        self.events.append(event)
-
-    def close(self, *, complete: bool) -> None:
-        assert self.complete is None, "closed twice"
-        self.complete = complete
-
-    def of(self, name: str) -> list[int]:
-        return [one.index for one in self.results if one.stream == name]
-
-
-def frames(count: int, period_s: float = 0.0) -> Iterator[np.ndarray]:
-    for number in range(count):
-        yield np.full((8, 8, 3), number % 251, np.uint8)
-        time.sleep(period_s)
-
-
-def endless(period_s: float = 0.002) -> Iterator[np.ndarray]:
-    while True:
-        yield from frames(251, period_s)
-
-
-def a_file(count: int, name: str = "file", **options: object) -> Stream:
-    return open_source(frames(count), name=name, policy="wait", **options)
-
-
-def a_camera(name: str = "camera", period_s: float = 0.002, **options: object) -> Stream:
-    return open_source(endless(period_s), name=name, policy="newest", **options)
-
-
-def open_descriptors() -> int:
-    folder = Path("/proc/self/fd")
-    return len(list(folder.iterdir())) if folder.exists() else 0
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    before = {thread.ident for thread in threading.enumerate()}
-    descriptors = open_descriptors()
-    yield
-    left = [one.name for one in threading.enumerate() if one.ident not in before]
-    assert not [name for name in left if name.startswith("bas-edge-")]
-    assert open_descriptors() <= descriptors
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -91,7 +29,7 @@ def test_a_stream_that_waits_loses_nothing_and_keeps_its_order(workers: int, bat
     recorder = Recorder()
     pipeline = Pipeline(localizer, workers=workers, max_batch=batch)
     pipeline.add(a_file(80), sinks=[recorder])
-    stats = pipeline.run(duration_s=LONG_S)
+    stats = run_to_end(pipeline)
     assert recorder.of("file") == list(range(80))
     assert [one.localization.label for one in recorder.results] == [n % 251 for n in range(80)]
     assert all(one.frame.dropped == 0 and one.frame.gap_s == 0 for one in recorder.results)
@@ -103,7 +41,7 @@ def test_a_slow_sink_holds_back_a_stream_that_waits_and_loses_nothing() -> None:
     slow, quick = Recorder(delay_s=0.002), Recorder()
     pipeline = Pipeline(StubLocalizer(), workers=2)
     pipeline.add(a_file(60), sinks=[slow, quick])
-    pipeline.run(duration_s=LONG_S)
+    run_to_end(pipeline)
     assert slow.of("file") == quick.of("file") == list(range(60))
 
 
@@ -176,59 +114,12 @@ def test_a_silent_stream_holds_up_nobody() -> None:
     pipeline.close()
 
 
-def test_a_stream_that_fails_ends_alone_and_says_why() -> None:
-    def broken() -> Iterator[np.ndarray]:
-        yield from frames(3)
-        raise StreamError("the lens fell off")
-
-    recorder = Recorder()
-    pipeline = Pipeline(StubLocalizer())
-    stream = open_source(broken(), name="broken", policy="wait")
-    pipeline.add(stream, sinks=[recorder])
-    pipeline.add(a_file(50), sinks=[recorder])
-    pipeline.run(duration_s=LONG_S)
-    assert (recorder.of("broken"), recorder.of("file")) == ([0, 1, 2], list(range(50)))
-    assert isinstance(stream.error, StreamError)
-    (ended,) = [one for one in recorder.events if (one.stream, one.state) == ("broken", "ended")]
-    assert ended.reason == "the lens fell off"
-
-
-def test_a_sink_that_fails_ends_alone() -> None:
-    failing, other = Recorder(fail_at=5), Recorder()
-    pipeline = Pipeline(StubLocalizer())
-    pipeline.add(a_file(50), sinks=[failing, other])
-    stats = pipeline.run(duration_s=LONG_S)
-    assert (len(failing.results), len(other.results)) == (5, 50)
-    assert (failing.complete, other.complete) == (False, True)
-    assert stats.failures == ("Recorder: No space left on device",)
-
-
-def test_a_sink_that_fails_ends_everything_if_asked_to() -> None:
-    failing, other = Recorder(fail_at=5), Recorder()
-    pipeline = Pipeline(StubLocalizer(), stop_on_failure=True)
-    pipeline.add(a_file(10_000), sinks=[failing, other])
-    with pytest.raises(OSError, match="No space left"):
-        pipeline.run(duration_s=LONG_S)
-    assert 5 <= len(other.results) < 10_000
-    assert other.complete is False
-
-
-def test_an_engine_that_fails_ends_everything_with_its_error() -> None:
-    recorder = Recorder()
-    pipeline = Pipeline(StubLocalizer(fail_at=7), workers=2)
-    pipeline.add(a_file(10_000), sinks=[recorder])
-    pipeline.add(a_camera(), sinks=[recorder])
-    with pytest.raises(BackendError, match="the network caught fire"):
-        pipeline.run(duration_s=LONG_S)
-    assert recorder.complete is False
-
-
 def test_stopping_finishes_what_is_in_flight_and_closes_the_sinks() -> None:
     recorder = Recorder()
     pipeline = Pipeline(StubLocalizer(delay_s=0.005), workers=2)
     pipeline.add(a_file(10_000), sinks=[recorder])
     threading.Timer(0.1, pipeline.stop).start()
-    stats = pipeline.run(duration_s=LONG_S)
+    stats = run_to_end(pipeline)
     assert 0 < stats.results < 10_000
     assert recorder.of("file") == list(range(stats.results))
     assert recorder.complete is False  # a file that was cut short
@@ -288,7 +179,7 @@ def test_a_smoother_sees_frames_in_order_and_its_result_is_handed_on() -> None:
     smoother, recorder = Smoother(), Recorder()
     pipeline = Pipeline(StubLocalizer(jitter_s=0.003), workers=3)
     pipeline.add(a_file(40), sinks=[recorder], smooth=smoother)
-    pipeline.run(duration_s=LONG_S)
+    run_to_end(pipeline)
     assert smoother.seen == list(range(40))
     assert {one.localization.label for one in recorder.results} == {7}
     assert [one.seen.label for one in recorder.results] == list(range(40))
@@ -362,6 +253,45 @@ def test_tuning_takes_effect_on_a_running_pipeline() -> None:
     until(lambda: recorder.results[-1].localization.score == 0.75)
     pipeline.close()
     assert {one.localization.score for one in recorder.results} == {0.5, 0.25, 0.75}
+
+
+class Counted(StubLocalizer):
+    """Counts its clones that are open; a tuned one waits until it may be made."""
+
+    clones = 0
+    may_tune = threading.Event()
+
+    def clone(self, **options: float | None) -> StubLocalizer:
+        tuned = options.get("threshold") is not None
+        twin = super().clone(**options) if tuned else copy.copy(self)
+        assert not tuned or self.may_tune.wait(PATIENCE_S)
+        Counted.clones += 1
+        return twin
+
+    def close(self) -> None:
+        Counted.clones -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def test_a_clone_that_takes_long_holds_up_no_stream() -> None:
+    recorder = Recorder()
+    pipeline = Pipeline(Counted(), workers=2)
+    pipeline.add(a_camera(), sinks=[recorder])
+    pipeline.start()
+    tuning = threading.Thread(target=pipeline.retune, kwargs={"threshold": 0.25})
+    tuning.start()
+    more = len(recorder.results) + 50
+    until(lambda: len(recorder.results) > more, "a clone in the making holds up the streams")
+    assert pipeline.localizer.threshold == 0.5
+    Counted.may_tune.set()
+    until(lambda: recorder.results[-1].localization.score == 0.25)
+    tuning.join()
+    pipeline.close()
+    with pytest.raises(InputError, match="has ended"):
+        pipeline.retune(threshold=0.75)
+    assert Counted.clones == 0
 
 
 def test_workers_wait_for_the_first_stream() -> None:

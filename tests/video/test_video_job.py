@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from pipeline_parts import Recorder
 
 from bas_edge.errors import InputError
 from bas_edge.localizer import Localizer
-from bas_edge.video import FrameResult, VideoSource, localize_video
+from bas_edge.video import FrameResult, Smoothing, VideoSource, localize_video
 
 RED = (255, 0, 0)
 
@@ -94,6 +96,23 @@ def test_an_unusable_encoder_stops_it_cleanly(
     with pytest.raises(InputError, match="The encoder 'gif' cannot write an mp4"):
         localize_video(localizer, clip, annotated=tmp_path / "b.mp4", codec="gif")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("refused", [{"stride": 0}, {"workers": 0}, {"smooth": Smoothing()}])
+def test_a_refused_option_leaves_no_file_and_closes_the_sinks(
+    tiny_onnx: Callable[..., Path], clips: ModuleType, tmp_path: Path, refused: dict[str, Any]
+) -> None:
+    clip = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(30))
+    mine = Recorder()
+    model = tiny_onnx(tmp_path / "tiny.onnx")
+    before = {path.name for path in tmp_path.iterdir()}
+    with (
+        Localizer(model, threads=1, boxes_only=True) as few,
+        pytest.raises(InputError, match=r"stride|workers|boxes_only"),
+    ):
+        localize_video(few, clip, annotated=tmp_path / "b.mp4", sinks=[mine], **refused)
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert (mine.complete, mine.results) == (False, [])
 
 
 def test_an_interrupt_stops_every_thread(

@@ -38,7 +38,8 @@ class Sink(Protocol):
         """Finish what was written, so that it can be used; nothing comes after it.
 
         Args:
-            complete: False where the pipeline was stopped or failed before its streams ended.
+            complete: False where the pipeline was stopped or failed before its streams ended, or
+                one that has an end of its own ended with an error.
         """
         ...
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from bas_edge.errors import InputError
+from bas_edge.errors import InputError, StreamCodecError
 from bas_edge.video.frames import StreamEvent, StreamState, VideoFrame
+from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.capture import Capture
+from bas_edge.video.sources.claimed_frame import HOPELESS, ClaimedFrame, Unusable
 from bas_edge.video.sources.frame_queue import FrameQueue, Policy
 from bas_edge.video.sources.pacing import StreamOptions
 from bas_edge.video.sources.reconnect import Reconnect
 from bas_edge.video.sources.stream_reader import StreamReader, Waiting
 
-__all__ = ["ClaimedFrame", "Stream", "StreamStats"]
+__all__ = ["Stream", "StreamStats"]
 
 _POLL_S = 0.25
 _CLOSE_S = 1.0
@@ -34,7 +36,7 @@ class StreamStats:
         fps: Pictures a second that arrived lately.
         decoded: Pictures that arrived, damaged ones among them.
         delivered: Frames that somebody took.
-        dropped: Frames that were not delivered: policy, stride, max_fps, pauses, close.
+        dropped: Frames that were not delivered: policy, stride, max_fps, pauses, close, no pixels.
         damaged: Pictures left out because they did not decode whole.
         waiting: Frames that wait to be taken.
         connections: How often it was reached; 1 is the first time.
@@ -56,27 +58,6 @@ class StreamStats:
     connections: int
     failures: int
     last_frame_at: float | None
-
-
-class ClaimedFrame(NamedTuple):
-    """A frame that was taken from a stream and is not yet pixels."""
-
-    waiting: Waiting
-    dropped: int
-    gap_s: float
-
-    def frame(self) -> VideoFrame:
-        """Converts it, on the caller's thread; once."""
-        waiting = self.waiting
-        assert waiting.picture is not None
-        return VideoFrame(
-            index=waiting.number,
-            time_s=waiting.time_s,
-            pixels=waiting.picture.pixels(),
-            captured_at=waiting.captured_at,
-            dropped=self.dropped,
-            gap_s=self.gap_s,
-        )
 
 
 class Stream:
@@ -133,6 +114,7 @@ class Stream:
         self._started = self._closed = False
         self._delivered = 0
         self._last_taken: Waiting | None = None
+        self._unusable = Unusable(name)
 
     @property
     def policy(self) -> Policy:
@@ -167,16 +149,18 @@ class Stream:
     def stats(self) -> StreamStats:
         """State and counts at this moment."""
         reader, waiting = self._reader, len(self._queue)
+        unusable = self._unusable.count
+        ended_badly = reader.state == "ended" and reader.error is not None
         return StreamStats(
             name=self.name,
             uri=self.uri,
             state=reader.state,
-            reason=reader.reason,
+            reason=redacted(str(reader.error)) if ended_badly else reader.reason,
             details=reader.details,
             fps=reader.pacing.rate() if reader.state == "running" else 0.0,
             decoded=reader.decoded,
-            delivered=self._delivered,
-            dropped=reader.left_out + self._queue.dropped,
+            delivered=self._delivered - unusable,
+            dropped=reader.left_out + self._queue.dropped + unusable,
             damaged=reader.damaged,
             waiting=waiting,
             connections=reader.connections,
@@ -221,22 +205,47 @@ class Stream:
         Returns:
             None if none came in time, or the stream has ended (`finished`).
         """
-        claimed = self.claim(timeout_s)
-        return None if claimed is None else claimed.frame()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while (claimed := self.claim(timeout_s)) is not None:
+            try:
+                frame = claimed.frame()
+            except Exception as error:  # noqa: BLE001  (FFmpeg has many; the next may be well)
+                self.unusable(claimed, error)
+            else:
+                return self.usable(claimed, frame)
+            timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return None
 
     def claim(self, timeout_s: float | None = 0.0) -> ClaimedFrame | None:
-        """As `take`, but the frame becomes pixels only when its `frame()` is called."""
+        """As `take`, but the frame becomes pixels only when its `frame()` is called.
+
+        Whoever claims frames tells what became of each, in their order: `usable`, `unusable`.
+        """
         waiting = self._queue.take(timeout_s)
         if waiting is None:
             return None
         last, self._last_taken = self._last_taken, waiting._replace(picture=None)
         self._delivered += 1
-        lost = last is not None and last.connection != waiting.connection and self.live
-        return ClaimedFrame(
-            waiting,
-            dropped=waiting.number - (0 if last is None else last.number + 1),
-            gap_s=waiting.arrived - last.arrived if last is not None and lost else 0.0,
-        )
+        return ClaimedFrame(waiting, last, self.live)
+
+    def usable(self, claimed: ClaimedFrame, frame: VideoFrame) -> VideoFrame:
+        """A claimed frame became this one; returns it with the unusable ones before it dropped."""
+        return self._unusable.passed(claimed, frame)
+
+    def unusable(self, claimed: ClaimedFrame, error: Exception) -> None:
+        """A claimed frame could not be converted: it is dropped, and counted.
+
+        After many in a row a live source connects again, and another ends with an error.
+        """
+        if self._unusable.failed(claimed, error):
+            hopeless = StreamCodecError(
+                f"{self.uri}: {HOPELESS} frames in a row could not be converted to pixels: {error}",
+                hint="Let the source send another pixel format, or convert the file with ffmpeg.",
+            )
+            if self.live:
+                self._reader.lose(hopeless)
+            else:
+                self.fail(hopeless)
 
     @property
     def ready(self) -> bool:
@@ -281,6 +290,15 @@ class Stream:
             self.watch()
         if self.error is not None:
             raise self.error
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error of whoever uses its frames; those that wait are dropped.
+
+        From any thread. The thread that reads ends soon; `close` waits for it.
+        """
+        self._reader.fail(error)
+        self._queue.release()
+        self._queue.clear()
 
     def close(self, wait_s: float = _CLOSE_S) -> None:
         """Stop reading and let go of the source; frames that wait are dropped. Safe twice.

@@ -93,6 +93,7 @@ class StreamReader:
         self._lock = threading.Lock()
         self._heard = time.monotonic()  # when the last whole picture was done with
         self._handing = False  # a picture is on its way: what takes long now is not the source
+        self._fault: StreamError | None = None  # that others found with this connection
         self._untold: deque[StreamEvent] = deque()
         self._telling = False
         self._thread = threading.Thread(
@@ -123,6 +124,10 @@ class StreamReader:
         """End with this error, also where it has ended by itself. It waits for nothing."""
         self.error = self.error or error
         self._leave()
+
+    def lose(self, error: StreamError) -> None:
+        """Give up this connection with an error, at its next picture, and connect again."""
+        self._fault = error
 
     def notice_stall(self) -> None:
         """Become "stalled" if nothing came for too long."""
@@ -171,6 +176,7 @@ class StreamReader:
         """One connection from its beginning; True if there is nothing more to read."""
         with closing(self._connect()) as capture:
             self.connections += 1
+            self._fault = None  # it was of the connection before
             self.details, self.fps = capture.details, capture.fps
             self.frame_count = getattr(capture, "frame_count", None)
             self._ends = getattr(capture, "ends", False)
@@ -192,6 +198,8 @@ class StreamReader:
         for picture in capture:
             if self._stop.is_set():
                 return
+            if self._fault is not None:
+                raise self._fault
             if picture is not None:
                 self._accept(picture)
             now = time.monotonic()

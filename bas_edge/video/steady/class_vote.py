@@ -18,7 +18,7 @@ class ClassVote:
     def __init__(self, smoothing: Smoothing, min_score: float) -> None:
         self._smoothing = smoothing
         self._min_score = min_score
-        self._low_s = 0.0  # for how long the score has been too low
+        self._low_s = 0.0  # for how long the score has been too low, or the maps empty
         self.scores = np.zeros(0, np.float32)  # [C]
         self.label = 0
         self.found = False
@@ -30,14 +30,23 @@ class ClassVote:
         self.found = found
         self._low_s = 0.0
 
-    def step(self, scores: NDArray[np.float32], found: bool, dt_s: float) -> None:
-        """The next frame's scores [C], and whether it alone is found; `dt_s` after the last."""
+    def step(
+        self, scores: NDArray[np.float32], found: bool, dt_s: float, *, empty: bool = False
+    ) -> None:
+        """The next frame, `dt_s` after the last.
+
+        Args:
+            scores: [C], its own.
+            found: Whether something is found in it alone.
+            dt_s: In seconds.
+            empty: Whether its map shows nothing at all, whatever the score is.
+        """
         weight = new_weight(self._smoothing.class_time_s, dt_s)
         self.scores = self.scores + np.float32(weight) * (scores - self.scores)
         best = int(self.scores.argmax())
         if self.scores[best] > self.scores[self.label] + self._smoothing.class_margin:
             self.label = best
-        low = self.scores[self.label] < self._smoothing.release * self._min_score
+        low = empty or self.scores[self.label] < self._smoothing.release * self._min_score
         self._low_s = self._low_s + dt_s if low and not found else 0.0
         if self._low_s > self._smoothing.hold_s:
             self.found = False

@@ -73,6 +73,10 @@ class BoxFilter:
     def move(self, down: float, right: float) -> None:
         """The camera moved the picture by these fractions of the frame."""
         self._filter.move(np.array([right, down, 0.0, 0.0]))
+        if self._last is not None:  # it is compared with the next one, which has moved
+            x, y = right * self._width, down * self._height
+            x0, y0, x1, y1 = self._last
+            self._last = (x0 + x, y0 + y, x1 + x, y1 + y)
 
     def _values(self, box: Box) -> NDArray[np.float64]:
         x0, y0, x1, y1 = box

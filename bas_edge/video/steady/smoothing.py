@@ -30,8 +30,8 @@ class Smoothing:
         class_time_s: Time constant of the average of the class scores; 0 takes each frame's own.
         class_margin: The label changes when another class leads by more than this, 0 to 1.
         release: What was found stays so until its averaged score is below this share of the
-            engine's `min_score`, 0 to 1; it becomes so at `min_score`.
-        hold_s: And until it has been below for this long.
+            engine's `min_score`, 0 to 1, or the maps show nothing; it becomes so at `min_score`.
+        hold_s: And until that has been so for this long.
         cut: Start anew where two frames share less of a scene than this (`scene_cut.likeness`),
             0 to 1; 0 never does.
         forget_s: Start anew where the next frame is more than this later.

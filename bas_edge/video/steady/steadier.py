@@ -104,7 +104,7 @@ class Steadier:
             self._vote.start(seen.scores, found)
         else:
             shift = self._join(seen, shift, dt_s)
-            self._vote.step(seen.scores, found, dt_s)
+            self._vote.step(seen.scores, found, dt_s, empty=self._is_empty(seen))
         result = self._localizer.localization_of(
             self._map,
             self._vote.scores,
@@ -114,6 +114,17 @@ class Steadier:
             timing=seen.timing,
         )
         return self._with_filtered_box(result, shift, dt_s)
+
+    def _is_empty(self, seen: Localization) -> bool:
+        """Whether its map has no box, so that no score can mean anything that is there.
+
+        The average still has one then: it decays, but keeps its shape.
+        """
+        if seen.found or not self._vote.found:
+            return False
+        return not self._localizer.localization_of(
+            seen.map, seen.scores, seen.frame_size, found=True
+        ).found
 
     def _look(self, frame: VideoFrame) -> Shift:
         """The camera's motion since the last frame; resets at a scene cut."""

@@ -95,3 +95,16 @@ def test_it_moves_with_the_camera() -> None:
     filtered.step((100.0, 100.0, 200.0, 200.0), 0.1)
     filtered.move(down=0.125, right=0.25)  # of 480 and 640
     assert filtered.step((260.0, 160.0, 360.0, 260.0), 0.1) == pytest.approx((260, 160, 360, 260))
+
+
+def test_a_pan_by_more_than_the_box_is_no_other_object() -> None:
+    filtered = BoxFilter(0.3, 0.0, SIZE)
+    noise = np.random.default_rng(0).normal(0, 2, 16)
+    errors = []
+    for index, off in enumerate(noise):
+        if index:
+            filtered.move(down=0.0, right=30 / 640)
+        x0 = 100.0 + 30 * index
+        out = filtered.step((x0 + off, 200.0, x0 + 20 + off, 220.0), 1 / 25)
+        errors.append(out[0] - x0)
+    assert np.diff(errors).std() < 0.2 * np.diff(noise).std()

@@ -260,6 +260,52 @@ def test_what_was_found_with_a_lower_min_score_is_not_held(localizer: Localizer)
         assert not steadier.steady(at(1), found_in(stricter, blob(10)))[0].found
 
 
+@pytest.mark.parametrize("name", ["light", "strong"])
+@pytest.mark.parametrize("min_score", [0.0, 0.5])
+def test_where_maps_are_empty_a_box_goes_after_the_hold(
+    tiny_onnx: Callable[..., Path], tmp_path: Path, min_score: float, name: str
+) -> None:
+    smoothing = Smoothing.named(name)
+    with Localizer(tiny_onnx(tmp_path / "tiny.onnx", min_score=min_score), threads=1) as engine:
+        steadier = Steadier(engine, smoothing)
+        for index in range(5):
+            steadier.steady(at(index), found_in(engine, blob(8)))
+        flat = found_in(engine, np.zeros((28, 28), np.float32))  # its score is as high as before
+        found = [steadier.steady(at(5 + index), flat)[0].found for index in range(50)]
+    held = round(smoothing.hold_s * FPS)
+    assert found[held - 1 : held + 2] in ([True, True, False], [True, False, False])  # to a bit
+    assert found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["light", "strong"])
+@pytest.mark.parametrize("score", [0.0, 0.1, 0.29])
+def test_where_scores_are_low_a_box_goes_when_the_page_says(
+    localizer: Localizer, score: float, name: str
+) -> None:
+    smoothing = Smoothing.named(name)
+    steadier = Steadier(localizer, smoothing)
+    steadier.steady(at(0), found_in(localizer, blob(8)))
+    low = np.array([score, 0, 0], np.float32)
+    found = [
+        steadier.steady(at(1 + index), found_in(localizer, blob(8), low))[0].found
+        for index in range(200)
+    ]
+    # The average goes from 0.8 to the score, and passes 0.6 of min_score on its way.
+    falls_s = smoothing.class_time_s * np.log((0.8 - score) / (0.6 * 0.5 - score))
+    assert abs(found.index(False) / FPS - falls_s - smoothing.hold_s) <= 2 / FPS
+    assert found == sorted(found, reverse=True)
+
+
+def test_an_empty_map_among_others_takes_nothing_away(localizer: Localizer) -> None:
+    steadier = Steadier(localizer, Smoothing.named("light"))
+    flat = np.zeros((28, 28), np.float32)
+    found = [
+        steadier.steady(at(i), found_in(localizer, flat if i % 4 else blob(8)))[0].found
+        for i in range(40)
+    ]
+    assert all(found)
+
+
 def test_what_appears_is_not_blended_with_what_was_not_there(localizer: Localizer) -> None:
     steadier = Steadier(localizer, replace(MAP_ALONE, map_time_s=2.0))
     nothing = np.array([0.4, 0.3, 0.3], np.float32)
