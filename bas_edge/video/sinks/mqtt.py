@@ -85,7 +85,7 @@ class Mqtt:
                 hint="A port is 1 to 65535, by default 1883, or 8883 with TLS; close_s is seconds.",
             )
         if ca_file is not None and not tls:
-            raise InputError("ca_file is given, but tls is False.", hint="Pass tls=True.")
+            raise InputError("ca_file is given, but tls is False.", hint="Set tls too.")
         _check_host(host)
         self._filter = ResultFilter(every)
         self._host, self._port = host, port or (8883 if tls else 1883)
