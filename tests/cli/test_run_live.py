@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from numbered_frames import numbered
 
+from bas_edge.signals import SIGNALS
 from bas_edge.video import VideoSource
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
@@ -78,7 +79,7 @@ def test_one_of_two_streams_that_fails_is_a_partial_failure(
     assert {line["stream"] for line in lines if "frame" in line} == {"127.0.0.1-live"}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", SIGNALS)
 def test_a_signal_is_how_it_ends_well(
     workplace: Path, rtsp: ModuleType, stop: signal.Signals
 ) -> None:
