@@ -156,7 +156,7 @@ def test_a_broken_video_does_not_stop_the_next(say: Say) -> None:
     ("words", "message"),
     [
         (["run", "tiny.onnx", "nothing.jpg"], "No such file or folder: nothing.jpg."),
-        (["run", "tiny.onnx", "empty"], "No images in empty."),
+        (["run", "tiny.onnx", "empty"], "No images or videos in empty."),
         (["run", "tiny.onnx", "broken.jpg"], "broken.jpg is not an image that Pillow can read."),
         (["run", "nothing.engine", "photos"], "No such engine: nothing.engine."),
         (["run", "tiny.onnx", "photos", "--codec", "h266"], "This PyAV has no encoder 'h266'."),
