@@ -162,6 +162,7 @@ def test_a_broken_video_does_not_stop_the_next(say: Say) -> None:
         (["run", "tiny.onnx", "photos", "--codec", "h266"], "This PyAV has no encoder 'h266'."),
         (["run", "tiny.onnx", "photos", "-o", "clip.mp4"], "clip.mp4 is a file"),
         (["run", "tiny.onnx", "photos", "--top-k", "9"], "top_k"),
+        (["run", "tiny.onnx", "photos", "--max-boxes", "100000"], "max_boxes is 100000, but"),
         (["run", "tiny.onnx", "photos", "--backend", "onnxruntim"], "Unknown backend"),
     ],
 )
