@@ -60,14 +60,16 @@ class Results:
             if "found" in line:
                 self.lines += 1
                 self.found += bool(line["found"])
-            if self._to_stdout:
-                print(json_bytes(line).decode(), flush=True)
-            if self._path is not None:
-                self._waiting.append((stream, line))
-                if "found" in line or self._file is not None:
-                    self._write(self._path)
-            if self._also is not None:
-                self._also.add(line, stream, time.time() if unix_s is None else unix_s)
+            with contextlib.ExitStack() as each:  # also where another one fails
+                if self._also is not None:
+                    moment_s = time.time() if unix_s is None else unix_s
+                    each.callback(self._also.add, line, stream, moment_s)
+                if self._path is not None:
+                    self._waiting.append((stream, line))
+                    if "found" in line or self._file is not None:
+                        each.callback(self._write, self._path)
+                if self._to_stdout:
+                    print(json_bytes(line).decode(), flush=True)
 
     def close(self) -> None:
         """Close the files."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bas_edge.cli.output import counted
 from bas_edge.cli.run_output import Results
-from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.errors import BasEdgeError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -113,7 +113,7 @@ class Watched:
     ) -> None:
         self._sink, self._say, self._gone = sink, say, gone
         self._lost = 0
-        self._broken = self._troubled = False
+        self._troubled = False
         self._first = ""
 
     @property
@@ -133,20 +133,16 @@ class Watched:
 
     def close(self, *, complete: bool) -> None:
         """Hand it on."""
-        self._broken, self._say = False, lambda _: None  # the end of the run says it
+        self._say = lambda _: None  # the end of the run says it
         self._attempt(partial(self._sink.close, complete=complete))
 
     def _attempt(self, step: Callable[[], None]) -> bool:
-        if self._broken:
-            return False
         try:
             step()
         except BrokenPipeError as error:
-            self._broken = True
             self._gone(error)
             return False
         except (BasEdgeError, OSError) as error:
-            self._broken = isinstance(error, InputError)  # trying again would not help
             if not self._troubled:
                 self._say(str(error))
             self._troubled, self._first = True, self._first or str(error)

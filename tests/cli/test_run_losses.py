@@ -36,6 +36,21 @@ def test_a_camera_outlives_a_full_disk(rtsp: ModuleType, say: Say) -> None:
 
 
 @pytest.mark.usefixtures("workplace")
+def test_one_output_that_fails_leaves_the_other_whole(rtsp: ModuleType, say: Say) -> None:
+    Path("mine.txt").write_text("mine")
+    with rtsp.RtspServer(numbered(50), fps=25) as server:
+        words = ("run", "tiny.onnx", server.url, "--jsonl", "mine.txt", "-o", "out")
+        code, out, err = say(*words, "--duration", "2")
+    assert code == 1
+    localized = int(out.split(maxsplit=1)[0])
+    assert Path("out/results.jsonl").read_text().count('"frame"') == localized > 0
+    sentence = "mine.txt exists and holds something else than lines of JSON."
+    assert err.count(sentence) == 2  # at once, and at the end
+    assert f"bas-edge: {localized} results could not be written: {sentence}" in err
+    assert Path("mine.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("workplace")
 def test_a_video_ends_where_the_disk_is_full(clips: ModuleType, say: Say) -> None:
     clips.write_clip(Path("long.mp4"), [np.zeros((48, 64, 3), np.uint8)] * 200)
     with full_disk(2000):

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from numbered_frames import numbered
 
 from bas_edge.signals import SIGNALS
 from bas_edge.video import VideoSource
@@ -78,6 +79,16 @@ def test_the_file_after_it_is_not_begun(workplace: Path) -> None:
         "long.partial.mp4",
         "results.jsonl",
     ]
+
+
+@pytest.mark.usefixtures("long_clip")
+def test_a_file_beside_a_camera_that_was_stopped_is_named(rtsp: ModuleType) -> None:
+    with rtsp.RtspServer(numbered(50)) as server:
+        done = told_to_end(signal.SIGTERM, "long.mp4", server.url, "-o", "out")
+    assert done.returncode == 7
+    frames = Path("out/results.jsonl").read_text().count('"source"')
+    assert len(list(VideoSource("out/long.partial.mp4"))) == frames
+    assert f"long.mp4 was stopped after {frames} frames." in done.stderr
 
 
 @pytest.mark.usefixtures("workplace")
