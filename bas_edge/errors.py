@@ -64,14 +64,20 @@ class InputError(BasEdgeError, ValueError):
 
 
 class MissingExtraError(BasEdgeError, ImportError):
-    """A dependency is not installed: one of `extra`, or of bas-edge itself where that is ""."""
+    """A dependency is not installed: one of `extra`, or of bas-edge itself where that is "".
+
+    `hint` is for one that no extra brings.
+    """
 
     exit_code = 3
 
-    def __init__(self, module: str, *, extra: str, purpose: str) -> None:
+    def __init__(
+        self, module: str, *, extra: str = "", purpose: str, hint: str | None = None
+    ) -> None:
+        install = f"pip install 'bas-edge[{extra}]'" if extra else "pip install bas-edge"
         super().__init__(
             f"{purpose} needs the module '{module}', which is not installed.",
-            hint=f"pip install 'bas-edge[{extra}]'" if extra else "pip install bas-edge",
+            hint=hint or install,
         )
         self.module = module
         self.extra = extra

@@ -21,6 +21,7 @@ from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import InputMask, Placement, place
 from bas_edge.localizer_options import check_threads, least_score, maps_averaged, threshold_policy
 from bas_edge.open_runner import open_runner
+from bas_edge.ops.maps import MAX_BOXES
 from bas_edge.results import ColorOrder, Localization, Timing, check_color
 from bas_edge.runner import Answer, Pending, Runner, RunOptions, Shot
 
@@ -71,7 +72,8 @@ class Localizer:
             top_k: How many class maps are averaged, at most the engine's `k`; None takes
                 the engine's own. An engine with maps "mean" has nothing to choose.
             min_score: `found` is False below this class score; None takes the engine's own.
-            max_boxes: Also return up to this many boxes, largest first.
+            max_boxes: Also return up to this many boxes, at most 65536 (on a GPU 1024), largest
+                first.
             boxes_only: Results carry no map, mask or class scores (`map` and `scores` are
                 empty). On a GPU 36 bytes a frame then come back instead of some thousand.
             device: With a TensorRT backend: the GPU, as CUDA numbers it.
@@ -87,8 +89,8 @@ class Localizer:
         """
         engine: Engine = open_engine(path, check_plans=False)
         manifest = engine.manifest
-        if max_boxes < 1:
-            raise InputError(f"max_boxes is {max_boxes}, but must be at least 1.")
+        if not 1 <= max_boxes <= MAX_BOXES:
+            raise InputError(f"max_boxes is {max_boxes}, but must be 1 to {MAX_BOXES}.")
         check_threads(threads)
         self._manifest = manifest
         self._min_score = least_score(min_score, manifest)

@@ -12,7 +12,7 @@ import pytest
 
 from bas_edge.signals import SIGNALS, asked_to_end
 
-BOTH = pytest.mark.parametrize("number", SIGNALS)
+EACH = pytest.mark.parametrize("number", SIGNALS)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def others() -> Iterator[list[int]]:
         signal.signal(each, handler)
 
 
-@BOTH
+@EACH
 def test_the_first_signal_asks_and_the_second_does_nothing(number: int, others: list[int]) -> None:
     asked: list[bool] = []
     with asked_to_end(lambda: asked.append(True)):
@@ -56,7 +56,7 @@ def test_what_is_asked_may_raise_and_closing_is_not_disturbed(others: list[int])
     assert (closed, others) == ([True], [])
 
 
-@BOTH
+@EACH
 def test_the_third_signal_kills(number: int) -> None:
     program = (
         "import signal\n"
@@ -78,3 +78,19 @@ def test_other_threads_have_no_handlers(others: list[int]) -> None:
     thread.start()
     thread.join()
     assert others == [signal.SIGTERM]
+
+
+@EACH
+def test_what_is_ignored_stays_so(number: int) -> None:
+    """As nohup ignores SIGHUP for whom it starts."""
+    asked: list[bool] = []
+    signal.signal(number, signal.SIG_IGN)
+    with asked_to_end(lambda: asked.append(True)):
+        signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_IGN
+    assert asked == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows closes terminals otherwise")
+def test_a_closed_terminal_asks_too() -> None:
+    assert signal.SIGHUP in SIGNALS

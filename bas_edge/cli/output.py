@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,14 +35,16 @@ def print_json(value: Any) -> None:
     print(json_line(value), flush=True)
 
 
-def print_rows(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
-    """Print rows on stdout with their columns aligned; the last column is left ragged."""
+def print_rows(
+    rows: Iterable[Sequence[object]], *, indent: int = 2, file: TextIO | None = None
+) -> None:
+    """Print rows, on stdout by default, with their columns aligned and the last one ragged."""
     table = [[str(cell) for cell in row] for row in rows]
     columns = max((len(row) for row in table), default=0)
     widths = [max(len(row[at]) for row in table if at < len(row)) for at in range(columns)]
     for row in table:
         cells = [cell.ljust(widths[at]) for at, cell in enumerate(row[:-1])]
-        print(" " * indent + "  ".join([*cells, row[-1]]).rstrip())
+        print(" " * indent + "  ".join([*cells, row[-1]]).rstrip(), file=file)
 
 
 def progress_bar() -> Progress:

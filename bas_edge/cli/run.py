@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bas_edge.cli.options import Backend, Engine, Json, Threads
-from bas_edge.cli.output import counted, print_json, print_rows, progress_bar
+from bas_edge.cli.output import progress_bar
 
 __all__ = ["command"]
 
@@ -51,7 +46,7 @@ def command(
             "--output",
             "-o",
             help="Folder for results.jsonl and annotated files. Default: the first of out, out-2, "
-            "… that is free; with --json, nothing is written.",
+            "… that is free; with --json and without --save, nothing is written.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -67,7 +62,9 @@ def command(
     ] = None,
     jsonl: Annotated[
         Path | None,
-        typer.Option("--jsonl", help="Also append every line to this file ({stream}, {date})."),
+        typer.Option(
+            "--jsonl", help="Also append every line to this file ({stream}, {date}); - is stdout."
+        ),
     ] = None,
     show: Annotated[
         bool, typer.Option("--show", help="Show frames and boxes in a window; q ends it.")
@@ -94,7 +91,10 @@ def command(
         float | None, typer.Option("--max-fps", help="At most so many frames a second of video.")
     ] = None,
     duration: Annotated[
-        float | None, typer.Option("--duration", help="Stop each video after so many seconds.")
+        float | None,
+        typer.Option(
+            "--duration", help="Only so many seconds: of a video its first, of a camera from now."
+        ),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Where maps are cut. Default: the engine's.")
@@ -121,13 +121,12 @@ def command(
     json_output: Json = False,
 ) -> None:
     """Find the object in images, video frames and live streams: one JSON line each."""
-    from bas_edge.cli.run_files import FileRun
-    from bas_edge.cli.run_live import LiveRun
-    from bas_edge.cli.run_output import AnnotatedNames, Results, output_folder, raise_failures
+    from bas_edge.cli.run_ending import Ending
     from bas_edge.cli.run_request import RunRequest
-    from bas_edge.video.inputs import find_inputs
+    from bas_edge.cli.run_work import work
+    from bas_edge.signals import asked_to_end
 
-    found = find_inputs(inputs)
+    to_stdout = str(jsonl) == "-"
     request = RunRequest(
         engine=engine,
         localizer={
@@ -140,6 +139,9 @@ def command(
             "device": device,
             "rebuild": rebuild,
         },
+        output=output,
+        overwrite=overwrite,
+        json=json_output,
         policy=None if policy is None else policy.value,
         smooth=None if smooth is None else smooth.value,
         stride=stride,
@@ -147,73 +149,10 @@ def command(
         duration_s=duration,
         codec=codec,
         save=save,
-        jsonl=jsonl,
+        jsonl=None if to_stdout else jsonl,
+        lines_to_stdout=json_output or to_stdout,
         show=show,
     )
-    request.check(found)
-    with ExitStack() as stack:
-        stack.enter_context(_terminated_as_interrupted())
-        opened = request.open(stack, found)
-        folder = stack.enter_context(output_folder(output, overwrite, json_output))
-        results = Results(stack, folder, json_output)
-        keep = folder if save or save is None else None
-        annotated = AnnotatedNames(keep, [*found.images, *found.videos])
-        bar = stack.enter_context(progress_bar())
-        if found.live:
-            live = LiveRun(request, opened, folder, results, bar)
-            live.run(found)
-            failures, error, summary = live.failures, live.error, live.summary()
-        else:
-            files = FileRun(request, opened, annotated, results, bar)
-            files.run(found)
-            failures, error, summary = files.failures, None, files.summary()
-    total = len(found.images) + len(found.videos) + len(found.live)
-    written = folder if results.lines else None
-    if json_output:
-        counts = {"inputs": total, "localized": results.lines, "found": results.found}
-        print_json({"summary": {**counts, "skipped": failures, **summary, "output": written}})
-    else:
-        print(f"{counted(results.lines, 'frame')} localized, an object found in {results.found}")
-        for one in (*summary.get("videos", ()), *summary.get("streams", ())):
-            _print_video(one)
-        if written is not None:
-            print(f"\nWritten to {written}")
-    raise_failures(failures, total, results.lines, error)
-
-
-def _print_video(one: Any) -> None:
-    if isinstance(one, dict):  # a live stream
-        if one["connections"] == 0:
-            return
-        print(
-            f"\n{one['stream']}: {counted(one['results'], 'frame')}, {one['fps']:.1f} frames/s, "
-            f"{one['dropped']} dropped, {one['damaged']} damaged, "
-            f"connected {counted(one['connections'], 'time')}"
-        )
-        print_rows([("age", *(f"{name} {value:7.2f} ms" for name, value in one["age_ms"].items()))])
-        return
-    print(
-        f"\n{one.source}: {counted(one.frames, 'frame')} in {one.seconds:.1f} s, "
-        f"{one.fps:.1f} frames/s ({one.late} late for {one.source_fps:.4g} frames/s)"
-    )
-    print_rows(
-        (name.removesuffix("_ms"), f"p50 {each['p50']:7.2f} ms", f"p90 {each['p90']:7.2f} ms")
-        for name, each in one.stages.items()
-    )
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, as a service manager sends it, ends a run as Ctrl-C does: files are finished."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt("Terminated.")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+    ending = Ending()
+    with asked_to_end(ending.ask), progress_bar() as bar:
+        work(request, inputs, bar, ending)

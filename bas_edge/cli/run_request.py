@@ -40,6 +40,9 @@ class RunRequest:
 
     engine: Path
     localizer: dict[str, Any]
+    output: Path | None = None
+    overwrite: bool = False
+    json: bool = False
     policy: Policy | None = None
     smooth: str | None = None
     stride: int = 1
@@ -48,6 +51,7 @@ class RunRequest:
     codec: str = "auto"
     save: bool | None = None
     jsonl: Path | None = None
+    lines_to_stdout: bool = False
     show: bool = False
 
     def check(self, found: Inputs) -> None:
@@ -91,7 +95,7 @@ class RunRequest:
         if found.videos or found.live:
             from bas_edge.video.pipeline_engine import open_for_pipeline
 
-            policy = self.policy or ("newest" if found.live else "wait")
+            policy = self.policy or ("wait" if found.videos else "newest")
             videos, workers = open_for_pipeline(
                 self.engine,
                 streams=len(found.live) or 1,
@@ -101,24 +105,17 @@ class RunRequest:
             stack.enter_context(videos)
         return Opened(images, videos, workers)
 
-    def more_sinks(self, *, live: bool) -> list[Sink]:
-        """What was asked for besides the output folder: --jsonl and --show.
-
-        Of files, a line that cannot be written ends the run; of cameras it is told at the end.
+    def window(self) -> list[Sink]:
+        """What shows frames, if that was asked for.
 
         Raises:
-            InputError: The file or a window cannot be had.
+            InputError, MissingExtraError: There are no windows here.
         """
-        sinks: list[Sink] = []
-        if self.jsonl is not None:
-            from bas_edge.video.sinks.json_lines import JsonLines
+        if not self.show:
+            return []
+        from bas_edge.video.sinks.window import Window
 
-            sinks.append(JsonLines(self.jsonl, go_on=live))
-        if self.show:
-            from bas_edge.video.sinks.window import Window
-
-            sinks.append(Window())
-        return sinks
+        return [Window()]
 
     def smoothing(self, default: str) -> Smoothing:
         """The preset that was asked for, or `default`."""

@@ -16,9 +16,9 @@ from bas_edge.ops.arguments import (
 )
 from bas_edge.ops.boxes import Boxes, Rule
 
-__all__ = ["aggregate_maps", "maps_to_boxes", "maps_to_masks", "upsample_maps"]
+__all__ = ["MAX_BOXES", "aggregate_maps", "maps_to_boxes", "maps_to_masks", "upsample_maps"]
 
-_MAX_BOXES = 65536
+MAX_BOXES = 65536
 _MAX_AREA = 1 << 30
 
 
@@ -118,7 +118,7 @@ def maps_to_boxes(
         check_thresholds(threshold, images),
         _is_mean(rule),
         check_count("min_area", min_area, _MAX_AREA),
-        check_count("max_boxes", max_boxes, _MAX_BOXES),
+        check_count("max_boxes", max_boxes, MAX_BOXES),
         choose_threads(threads, images, height * width),
     )
     return Boxes(boxes=boxes, areas=areas, found=found, count=count)

@@ -75,8 +75,8 @@ def serve(
         controls: What the page may change.
         options: Where to listen and whom to let in.
         started: Called once requests are answered.
-        stop: Ends it when set; None waits for Ctrl-C or SIGTERM, on the main thread. A second
-            signal does not disturb the closing; a third kills.
+        stop: Ends it when set; None waits for one of `SIGNALS`, on the main thread. A second does
+            not disturb the closing; a third kills.
 
     Raises:
         InputError: The address cannot be listened on.

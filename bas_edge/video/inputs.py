@@ -37,7 +37,7 @@ def find_inputs(names: Iterable[str | Path]) -> Inputs:
     outright is an image if its ending says so, and a video otherwise.
 
     Raises:
-        InputError: A name leads to nothing, or an address has an unknown scheme.
+        InputError: A name is empty or leads to nothing, or an address has an unknown scheme.
     """
     given = dict.fromkeys(map(str, names))
     live = tuple(name for name in given if _is_live(name))
@@ -47,7 +47,8 @@ def find_inputs(names: Iterable[str | Path]) -> Inputs:
 
 
 def _is_live(name: str) -> bool:
-    if not ("://" in name or " ! " in name or name.isdecimal() or name.startswith("/dev/")):
+    special = "://" in name or " ! " in name or name.isdecimal() or name.startswith("/dev/")
+    if name and not special:
         return False
     return kind_of(name) not in ("file", "folder")
 
@@ -67,4 +68,9 @@ def _files(name: str) -> list[Path]:
     except InputError:
         if videos:
             return videos
-        raise
+        if not path.is_dir() and not glob.has_magic(name):
+            raise
+        raise InputError(
+            f"No images or videos in {name}.",
+            hint=f"Looked for files ending in {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}",
+        ) from None

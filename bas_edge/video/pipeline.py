@@ -67,7 +67,8 @@ class Pipeline:
         self._lanes: list[Lane] = []
         self._sinks: dict[int, SinkThread] = {}
         self._changed = threading.Condition()
-        self._stopping = self._closed = self._time_over = False
+        self._stopping = self._time_over = False
+        self._cut: list[Lane] | None = None  # by close: files that have not come to their end
         self._error: BaseException | None = None
         self._failures: list[str] = []
         self._busy = Busy()
@@ -178,24 +179,27 @@ class Pipeline:
         self._stopping = True
 
     def close(self) -> None:
-        """Stop, wait for every thread, close streams and sinks. Safe to call twice."""
+        """Stop, wait for every thread, close streams and sinks. A second call does what is left."""
         with self._changed:
-            if self._closed:
+            if self._ended is not None:
                 return
-            self._closed = self._stopping = True
-        cut = [lane for lane in self._lanes if self._cut_short(lane)]
-        for wait_s in (0.0, 1.0):  # all are told before any is waited for
+            self._stopping = True
+            if self._cut is None:
+                self._cut = [lane for lane in self._lanes if self._cut_short(lane)]
+        try:
+            for wait_s in (0.0, 1.0):  # all are told before any is waited for
+                for lane in self._lanes:
+                    lane.stream.close(wait_s)
+            self._wake()
+            self._workers.close()
             for lane in self._lanes:
-                lane.stream.close(wait_s)
-        self._wake()
-        self._workers.close()
-        for lane in self._lanes:
-            lane.settle()
-        for sink in sorted(
-            self._sinks.values(), key=lambda one: isinstance(one.sink, NotifiedSink)
-        ):
-            in_full = not any(sink in lane.sinks for lane in cut)
-            sink.finish(complete=in_full and self._error is None)
+                lane.settle()
+        finally:  # whatever happens, files are to play
+            for sink in sorted(
+                self._sinks.values(), key=lambda one: isinstance(one.sink, NotifiedSink)
+            ):
+                in_full = not any(sink in lane.sinks for lane in self._cut)
+                sink.finish(complete=in_full and self._error is None)
         self._ended = time.perf_counter()
 
     def pause(self, name: str) -> None:

@@ -53,6 +53,7 @@ class SinkThread:
         self._waiting: Counter[Hashable] = Counter()
         self._changed = threading.Condition()
         self._ending: bool | None = None  # `complete` of the sink's close
+        self._ended = threading.Event()
         self._thread = threading.Thread(
             target=self._work, name=f"bas-edge-sink-{type(sink).__name__}", daemon=True
         )
@@ -93,6 +94,8 @@ class SinkThread:
                 self._ending = complete
             self._changed.notify()
         if threading.current_thread() is not self._thread:
+            # Before Python 3.13 a join that Ctrl-C interrupts takes the thread for ended.
+            self._ended.wait()
             self._thread.join()
 
     def _work(self) -> None:
@@ -106,6 +109,7 @@ class SinkThread:
                 item.done()
         complete = bool(self._ending) and self.error is None
         self._attempt(partial(self.sink.close, complete=complete))
+        self._ended.set()
 
     def _next(self) -> _Item | None:
         with self._changed:

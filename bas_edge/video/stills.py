@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from bas_edge.errors import InputError
+from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.images import read_image
+from bas_edge.video.sinks.file_names import partial
 
 if TYPE_CHECKING:
     from bas_edge.localizer import Localizer
     from bas_edge.results import Localization
 
-__all__ = ["StillResult", "localize_images"]
+__all__ = ["StillResult", "localize_images", "write_image"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,25 @@ def localize_images(localizer: Localizer, files: Iterable[Path]) -> Iterator[Sti
         BackendError: Inference failed.
     """
     return (_localize(localizer, file) for file in files)
+
+
+def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write [H, W, 3] uint8 RGB to an image file, whole or not at all.
+
+    Raises:
+        BasEdgeError: It cannot be written.
+    """
+    unfinished = partial(path)
+    try:
+        Image.fromarray(pixels).save(unfinished)
+        unfinished.replace(path)
+    except OSError as error:
+        raise BasEdgeError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint="Check the folder, its permissions and the space that is left.",
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _localize(localizer: Localizer, file: Path) -> StillResult:

@@ -86,7 +86,7 @@ def test_nothing_is_overwritten_unasked(say: Say) -> None:
 def test_a_run_without_any_result_leaves_and_replaces_nothing(say: Say) -> None:
     Path("bad.jpg").write_bytes(b"not an image")
     code, out, _ = say("run", "tiny.onnx", "bad.jpg")
-    assert (code, out) == (2, "0 frames localized, an object found in 0\n")
+    assert (code, out) == (2, "")
     assert not Path("out").exists()
     assert say("run", "tiny.onnx", "bad.jpg", "-o", "a/b/c")[0] == 2
     assert not Path("a").exists()
@@ -156,12 +156,13 @@ def test_a_broken_video_does_not_stop_the_next(say: Say) -> None:
     ("words", "message"),
     [
         (["run", "tiny.onnx", "nothing.jpg"], "No such file or folder: nothing.jpg."),
-        (["run", "tiny.onnx", "empty"], "No images in empty."),
+        (["run", "tiny.onnx", "empty"], "No images or videos in empty."),
         (["run", "tiny.onnx", "broken.jpg"], "broken.jpg is not an image that Pillow can read."),
         (["run", "nothing.engine", "photos"], "No such engine: nothing.engine."),
         (["run", "tiny.onnx", "photos", "--codec", "h266"], "This PyAV has no encoder 'h266'."),
         (["run", "tiny.onnx", "photos", "-o", "clip.mp4"], "clip.mp4 is a file"),
         (["run", "tiny.onnx", "photos", "--top-k", "9"], "top_k"),
+        (["run", "tiny.onnx", "photos", "--max-boxes", "100000"], "max_boxes is 100000, but"),
         (["run", "tiny.onnx", "photos", "--backend", "onnxruntim"], "Unknown backend"),
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from numbered_frames import numbered
 
+from bas_edge.signals import SIGNALS
 from bas_edge.video import VideoSource
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
@@ -54,6 +55,37 @@ def test_json_and_another_file_hold_the_same(
     assert not Path("out").exists()
 
 
+def test_lines_of_images_and_files_go_there_too(workplace: Path, invoke: Invoke) -> None:
+    Path("bad.jpg").write_bytes(b"not an image")
+    words = ("run", "tiny.onnx", "photos", "bad.jpg", "clip.mp4", "--jsonl", "{stream}.jsonl")
+    code, lines, _ = invoke(*words)
+    assert code == 7
+    also = [
+        json.loads(line)
+        for name in ("images", "clip")
+        for line in Path(f"{name}.jsonl").read_text().splitlines()
+    ]
+    assert also == lines[:-2]
+    assert len(also) == 3 + 5
+    assert invoke(*words)[0] == 7  # appended to
+    assert len(Path("images.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_hyphen_is_stdout_alone(workplace: Path, say: Say) -> None:
+    code, out, err = say("run", "tiny.onnx", "photos", "clip.mp4", "--jsonl", "-", "-o", "out")
+    assert code == 0
+    assert out == Path("out/results.jsonl").read_text()
+    assert err.startswith("7 frames localized")
+    assert err.endswith("Written to out\n")
+    assert not Path("-").exists()
+
+
+def test_copies_that_are_asked_for_need_no_output(workplace: Path, invoke: Invoke) -> None:
+    _, lines, _ = invoke("run", "tiny.onnx", "photos/a.jpg", "--save")
+    assert lines[-1]["summary"]["output"] == "out"
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.jpg", "results.jsonl"]
+
+
 def test_a_wrong_password_is_said_and_shown_nowhere(
     workplace: Path, rtsp: ModuleType, say: Say
 ) -> None:
@@ -78,7 +110,7 @@ def test_one_of_two_streams_that_fails_is_a_partial_failure(
     assert {line["stream"] for line in lines if "frame" in line} == {"127.0.0.1-live"}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", SIGNALS)
 def test_a_signal_is_how_it_ends_well(
     workplace: Path, rtsp: ModuleType, stop: signal.Signals
 ) -> None:

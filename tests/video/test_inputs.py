@@ -67,11 +67,26 @@ def test_a_file_named_twice_counts_once(folder: Path) -> None:
     assert len(find_inputs([folder / "b.jpg", folder]).images) == 3
 
 
-@pytest.mark.parametrize("name", ["nothing.jpg", "*.jpeg", "empty"])
-def test_names_that_lead_to_nothing(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.jpg", "No such file or folder: "),
+        ("*.jpeg", "No images or videos in "),
+        ("empty", "No images or videos in "),
+    ],
+)
+def test_names_that_lead_to_nothing(folder: Path, name: str, message: str) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(InputError, match=r"No (such file or folder|images in)"):
+    with pytest.raises(InputError, match=message):
         find_inputs([folder / "b.jpg", folder / name])
+
+
+def test_an_empty_name_is_not_the_current_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match="The source is empty"):
+        find_inputs([""])
 
 
 def test_a_corrupt_image_does_not_stop_the_others(

@@ -89,6 +89,30 @@ def test_a_cut_video_is_localized_as_far_as_it_goes(
     assert len(list(VideoSource(tmp_path / "b.mp4"))) == summary.frames
 
 
+def test_the_first_seconds_of_a_video_are_whole(
+    localizer: Localizer, clips: ModuleType, tmp_path: Path
+) -> None:
+    clip = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(30))
+    for duration_s, frames in ((0.4, 10), (0.41, 11), (9.0, 30)):
+        summary = localize_video(
+            localizer, clip, annotated=tmp_path / "b.mp4", duration_s=duration_s
+        )
+        assert (summary.frames, summary.expected_frames) == (frames, frames)
+        assert (summary.annotated, summary.damage) == (tmp_path / "b.mp4", None)
+
+
+def test_a_video_that_ends_before_the_seconds_that_were_asked_for_is_damaged(
+    localizer: Localizer, clips: ModuleType, tmp_path: Path
+) -> None:
+    faststart = {"movflags": "faststart"}
+    whole = clips.write_clip(tmp_path / "a.mp4", clips.noise_frames(100), options=faststart)
+    clip = clips.cut(whole, 0.3)
+    assert localize_video(localizer, clip, duration_s=0.4).damage is None
+    summary = localize_video(localizer, clip, duration_s=3.0)
+    assert summary.damage is not None
+    assert summary.damage.endswith(f"{summary.frames} frames decoded, about 75 were expected.")
+
+
 def test_an_unusable_encoder_stops_it_cleanly(
     localizer: Localizer, clips: ModuleType, tmp_path: Path
 ) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from bas_edge.errors import MissingExtraError
+from bas_edge.video.sinks.window import Window
+from bas_edge.video.sources.gstreamer import GStreamerCapture
 
 CODE = """
 import json, sys
@@ -51,3 +58,19 @@ def test_what_needs_no_extra_works_and_the_rest_names_its_own(tmp_path: Path) ->
         "urllib3": "pip install 'bas-edge[webhook]'",
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.jpg", "a.csv", "a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (Window, "pip install opencv-python, without -headless"),
+        (lambda: GStreamerCapture("videotestsrc ! appsink"), "of the Linux distribution"),
+    ],
+)
+def test_which_opencv_is_needed(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[], object], hint: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match="needs the module 'cv2'") as raised:
+        make()
+    assert hint in str(raised.value.hint)

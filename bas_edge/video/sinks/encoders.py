@@ -96,7 +96,7 @@ def choose_encoder(codec: str, size: tuple[int, int] | None = None, fps: float =
     if not has_encoder(av, codec):
         raise InputError(
             f"This PyAV has no encoder '{codec}'.",
-            hint=f"It has: {', '.join(available_encoders())}.",
+            hint=f"It has, among others: {', '.join(available_encoders())}.",
         )
     return codec
 

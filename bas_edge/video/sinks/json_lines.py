@@ -44,7 +44,8 @@ def _is_ours(line: bytes) -> bool:
         keys = msgspec.json.decode(line, type=dict[str, Any]).keys()
     except (msgspec.DecodeError, RecursionError):
         return False
-    return "stream" in keys and ("frame" in keys or "event" in keys)
+    of_a_stream = "stream" in keys and ("frame" in keys or "event" in keys)
+    return of_a_stream or ("source" in keys and ("found" in keys or "error" in keys))
 
 
 def _is_begun(line: bytes) -> bool:
@@ -52,7 +53,7 @@ def _is_begun(line: bytes) -> bool:
     try:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError):
-        ours = (b'{"stream":"', b'{"event":"state","stream":"')
+        ours = (b'{"stream":"', b'{"event":"state","stream":"', b'{"source":"')
         return any(one.startswith(line) or line.startswith(one) for one in ours)
     return False
 
@@ -105,21 +106,22 @@ class JsonLines(DiskSink):
             keep=keep,
         )
 
+    def add(self, line: dict[str, Any], stream: str, unix_s: float) -> None:
+        """One line of the caller's, as if it were of this stream and moment."""
+        with self._attempt(stream):
+            self._files.write(stream, unix_s, json_bytes(line))
+            self._worked(stream)
+
     def write(self, result: FrameResult) -> None:
         """One line: `FrameResult.to_dict()`."""
-        self._append(result.stream, result.frame.captured_at, result.to_dict())
+        self.add(result.to_dict(), result.stream, result.frame.captured_at)
 
     def event(self, event: StreamEvent) -> None:
         """One line: `StreamEvent.to_dict()`."""
         if self._states:
-            self._append(event.stream, event.at, event.to_dict())
+            self.add(event.to_dict(), event.stream, event.at)
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 (each line is whole in any case)
         """Close the files."""
         self._files.close()
         self._tell_losses()
-
-    def _append(self, stream: str, unix_s: float, value: dict[str, Any]) -> None:
-        with self._attempt(stream):
-            self._files.write(stream, unix_s, json_bytes(value))
-            self._worked(stream)

@@ -62,11 +62,13 @@ class LineFiles:
     ) -> None:
         if (max_bytes is not None and max_bytes < 1) or keep < 1:
             raise InputError(f"max_bytes is {max_bytes} and keep is {keep}: both must be over 0.")
-        names.check_files()
+        if not _is_pipe(Path(names.text)):
+            names.check_files()
         self._names, self._kind = names, kind
         self._max_bytes, self._keep = max_bytes, keep
         self._open_files: dict[Path, FileIO] = {}
         self._path_of: dict[str, Path] = {}  # the file that each stream wrote to last
+        self._unread: set[Path] = set()  # pipes whose reader went away
 
     def write(self, stream: str, unix_s: float, line: bytes) -> None:
         """Append `line` and a newline to the file of this stream at this moment.
@@ -74,7 +76,7 @@ class LineFiles:
         After an error the next line may be tried: nothing of this one is in the file then.
 
         Raises:
-            InputError: The file holds something else.
+            InputError: The file holds something else, or is a pipe that nobody reads any more.
             BasEdgeError: The line cannot be written.
         """
         path = self._names.path(stream=stream, date=moment_fields(unix_s)["date"])
@@ -82,12 +84,19 @@ class LineFiles:
         self._path_of[stream] = path
         if before != path and before not in self._path_of.values():
             self._close(before)
+        if path in self._unread:
+            raise _nobody_reads(path)
         with writing(path):
             try:
                 file = self._open_files.get(path) or self._open(path, stream)
-                if self._max_bytes is not None and file.tell() >= self._max_bytes:
+                limit = self._max_bytes if file.seekable() else None
+                if limit is not None and file.tell() >= limit:
                     file = self._turn_over(path, stream)
                 _append(file, line + b"\n")
+            except BrokenPipeError:
+                self._close(path)
+                self._unread.add(path)  # opening it again would wait for another reader
+                raise _nobody_reads(path) from None
             except OSError:
                 self._close(path)  # opening it again looks for what is torn
                 raise
@@ -104,6 +113,11 @@ class LineFiles:
                 file.close()
 
     def _open(self, path: Path, stream: str) -> FileIO:
+        if _is_pipe(path):  # there is nothing in it to look at
+            file = self._open_files[path] = path.open("ab", buffering=0)
+            if self._kind.header is not None:
+                _append(file, self._kind.header + b"\n")
+            return file
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab+", buffering=0)
         try:
@@ -179,9 +193,18 @@ def _files_like(path: Path) -> list[tuple[str, int, Path]]:
     return sorted((one[1], -int(one[2] or 0), Path(one[0])) for one in matches)
 
 
+def _is_pipe(path: Path) -> bool:
+    """Or a terminal: what can be written, but has no end to go to."""
+    return path.is_fifo() or path.is_char_device()
+
+
+def _nobody_reads(path: Path) -> InputError:
+    return InputError(f"{path} is a pipe that nobody reads any more.", hint="Start both again.")
+
+
 def _append(file: FileIO, line: bytes) -> None:
     """All of the line or, on a full disk, nothing of it."""
-    begin = file.seek(0, os.SEEK_END)
+    begin = file.seek(0, os.SEEK_END) if file.seekable() else 0
     left = line
     try:
         while left:

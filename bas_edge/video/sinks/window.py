@@ -28,7 +28,9 @@ class Window:
     """
 
     def __init__(self) -> None:
-        self._cv2: Any = require("cv2", extra="wsoleval", purpose="A window")
+        self._cv2: Any = require(
+            "cv2", purpose="A window", hint="pip install opencv-python, without -headless."
+        )
         if not has_windows(self._cv2):
             raise InputError(
                 f"The OpenCV {self._cv2.__version__} of this environment has no windows.",

@@ -79,9 +79,13 @@ def kind_of(uri: str) -> SourceKind:
     a webcam and "… ! …" a GStreamer pipeline.
 
     Raises:
-        InputError: The scheme is unknown, the address is broken, or there is no such file or
-            folder.
+        InputError: The scheme is unknown, the address is empty or broken, or there is no such file
+            or folder.
     """
+    if not uri:  # to Path that is the current folder
+        raise InputError(
+            "The source is empty.", hint="Is the variable set that it was to come from?"
+        )
     if uri.startswith(("/dev/video", "v4l2://")):
         return "device"
     if _URL.match(uri):

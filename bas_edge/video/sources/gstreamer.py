@@ -26,6 +26,10 @@ _LOSSLESS_APPSINK = "appsink drop=false max-buffers=3 sync=false"
 _TO_BGR = "videoconvert ! video/x-raw,format=BGR"
 _NEWEST_BGR = f"{_TO_BGR} ! {_APPSINK}"
 _INSPECT_S = 10.0
+_OPENCV = (
+    "Use the OpenCV of JetPack or of the Linux distribution (python3-opencv), which has GStreamer: "
+    "an environment made with --system-site-packages sees it."
+)
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _CSI_OPTIONS = {"width", "height", "fps", "flip"}
 _DEPAYLOADERS = {
@@ -129,12 +133,11 @@ class GStreamerCapture:
     """
 
     def __init__(self, pipeline: str, *, lossless: bool = False) -> None:
-        cv2 = require("cv2", extra="wsoleval", purpose="A GStreamer pipeline")
+        cv2 = require("cv2", purpose="A GStreamer pipeline", hint=_OPENCV)
         if not has_gstreamer(cv2):
             raise InputError(
                 f"The OpenCV {cv2.__version__} of this environment was built without GStreamer.",
-                hint="Use the one of JetPack or of the Linux distribution (python3-opencv): an "
-                "environment made with --system-site-packages sees it.",
+                hint=_OPENCV,
             )
         if "appsink" not in pipeline:
             pipeline = f"{pipeline} ! {_TO_BGR} ! {_LOSSLESS_APPSINK if lossless else _APPSINK}"

@@ -28,7 +28,7 @@ __all__ = ["open_source"]
 
 
 def open_source(
-    source: str | os.PathLike[str] | VideoSource | Iterable[NDArray[np.uint8]],
+    source: str | int | os.PathLike[str] | VideoSource | Iterable[NDArray[np.uint8]],
     *,
     name: str | None = None,
     policy: Policy | None = None,
@@ -83,6 +83,8 @@ def open_source(
                 f"{given!r} was given where open_source takes {kind_of_options.__name__}.",
                 hint=f"Write {kind_of_options.__name__}(…), from bas_edge.video.",
             )
+    if isinstance(source, int):
+        source = f"/dev/video{source:d}"
     if isinstance(source, str | os.PathLike | VideoSource):
         opened = source if isinstance(source, VideoSource) else None
         uri = str(source.path) if isinstance(source, VideoSource) else os.fspath(source)

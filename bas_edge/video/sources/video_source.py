@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,10 @@ class VideoSource:
     delivers the frames that decode, and the others have a number too, as in a `Stream`;
     `damage` then says, in one sentence, what is missing.
 
+    Args:
+        path: The file.
+        until_s: Deliver only what stands before this second of it; None delivers all.
+
     Attributes:
         path: The file.
         fps: Average frames per second.
@@ -43,8 +48,9 @@ class VideoSource:
         MissingExtraError: PyAV is not installed.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, until_s: float | None = None) -> None:
         self.path = Path(path)
+        self._until_s = math.inf if until_s is None else until_s
         self._av = require("av", extra="video", purpose="Reading a video file")
         self.damage: str | None = None
         with self._open() as container:
@@ -53,7 +59,10 @@ class VideoSource:
             self.fps = float(rate)
             self.duration_s = _declared_duration_s(container, stream)
             estimate = None if self.duration_s is None else round(self.duration_s * self.fps)
-            self.frame_count: int | None = stream.frames or estimate
+            count: int | None = stream.frames or estimate
+            if count is not None and until_s is not None:
+                count = min(count, math.ceil(until_s * self.fps))
+            self.frame_count = count
         # Frame threads would decode ahead what nobody takes.
         pictures = self._pictures(thread_type="SLICE")
         first = next((one for one in pictures if not isinstance(one, Damaged)), None)
@@ -107,7 +116,15 @@ class VideoSource:
             stream = container.streams.video[0]
             stream.thread_type = thread_type
             decoding = Decoding(container, stream)
-            yield from decoding.pictures(self._av.error.FFmpegError)
+            for picture in decoding.pictures(self._av.error.FFmpegError):
+                if not isinstance(picture, Damaged):
+                    time_s = picture.time_s
+                    if time_s is None:
+                        time_s = (decoding.delivered - 1) / self.fps
+                    if time_s >= self._until_s:
+                        decoding.delivered -= 1
+                        break
+                yield picture
         self.damage = self._damage_of(decoding)
 
     def _read(self, wanted: frozenset[int] | None) -> Iterator[VideoFrame]:
@@ -122,7 +139,8 @@ class VideoSource:
     def _damage_of(self, decoding: Decoding) -> str | None:
         # Three frames, or a twentieth, is more than rounding and edit lists explain.
         slack_s = max(3 / self.fps, 0.05 * (self.duration_s or 0.0))
-        short = self.duration_s is not None and self.duration_s - decoding.end_s > slack_s
+        end_s = min(self.duration_s or 0.0, self._until_s)
+        short = end_s - decoding.end_s > slack_s
         delivered, expected = decoding.delivered, self.frame_count
         if short or decoding.broken_packet or decoding.broken_picture:
             about = "" if expected is None else f", about {expected} were expected"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -261,3 +263,30 @@ def test_a_full_disk_can_be_the_end() -> None:
 def test_limits_that_cannot_be(tmp_path: Path, options: dict[str, int]) -> None:
     with pytest.raises(InputError, match="both must be over 0"):
         JsonLines(tmp_path / "a.jsonl", **options)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_pipe_is_written_until_its_reader_goes(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink = JsonLines(path, max_bytes=10)
+    with os.fdopen(reading) as pipe:
+        sink.write(result(3))
+        sink.event(ended())
+        said = [json.loads(pipe.readline()) for _ in range(2)]
+    assert said == [result(3).to_dict(), ended().to_dict()]
+    for _ in range(2):  # without a wait for another reader
+        with pytest.raises(InputError, match="lines is a pipe that nobody reads any more"):
+            sink.write(result(4))
+    sink.close(complete=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["lines"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such device")
+def test_a_folder_that_is_not_ours_may_hold_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    sink = JsonLines("/dev/null")
+    sink.write(result(3))
+    sink.close(complete=True)
+    assert Path("/dev/null").is_char_device()

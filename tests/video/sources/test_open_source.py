@@ -201,6 +201,7 @@ def test_a_file_behind_http_that_cannot_be_had_whole_ends_and_is_not_begun_again
     ("uri", "name", "opened"),
     [
         ("0", "video0", ("/dev/video0", "v4l2", {})),
+        (0, "video0", ("/dev/video0", "v4l2", {})),
         ("/dev/video3", "video3", ("/dev/video3", "v4l2", {})),
         (
             "v4l2:///dev/video1?video_size=1280x720&framerate=30",
@@ -224,7 +225,7 @@ def test_a_file_behind_http_that_cannot_be_had_whole_ends_and_is_not_begun_again
     ],
 )
 def test_what_ffmpeg_is_asked_to_open(
-    monkeypatch: pytest.MonkeyPatch, uri: str, name: str, opened: tuple[Any, ...]
+    monkeypatch: pytest.MonkeyPatch, uri: str | int, name: str, opened: tuple[Any, ...]
 ) -> None:
     asked: list[tuple[Any, ...]] = []
 
@@ -280,7 +281,8 @@ def test_a_pyav_without_v4l2(monkeypatch: pytest.MonkeyPatch) -> None:
         ("csi://0?exposure=1", {}, "has the option 'exposure'"),
         (np.zeros((4, 4, 3), np.uint8), {}, "not a ndarray"),
         (b"clip.mp4", {}, "not a bytes"),
-        (5, {}, "not a int"),
+        (5.0, {}, "not a float"),
+        ("", {}, "The source is empty."),
         ("rtsp://me:hunter2@h/", {"loop": True}, r"rtsp://\*\*\*@h/ is no file"),
         ([], {"loop": True}, "frames of a program is no file"),
         ("rtsp://h/", {"realtime": True}, "comes at its own speed already"),
