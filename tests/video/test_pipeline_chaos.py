@@ -138,5 +138,5 @@ def check(case: Case, lane: Any, *, stopped: bool) -> None:
 
 
 def gaps(results: list[FrameResult]) -> list[int]:
-    befores = [-1, *(one.index for one in results)]
-    return [one.index - before - 1 for before, one in zip(befores, results, strict=False)]
+    earlier = [-1, *(one.index for one in results)]
+    return [one.index - before - 1 for before, one in zip(earlier, results, strict=False)]
