@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bas_edge.cli.output import counted, print_json, print_rows
-from bas_edge.cli.run_output import RESULTS, Results
+from bas_edge.cli.run_output import Results
 from bas_edge.errors import BasEdgeError, InputError, PartialFailureError, StreamError
+from bas_edge.video.inputs import RESULTS
 
 if TYPE_CHECKING:
     from bas_edge.video import VideoSummary

@@ -12,12 +12,12 @@ from typing import Any
 
 from bas_edge.errors import InputError
 from bas_edge.images import IMAGE_SUFFIXES
+from bas_edge.video.inputs import RESULTS
 from bas_edge.video.sinks.file_names import as_template, partial, prepare_folder
 from bas_edge.video.sinks.json_lines import JsonLines, json_bytes
 
-__all__ = ["RESULTS", "CopyNames", "Results", "numbered", "output_folder"]
+__all__ = ["CopyNames", "Results", "numbered", "output_folder"]
 
-RESULTS = "results.jsonl"
 IMAGES = "images"  # the {stream} of their lines
 
 

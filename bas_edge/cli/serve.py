@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -131,9 +132,14 @@ def _print_summary(stats: PipelineStats, as_json: bool) -> None:
             "localized": stats.results,
             "found": found,
             "failures": stats.failures,
+            "sinks": [asdict(sink) for sink in stats.sinks],
         }
         print_json({"summary": summary})
         return
     print(f"{counted(stats.results, 'frame')} localized, an object found in {found}")
     for failure in stats.failures:
         print(f"note: {failure}", file=sys.stderr)
+    for sink in stats.sinks:
+        if sink.dropped and not sink.failed:
+            lost = f"{counted(sink.dropped, 'message')} did not arrive. {sink.problem}"
+            print(f"note: {sink.kind}: {lost.strip()}", file=sys.stderr)

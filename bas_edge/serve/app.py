@@ -61,7 +61,7 @@ def build_app(site: Site) -> Guard:
         routing.Route("/streams/{name:path}.mjpeg", _Mjpeg(site), methods=["GET"]),
         routing.WebSocketRoute("/api/live", _live(site)),
     ]
-    app = web.Starlette(routes=routes)
+    app = web.Starlette(routes=routes, exception_handlers={404: _refusal, 405: _refusal})
     guard = Guard(app, site.access, site.options)
     metrics = Metrics(
         site.board.numbers,
@@ -81,6 +81,16 @@ def _json(value: object, status: int = 200, headers: dict[str, str] | None = Non
 
     body = msgspec.json.encode(value)
     return Response(body, status, headers, media_type="application/json")
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    """Of what no route takes; `error` is Starlette's HTTPException."""
+    path, status = request.url.path, getattr(error, "status_code", 404)
+    if status == 405:
+        allowed = getattr(error, "headers", None) or {}
+        problem = Problem(f"{path} does not take {request.method}.")
+        return _json(problem, status, dict(allowed))
+    return _json(Problem(f"There is no {path}.", "GET /api/openapi.json lists what there is."), 404)
 
 
 def _page(path: str) -> Endpoint:

@@ -39,8 +39,11 @@ def test_an_unknown_stream_is_not_there(shared: Served) -> None:
         answer = shared.ask(method, f"/api/streams/gate{path}")
         assert (answer.status, answer.json["error"]) == (404, "There is no stream 'gate'.")
     assert shared.ask("GET", "/streams/gate.mjpeg").status == 404
-    assert shared.ask("GET", "/api/nothing").status == 404
-    assert shared.ask("DELETE", "/api/streams/door").status == 405
+    nothing = shared.ask("GET", "/api/nothing")
+    assert (nothing.status, nothing.json["error"]) == (404, "There is no /api/nothing.")
+    refused = shared.ask("DELETE", "/api/streams/door")
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert refused.json["error"] == "/api/streams/door does not take DELETE."
 
 
 @pytest.mark.parametrize("name", ["a/b/pause", "/dev/video0", "<b>&amp;", "Tür 🐕?#%", "x.mjpeg"])

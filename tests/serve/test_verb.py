@@ -94,6 +94,35 @@ def test_a_signal_ends_it_with_everything_written(cameras: Path, number: int) ->
     assert "partial" not in clip.name + about.name
 
 
+@pytest.mark.parametrize("words", [["--json"], ["--no-token"]], ids=" ".join)
+def test_messages_that_never_arrived_are_told_at_the_end(cameras: Path, words: list[str]) -> None:
+    nobody = """
+[[camera.sink]]
+type = "webhook"
+url = "http://127.0.0.1:9/secret-path"
+close_s = 0.1
+"""
+    cameras.write_text(cameras.read_text(encoding="utf-8") + nobody, encoding="utf-8")
+    with program(cameras, *words) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = f"{re.findall(r'http://[0-9.:]+', line)[0]}/"
+        token = line.partition("#token=")[2].partition('"')[0]
+        while not get(url, "/api/streams/gate", token)["results"]:
+            time.sleep(0.05)  # there is a limit on requests
+        process.terminate()
+        out, errors = process.communicate(timeout=LONG_S)
+    assert process.returncode == 0
+    if words == ["--json"]:
+        sinks = {one["kind"]: one for one in json.loads(out)["summary"]["sinks"]}
+        assert sinks["Webhook"]["dropped"] > 0
+        assert "http://127.0.0.1:9 cannot be reached" in sinks["Webhook"]["problem"]
+    else:
+        lost = r"note: Webhook: \d+ messages did not arrive. http://127.0.0.1:9 cannot be reached"
+        assert re.search(lost, errors)
+    assert "secret-path" not in out + errors
+
+
 def test_a_token_of_the_environment_is_not_printed(
     cameras: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,21 @@ def test_a_folder_with_its_subfolders(folder: Path) -> None:
     assert names(found.videos, folder) == ["clip.mp4", "deep [1]/d.mkv"]
 
 
+def test_copies_of_an_earlier_run_are_no_inputs(folder: Path) -> None:
+    for name in ("b-2.jpg", "clip-2.mp4", "deep [1]/d.partial.mp4"):
+        (folder / name).touch()
+    lines = ('{"annotated": "elsewhere/b-2.jpg"}', "torn", '{"annotated": "clip-2.mp4"}', "{}")
+    (folder / "results.jsonl").write_text("\n".join(lines))
+    (folder / "deep [1]" / "results.jsonl").write_text('{"annotated": "d.mp4"}\n')
+    found = find_inputs([folder])
+    assert names(found.images, folder) == ["a.PNG", "b.jpg", "deep [1]/c.jpeg"]
+    assert names(found.videos, folder) == ["clip.mp4", "deep [1]/d.mkv"]
+    assert find_inputs([f"{folder}/*.jpg"]).images == (folder / "b.jpg",)
+    assert find_inputs([folder / "clip-2.mp4"]).videos == (folder / "clip-2.mp4",)
+    with pytest.raises(InputError, match="No images or videos"):
+        find_inputs([f"{folder}/b-*.jpg"])
+
+
 def test_a_folder_whose_name_looks_like_a_pattern(folder: Path) -> None:
     found = find_inputs([folder / "deep [1]"])
     assert names(found.images, folder) == ["deep [1]/c.jpeg"]

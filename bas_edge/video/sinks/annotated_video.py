@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video.frames import FrameResult, StreamEvent
@@ -60,6 +61,8 @@ class AnnotatedVideo(DiskSink):
         BasEdgeError: A file cannot be written; of live streams it is raised by `close`.
         MissingExtraError: PyAV is not installed.
     """
+
+    unit: ClassVar[str] = "frames"
 
     def __init__(
         self,

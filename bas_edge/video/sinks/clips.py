@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge.video.frames import FrameResult, StreamEvent, utc
@@ -67,6 +67,8 @@ class Clips(DiskSink):
         BasEdgeError: The encoder failed; or, raised by `close`, a clip could not be written.
         MissingExtraError: PyAV is not installed.
     """
+
+    unit: ClassVar[str] = "clips"
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,8 @@ class Crops(DiskSink):
         InputError: An argument or the folder cannot be used.
         BasEdgeError: A picture could not be written; raised by `close`.
     """
+
+    unit: ClassVar[str] = "pictures"
 
     def __init__(
         self,

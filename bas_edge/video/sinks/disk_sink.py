@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import ClassVar
 
 from bas_edge.errors import BasEdgeError, InputError
 
@@ -22,8 +23,11 @@ class DiskSink:
         go_on: False raises instead.
 
     Attributes:
-        dropped: How much could not be written: results, pictures or clips.
+        dropped: How much could not be written, in `unit`.
+        unit: What is counted.
     """
+
+    unit: ClassVar[str] = "results"
 
     def __init__(self, *, go_on: bool = True) -> None:
         self.dropped = 0
@@ -65,7 +69,7 @@ class DiskSink:
         """
         if self.dropped:
             raise BasEdgeError(
-                f"Not everything could be written: {self.dropped} lost, the last because: "
-                f"{self._last_problem}",
+                f"Not everything could be written. Lost {self.unit}: {self.dropped}, the last "
+                f"because: {self._last_problem}",
                 hint="Check the folder, its permissions and the space that is left.",
             )

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from bas_edge.errors import InputError
 from bas_edge.video.sinks.file_names import claim_path, partial, writing
+from bas_edge.video.sinks.mp4_tail import cut_torn_end
 
 __all__ = ["KeptByStream", "KeptFiles"]
 
@@ -192,6 +193,7 @@ class _KeptList:
                 if path.suffix != ".mp4" or not partial(path).stat().st_size:
                     partial(path).unlink()
                 elif not path.exists():
+                    cut_torn_end(partial(path))
                     partial(path).rename(path)
             if any(path.exists() for path in paths):
                 self._groups.append(group)

@@ -12,6 +12,7 @@ from typing import Any
 from bas_edge._require import require
 from bas_edge.errors import InputError
 from bas_edge.video.sinks.file_names import cannot_write
+from bas_edge.video.sinks.mp4_tail import cut_torn_end
 
 __all__ = ["Mp4Output", "check_mp4_name"]
 
@@ -95,6 +96,7 @@ class Mp4Output:
         self._let_go()
         with contextlib.suppress(OSError):
             if self.plays:
+                cut_torn_end(self._path)
                 self._path.replace(path)
             else:
                 self._path.unlink(missing_ok=True)
