@@ -62,7 +62,7 @@ class AnnotatedVideo(DiskSink):
         MissingExtraError: PyAV is not installed.
     """
 
-    unit: ClassVar[str] = "frames"
+    unit: ClassVar[str] = "frame"
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ class Clips(DiskSink):
         MissingExtraError: PyAV is not installed.
     """
 
-    unit: ClassVar[str] = "clips"
+    unit: ClassVar[str] = "clip"
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class Crops(DiskSink):
         BasEdgeError: A picture could not be written; raised by `close`.
     """
 
-    unit: ClassVar[str] = "pictures"
+    unit: ClassVar[str] = "picture"
 
     def __init__(
         self,

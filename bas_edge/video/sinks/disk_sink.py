@@ -24,10 +24,10 @@ class DiskSink:
 
     Attributes:
         dropped: How much could not be written, in `unit`.
-        unit: What is counted.
+        unit: What is counted, one of them.
     """
 
-    unit: ClassVar[str] = "results"
+    unit: ClassVar[str] = "result"
 
     def __init__(self, *, go_on: bool = True) -> None:
         self.dropped = 0
@@ -68,8 +68,9 @@ class DiskSink:
             BasEdgeError: Something could not be written.
         """
         if self.dropped:
+            lost = f"{self.dropped} {self.unit}{'s' if self.dropped > 1 else ''}"
             raise BasEdgeError(
-                f"Not everything could be written. Lost {self.unit}: {self.dropped}, the last "
-                f"because: {self._last_problem}",
+                f"Not everything could be written: {lost} lost, the last because: "
+                f"{self._last_problem}",
                 hint="Check the folder, its permissions and the space that is left.",
             )

@@ -228,7 +228,7 @@ def test_a_full_disk_while_a_clip_gets_longer(tmp_path: Path) -> None:
     assert about(tmp_path / "040509.mp4")["complete"] is False
     assert len(list(VideoSource(tmp_path / "040509.mp4"))) >= 20
     assert [event.clip for event in sink.events] == [tmp_path / "040509.mp4", None]
-    with pytest.raises(BasEdgeError, match="1 lost, the last because"):
+    with pytest.raises(BasEdgeError, match="1 clip lost, the last because"):
         sink.close(complete=True)
 
 
@@ -249,7 +249,7 @@ def test_a_full_disk_leaves_what_plays_of_a_clip(tmp_path: Path) -> None:
     assert names(tmp_path) == ["040507.json", "040507.mp4"]
     assert about(tmp_path / "040507.mp4")["complete"] is False
     assert len(list(VideoSource(tmp_path / "040507.mp4"))) >= 60
-    with pytest.raises(BasEdgeError, match="1 lost, the last because"):
+    with pytest.raises(BasEdgeError, match="1 clip lost, the last because"):
         sink.close(complete=True)
 
 

@@ -100,7 +100,7 @@ def test_a_full_disk_costs_pictures_and_nothing_else(tmp_path: Path) -> None:
     sink.write(result(3, pixels=pixels))
     assert (sink.problem, sink.dropped, sink.written) == ("", 2, 2)
     assert names(tmp_path) == ["0.png", "3.png"]
-    with pytest.raises(BasEdgeError, match="2 lost, the last because"):
+    with pytest.raises(BasEdgeError, match="2 pictures lost, the last because"):
         sink.close(complete=True)
 
 

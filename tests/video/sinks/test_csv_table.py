@@ -134,7 +134,7 @@ def test_a_full_disk_costs_rows_and_tears_none(tmp_path: Path) -> None:
     sink.write(result(3))
     assert (sink.problem, sink.dropped) == ("", 2)
     assert [row["frame"] for row in read(path)] == ["1", "3"]
-    with pytest.raises(BasEdgeError, match="2 lost, the last because"):
+    with pytest.raises(BasEdgeError, match="2 results lost, the last because"):
         sink.close(complete=True)
 
 

@@ -246,7 +246,7 @@ def test_a_full_disk_costs_lines_and_tears_none(tmp_path: Path) -> None:
     sink.write(result(3))
     assert sink.problem == ""
     assert [line["frame"] for line in read(path)] == [0, 3]
-    with pytest.raises(BasEdgeError, match=r"2 lost, the last because: .* too large"):
+    with pytest.raises(BasEdgeError, match=r"2 results lost, the last because: .* too large"):
         sink.close(complete=True)
 
 
