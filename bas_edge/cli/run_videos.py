@@ -248,7 +248,7 @@ def _closed_after(duration_s: float | None, streams: list[Stream]) -> Iterator[N
 
     def close() -> None:
         for stream in streams:
-            stream.close()
+            stream.close(wait_s=0.0)  # the pipeline waits for all of them together
 
     timer = threading.Timer(duration_s or 0.0, close)
     if duration_s is not None:

@@ -147,6 +147,7 @@ def _watched(connections: Connections) -> type[asyncio.Protocol]:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Watched(H11Protocol):
+        # asyncio's own signature has the base of all transports; TCP gives this one.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             connections.wait(transport)

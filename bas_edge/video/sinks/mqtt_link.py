@@ -64,7 +64,9 @@ class MqttLink:
         client.on_connect = self._connected
         client.on_connect_fail = self._failed
         client.on_disconnect = self._lost
-        client.loop_forever = self._run  # what the thread of loop_start calls
+        # What the thread of loop_start calls. On a thread of ours, where paho has none of its own,
+        # it would write to the network in publish, which then may wait.
+        client.loop_forever = self._run
         client.connect_async(host, port, _KEEPALIVE_S)
         client.loop_start()
 
