@@ -95,12 +95,6 @@ class LiveViews:
         with self._lock:
             return self._reconnects[stream]
 
-    def failed(self, stream: str) -> bool:
-        """Whether it ended with an error, and so for ever."""
-        with self._lock:
-            event = self._last_events.get(stream)
-        return event is not None and event.state == "ended" and event.error is not None
-
     def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
         """Call `listener` with the stream's name at each result, on the sink's thread.
 

@@ -111,7 +111,7 @@ class StatusBoard:
             uri=stream.uri,
             state=stream.state,
             reason=stream.reason,
-            failed=self._views.failed(name),
+            failed=stream.failed,
             paused=lane.paused,
             details=stream.details,
             smoothing=smoothing,

@@ -6,11 +6,13 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 from served import LONG_S, TOKEN, Served, a_camera, glow, our_threads, until
 from websockets.exceptions import ConnectionClosed
@@ -101,6 +103,20 @@ def test_health_is_failing_once_a_stream_ended_with_an_error(serve: Serve, tmp_p
         }
         status = running.ask("GET", "/api/streams/secret%20name").json
         assert (status["failed"], status["state"]) == (True, "ended")
+
+
+def test_health_is_failing_once_a_program_that_gives_frames_raised(serve: Serve) -> None:
+    """Its error is none of ours, so no event carries it."""
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((8, 8, 3), dtype=np.uint8)
+        raise ValueError("out of paper")
+
+    with serve(a_camera(), open_source(frames(), name="printer")) as running:
+        until(lambda: running.ask("GET", "/healthz", token=None).status == 503)
+        status = running.ask("GET", "/api/streams/printer").json
+        assert (status["failed"], status["state"]) == (True, "ended")
+        assert "out of paper" in status["reason"]
 
 
 def test_health_is_failing_once_a_sink_failed(serve: Serve) -> None:

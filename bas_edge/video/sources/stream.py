@@ -32,6 +32,7 @@ class StreamStats:
         uri: Its address without credentials.
         state: What it is now.
         reason: Why it is in this state, without credentials.
+        failed: Whether it ended with an error, and so for ever.
         details: What arrives: codec, size, decoder; "" before the first connection.
         fps: Pictures a second that arrived lately.
         decoded: Pictures that arrived, damaged ones among them.
@@ -48,6 +49,7 @@ class StreamStats:
     uri: str
     state: StreamState
     reason: str
+    failed: bool
     details: str
     fps: float
     decoded: int
@@ -150,14 +152,16 @@ class Stream:
         """State and counts at this moment."""
         reader, waiting = self._reader, len(self._queue)
         unusable = self._unusable.count
-        ended_badly = reader.state == "ended" and reader.error is not None
+        state, error = reader.state, reader.error
+        failed = state == "ended" and error is not None
         return StreamStats(
             name=self.name,
             uri=self.uri,
-            state=reader.state,
-            reason=redacted(str(reader.error)) if ended_badly else reader.reason,
+            state=state,
+            reason=redacted(str(error)) if failed else reader.reason,
+            failed=failed,
             details=reader.details,
-            fps=reader.pacing.rate() if reader.state == "running" else 0.0,
+            fps=reader.pacing.rate() if state == "running" else 0.0,
             decoded=reader.decoded,
             delivered=self._delivered - unusable,
             dropped=reader.left_out + self._queue.dropped + unusable,
