@@ -36,9 +36,14 @@ def cuda_device_count() -> int:
 
 
 def pytest_configure() -> None:
-    """A shell that starts tests in the background has them ignore Ctrl-C; tests of it need it."""
+    """Hear what whoever started the tests told them to ignore: tests of it need it.
+
+    A shell ignores Ctrl-C for what it starts in the background, and nohup a closed terminal.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
