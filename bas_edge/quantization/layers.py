@@ -12,7 +12,7 @@ from bas_edge.engine.onnx_graph import OnnxGraph
 __all__ = ["Layer", "find_layers", "observed_tensors"]
 
 _WITH_WEIGHTS = {"Conv", "Gemm", "MatMul"}
-_WITHOUT = {"AveragePool", "Add"}
+_WITHOUT = {"AveragePool", "MaxPool", "Concat", "Add"}
 _ACTIVATIONS = {"Relu", "Clip"}
 
 
@@ -22,7 +22,8 @@ class Layer:
 
     Attributes:
         node: Its name.
-        operator: "Conv", "Gemm", "MatMul", "AveragePool" or "Add".
+        operator: "Conv", "Gemm", "MatMul", "AveragePool", "MaxPool",
+            "Concat" or "Add".
         sources: The tensors it reads, without its weights.
         result: What it computes, behind its activation.
         activation: Name of the Relu or Clip that alone reads the node; "" where there is none.
@@ -45,7 +46,9 @@ def find_layers(graph: OnnxGraph) -> list[Layer]:
     return [
         _layer(graph, node, kept)
         for node in graph.nodes
-        if node.name not in kept and _can_be_quantized(graph, node)
+        if node.name not in kept
+        and _can_be_quantized(graph, node)
+        and (node.op_type != "Concat" or _feeds_codes(graph, node, kept))
     ]
 
 
@@ -70,6 +73,15 @@ def _can_be_quantized(graph: OnnxGraph, node: Any) -> bool:
     return node.op_type in _WITHOUT and len(inputs) == len(set(inputs)) == len(node.input)
 
 
+def _feeds_codes(graph: OnnxGraph, joint: Any, kept: Collection[str]) -> bool:
+    """Whether somebody computes in eight bits with what was joined: else that costs its codes."""
+    readers = graph.consumers(joint.output[0])
+    return any(
+        reader.name not in kept and reader.op_type in _WITH_WEIGHTS | _WITHOUT - {"Concat"}
+        for reader in readers
+    )
+
+
 def _is_linear(graph: OnnxGraph, gemm: Any) -> bool:
     """Whether a Gemm is inputs times weights, and perhaps one bias for each output."""
     factors = {graph.attribute(gemm, name, 1.0) for name in ("alpha", "beta")}
@@ -83,7 +95,7 @@ def _layer(graph: OnnxGraph, node: Any, kept: Collection[str]) -> Layer:
     result, activation = node.output[0], ""
     readers = graph.consumers(result)
     if (
-        node.op_type != "AveragePool"
+        (node.op_type in _WITH_WEIGHTS or node.op_type == "Add")
         and len(readers) == 1
         and readers[0].op_type in _ACTIVATIONS
         and readers[0].input[0] == result

@@ -19,6 +19,7 @@ from bas_edge_training.models import (
     Conventions,
     Features,
     ModelConfig,
+    Trunk,
     build_model,
 )
 from bas_edge_training.parity import run_onnx
@@ -26,7 +27,7 @@ from bas_edge_training.parity import run_onnx
 SIDE = 64
 
 
-class Blobs(nn.Module):
+class Blobs(Trunk):
     """A trunk whose features are brightness, seen `displaced` pixels too far to the left."""
 
     def __init__(self, displaced: int, map_stride: int) -> None:

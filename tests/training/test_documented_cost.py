@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bas_edge_training.models import ModelConfig, build_model
-from bas_edge_training.models.mobilenet_v1 import ConvUnit
+from bas_edge_training.models.layers import ConvUnit
 
 PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 ROW = re.compile(

@@ -18,7 +18,7 @@ from bas_edge_training.models import (
     ModelConfig,
     bas,
     build_model,
-    mobilenet_v1,
+    depthwise,
     parameter_groups,
 )
 
@@ -164,7 +164,6 @@ def test_phases_change_neither_values_nor_gradients(
     config = ModelConfig(width=0.125, num_classes=5, input_size=size, conventions=conventions)
     model = build_model(config).double()
     frames = torch.randint(0, 256, (2, 3, size, size))
-    monkeypatch.setattr(mobilenet_v1, "normalise", lambda x, _: x.double() / 128 - 1)
     monkeypatch.setattr(bas, "normalise", lambda x, _: x.double() / 128 - 1)
 
     def gradients() -> list[torch.Tensor]:
@@ -174,7 +173,7 @@ def test_phases_change_neither_values_nor_gradients(
                                                    list(model.parameters()))]  # fmt: skip
 
     in_phases = gradients()
-    monkeypatch.setattr(mobilenet_v1.torch, "is_grad_enabled", lambda: False)
+    monkeypatch.setattr(depthwise.torch, "is_grad_enabled", lambda: False)
     for got, wanted in zip(in_phases, gradients(), strict=True):
         torch.testing.assert_close(got, wanted)
 

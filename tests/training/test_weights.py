@@ -108,7 +108,7 @@ def test_timm_names_are_read_in_any_order(tmp_path: Path, norm: str) -> None:
     torch.testing.assert_close(target.features(FRAMES), source.features(FRAMES))
     del state["blocks.3.4.conv_pw.weight"]
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match=r"lacks blocks\.3\.4\.conv_pw\.weight, so it is no Mob"):
+    with pytest.raises(InputError, match=r"lacks blocks\.3\.4\.conv_pw\.weight, so it is no mob"):
         load_pretrained(target, tmp_path / "other.safetensors")
 
 

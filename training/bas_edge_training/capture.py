@@ -270,11 +270,37 @@ def _cat(graph: _Recorder, tensors: Sequence[Tensor], dim: int = 0) -> str:
     return graph.node("Concat", [graph.value(t) for t in tensors], axis=dim)
 
 
-def _avg_pool2d(graph: _Recorder, x: Tensor, kernel_size: Any, *others: Any, **options: Any) -> str:
+def _avg_pool2d(
+    graph: _Recorder, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
+    *others: Any, **options: Any,
+) -> str:  # fmt: skip
     if others or options:
-        raise InputError("The export knows only average pooling with stride = kernel, no padding.")
-    kernel = _pair(kernel_size)
-    return graph.node("AveragePool", [graph.value(x)], kernel_shape=kernel, strides=kernel)
+        raise InputError("The export knows no average pooling with rounding up or a divisor.")
+    kernel, pads = _pair(kernel_size), _pair(padding) * 2
+    padded: dict[str, Any] = {"pads": pads, "count_include_pad": 1} if any(pads) else {}
+    strides = _pair(stride or kernel)
+    value = graph.value(x)
+    return graph.node("AveragePool", [value], kernel_shape=kernel, strides=strides, **padded)
+
+
+def _max_pool2d(
+    graph: _Recorder, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
+    dilation: Any = 1, ceil_mode: bool = False,
+) -> str:  # fmt: skip
+    kernel, starts = _pair(kernel_size), _pair(padding)
+    strides, ends = _pair(stride or kernel), _pair(padding)
+    if _pair(dilation) != [1, 1]:
+        raise InputError("The export knows no dilated pooling.")
+    if ceil_mode:  # said by padding: runtimes disagree about what rounding up means
+        for axis, side in enumerate(x.shape[-2:]):
+            room = side + 2 * starts[axis] - kernel[axis]
+            windows = -(-room // strides[axis])
+            if windows * strides[axis] >= side + starts[axis]:
+                windows -= 1  # a window of padding alone
+            ends[axis] += max(0, windows * strides[axis] - room)
+    return graph.node(
+        "MaxPool", [graph.value(x)], kernel_shape=kernel, strides=strides, pads=[*starts, *ends]
+    )
 
 
 def _relu6(graph: _Recorder, x: Tensor, *_: Any, **__: Any) -> str:
@@ -327,6 +353,7 @@ _RULES: dict[Any, Callable[..., str]] = {
     F.batch_norm: _batch_norm,
     F.pad: _pad,
     F.avg_pool2d: _avg_pool2d,
+    torch.max_pool2d: _max_pool2d,
     F.relu: _unary("Relu"),
     torch.relu: _unary("Relu"),
     F.relu6: _relu6,

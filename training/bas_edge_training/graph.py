@@ -80,7 +80,8 @@ def find_class_maps(model: onnx.ModelProto) -> ClassMaps:
     """The convolution whose sigmoid is the output `maps` of a graph of form `all`."""
     _, conv = _generator_nodes(model)
     constants = {i.name: i for i in model.graph.initializer}
-    weight, bias = (np.array(numpy_helper.to_array(constants[name])) for name in conv.input[1:3])
+    weight, *biases = (np.array(numpy_helper.to_array(constants[i])) for i in conv.input[1:3])
+    bias = biases[0] if biases else np.zeros(len(weight), np.float32)
     kernel = weight.shape[-1]
     pads = list(_attribute(conv, "pads"))
     if kernel not in (1, 3) or pads != [kernel // 2] * 4 or _attribute(conv, "group") != 1:

@@ -61,13 +61,13 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class ModelSection(Section, frozen=True, kw_only=True):
     """What to train. The number of classes comes from the data.
 
-    `norm` "auto" is "none" after pretrained weights (BatchNorm is folded into them) and
-    "batch" from scratch.
+    `norm` "auto" is "none" after pretrained weights (BatchNorm is folded into them), and for a
+    backbone that has no BatchNorm; "batch" from scratch.
     """
 
-    architecture: Literal["mobilenet_v1"] = "mobilenet_v1"
+    architecture: str = "mobilenet_v1"
     width: Annotated[float, msgspec.Meta(gt=0, le=2)] = 1.0
-    head: Literal["edge", "paper"] = "edge"
+    head: Literal["edge", "paper", "segmentation"] = "edge"
     map_stride: Literal[8, 16] = 8
     atrous: bool = True
     centred: bool = True

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bas_edge_training.models import BasModel, ModelConfig, build_model, load_pretrained
+from bas_edge_training.models import (
+    BasModel,
+    ModelConfig,
+    build_model,
+    find_backbone,
+    load_pretrained,
+)
 from bas_edge_training.pretrained import fetch_pretrained
 from bas_edge_training.progress import Reporter
 from bas_edge_training.recipe import Recipe
@@ -13,11 +19,16 @@ __all__ = ["doubts", "new_model"]
 
 
 def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter) -> BasModel:
-    """As the recipe says, from torch's global generator, with the pretrained backbone if any."""
+    """As the recipe says, from torch's global generator, with the pretrained backbone if any.
+
+    Raises:
+        InputError: No such backbone, not with these options, or weights of another.
+    """
     options = recipe.model
+    backbone = find_backbone(options.architecture)
     norm = options.norm
     if norm == "auto":
-        norm = "none" if pretrained else "batch"
+        norm = "batch" if backbone.batch_norm and not pretrained else "none"
     model = build_model(
         ModelConfig(
             architecture=options.architecture,
@@ -29,6 +40,7 @@ def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter)
             num_classes=classes,
             norm=norm,
             input_size=recipe.data.crop,
+            conventions=backbone.conventions,
         )
     )
     if pretrained:

@@ -7,9 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bas_edge.errors import InputError
+
+from .backbone import Features
 from .config import Conventions, ModelConfig
 from .heads import ClassHead, Generator
-from .mobilenet_v1 import ConvUnit, Features, Tail, Trunk, initialise_backbone, normalise, scaled
+from .layers import ConvUnit, initialise_backbone, normalise, scaled
+from .registry import find_backbone
 from .seams import Seam
 
 __all__ = ["BasModel", "build_model"]
@@ -28,29 +32,22 @@ class BasModel(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        backbone = find_backbone(config.architecture)
+        if problem := backbone.problem(config):
+            raise InputError(problem)
         self.config = config
-        norm, conventions, width = config.norm, config.conventions, config.width
         self.pixels = Seam()
-        self.trunk = Trunk(
-            width=width,
-            map_stride=config.map_stride,
-            atrous=config.atrous,
-            centred=config.centred,
-            norm=norm,
-            conventions=conventions,
-        )
-        self.tail = Tail(
-            self.trunk.channels,
-            width=width,
-            map_stride=config.map_stride,
-            atrous=config.atrous,
-            norm=norm,
-            conventions=conventions,
-        )
+        self.trunk, self.tail = backbone.build(config)
         self.head = ClassHead(
-            self.tail.channels, config.num_classes, kind=config.head, hidden=scaled(1024, width)
+            self.tail.channels,
+            config.num_classes,
+            kind=config.head,
+            hidden=scaled(1024, config.width),
+            rectified=config.rectified,
         )
-        self.generator = Generator(self.trunk.channels, config.num_classes, kind=config.head)
+        self.generator = Generator(
+            self.trunk.channels, self.trunk.fine_channels, config.num_classes, kind=config.head
+        )
         initialise_backbone(self.trunk)
         initialise_backbone(self.tail)
 
@@ -74,10 +71,12 @@ class BasModel(nn.Module):
         self.config = msgspec.structs.replace(self.config, input_size=side)
 
     def features(self, frames: Tensor) -> Features:
-        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features, each [N, 512 * width, h, w]."""
+        """RGB pixels 0 to 255 [N, 3, H, W], any dtype -> Features of h x w cells."""
         x = normalise(frames, self.config.conventions)
-        if shift := self.config.shift_x:
-            x = F.pad(x, (-shift, shift))
+        up = self.trunk.displacement
+        left = up + self.config.shift_x
+        if up or left:
+            x = F.pad(x, (-left, left, -up, up) if up else (-left, left))
         return self.trunk(self.pixels(x))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,11 +89,15 @@ class BasModel(nn.Module):
         return logits, torch.sigmoid(self.generator(features))
 
     def activation_maps(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """The class-activation-map baseline: logits [N, C] and CAMs [N, C, h/2, w/2]."""
+        """The class-activation-map baseline: logits [N, C] and CAMs of the tail's cells."""
         maps = self.head(self.tail(self.features(frames).deep))
         return maps.mean((2, 3)), maps
 
 
 def build_model(config: ModelConfig) -> BasModel:
-    """A freshly initialised model (from torch's global generator: seed it first)."""
+    """A freshly initialised model (from torch's global generator: seed it first).
+
+    Raises:
+        InputError: There is no such architecture, or not with these options.
+    """
     return BasModel(config)

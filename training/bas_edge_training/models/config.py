@@ -6,7 +6,16 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["CHECKPOINT_KEY", "TENSORFLOW", "TIMM", "TORCHVISION", "Conventions", "ModelConfig"]
+__all__ = [
+    "CHECKPOINT_KEY",
+    "HALVES",
+    "IMAGENET_RELU6",
+    "TENSORFLOW",
+    "TIMM",
+    "TORCHVISION",
+    "Conventions",
+    "ModelConfig",
+]
 
 CHECKPOINT_KEY = "bas_edge"  # metadata of our safetensors: JSON that describes the weights
 
@@ -36,6 +45,12 @@ TORCHVISION = Conventions(
     activation="relu",
     padding="symmetric",
 )
+IMAGENET_RELU6 = Conventions(  # MobileNetV2 of torchvision and timm
+    mean=TORCHVISION.mean, std=TORCHVISION.std, activation="relu6", padding="symmetric"
+)
+HALVES = Conventions(  # InceptionV3 of torchvision and timm; BAS uses TORCHVISION for it too
+    mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5), activation="relu", padding="symmetric"
+)
 TIMM = Conventions(  # of its MobileNetV1s; the files themselves do not say
     mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5), activation="relu6", padding="symmetric"
 )
@@ -45,30 +60,33 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Architecture of one BAS model.
 
     Attributes:
-        architecture: Name of the backbone.
+        architecture: Name of the backbone, see `backbone_names`.
         width: Channel multiplier of the backbone, above 0 and at most 2.
         head: "paper": the published head (two 3x3 convolutions of 1024 channels, then 1x1)
             and generator (3x3). "edge": one depthwise-separable convolution each, a tenth
-            of the arithmetic.
+            of the arithmetic. "segmentation": that of BAS for segmentation, a 1x1 class head and
+            a 3x3 generator, both without biases.
         num_classes: C.
         map_stride: Pixels of the input to one cell of the maps. 8 is the published form, and
             that of checkpoints which do not say; 16 has a quarter of the cells.
-        atrous: Dilate the depthwise filters behind the removed stride, so that pretrained ones
-            read what they were trained on. False is the published form. At map stride 16 no
-            stride is removed, and both are the same network.
-        centred: Pad so that maps are displaced by half a pixel, not by 3.5 as in the published
-            form, which is also that of checkpoints which do not say.
+        atrous: Dilate the filters behind the removed stride, so that pretrained ones read what
+            they were trained on. False is the published form. Where no stride is removed (VGG16,
+            map stride 16), both are the same network.
+        centred: Pad so that maps are displaced by at most half a pixel, not by several (3.5 in
+            MobileNets) as in the published form, which is that of checkpoints which do not say.
         norm: "batch" keeps BatchNorm in the backbone (training from scratch); "none" is for
             pretrained weights with BatchNorm folded into them.
         input_size: Side of the square network input, in pixels.
         conventions: Normalisation, activation and padding of the backbone.
         shift_x: Pixels by which frames are moved to the left before the backbone, so that maps
             lie on their objects. Measured after training (`bas_edge_training.alignment`).
+        rectified: Class maps pass a ReLU before their mean is the logit, as in the first release
+            of BAS. Not so in the paper, in BAS-Extension, and here.
     """
 
-    architecture: Literal["mobilenet_v1"] = "mobilenet_v1"
+    architecture: str = "mobilenet_v1"
     width: float = 1.0
-    head: Literal["paper", "edge"] = "edge"
+    head: Literal["paper", "edge", "segmentation"] = "edge"
     num_classes: int
     map_stride: Literal[8, 16] = 8
     atrous: bool = True
@@ -77,11 +95,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     input_size: int = 224
     conventions: Conventions = TENSORFLOW
     shift_x: int = 0
-
-    @property
-    def reads_as_trained(self) -> bool:
-        """Whether filters of the original backbone read the cells that they were trained on."""
-        return self.atrous or self.map_stride == 16
+    rectified: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.width <= 2:

@@ -6,7 +6,7 @@ import msgspec
 import torch
 
 from .bas import BasModel
-from .mobilenet_v1 import ConvUnit
+from .layers import ConvUnit
 
 __all__ = ["fold_batch_norm"]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .mobilenet_v1 import Features
+from .backbone import Features
 from .seams import Conv2d, Seam
 
 __all__ = ["ClassHead", "Generator"]
@@ -16,16 +16,21 @@ class ClassHead(nn.Module):
     """Features of the tail -> one activation map per class, whose mean is the logit.
 
     "paper": two 3x3 convolutions of 1024 channels with ReLU, then 1x1 (BAS section 4.1).
-    "edge": the 1x1 alone. The tail is already separable convolutions of 1024 channels.
+    "edge": the 1x1 alone. MobileNets' tails are already separable convolutions of 1024 channels.
+    "segmentation": the 1x1 alone, without a bias (arXiv 2309.12943).
     """
 
-    def __init__(self, channels: int, num_classes: int, *, kind: str, hidden: int) -> None:
+    def __init__(
+        self, channels: int, num_classes: int, *, kind: str, hidden: int, rectified: bool
+    ) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.rectified = kind, rectified
         if kind == "paper":
             self.conv1, self.result1 = Conv2d(channels, hidden, 3, padding=1), Seam()
             self.conv2, self.result2 = Conv2d(hidden, hidden, 3, padding=1), Seam()
-        self.classifier = nn.Conv2d(hidden if kind == "paper" else channels, num_classes, 1)
+        self.classifier = nn.Conv2d(
+            hidden if kind == "paper" else channels, num_classes, 1, bias=kind != "segmentation"
+        )
         _initialise(self)
         if (
             kind == "edge"
@@ -41,10 +46,13 @@ class ClassHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, h, w] -> class activation maps [N, C, h, w]."""
-        return self.classifier(self.features(x))
+        maps = self.classifier(self.features(x))
+        return F.relu(maps) if self.rectified else maps
 
     def logits(self, x: Tensor) -> Tensor:
-        """[N, channels, h, w] -> [N, C]. Pools before the (linear) classifier: same value."""
+        """[N, channels, h, w] -> [N, C]. Where it can, pools before the classifier: same value."""
+        if self.rectified:
+            return self(x).mean((2, 3), keepdim=True).flatten(1)
         pooled = self.features(x).mean((2, 3), keepdim=True)
         return self.classifier(pooled).flatten(1)
 
@@ -52,30 +60,31 @@ class ClassHead(nn.Module):
 class Generator(nn.Module):
     """Features at the map stride -> one foreground prediction map per class, before the sigmoid.
 
-    "paper": one 3x3 convolution of F. "edge": depthwise 3x3 of F, beside it the trunk's finer
-    features, then 1x1: F sees far around each cell, the finer features little. What they bring
-    has not been measured alone (docs/training.md).
+    "paper": one 3x3 convolution of F; "segmentation": the same without a bias. "edge": depthwise
+    3x3 of F, beside it the trunk's finer features if it has some, then 1x1: F sees far around each
+    cell, the finer features little. What they bring has not been measured alone
+    (docs/training.md).
     """
 
-    def __init__(self, channels: int, num_classes: int, *, kind: str) -> None:
+    def __init__(self, channels: int, fine_channels: int, num_classes: int, *, kind: str) -> None:
         super().__init__()
         self.kind = kind
-        if kind == "paper":
-            self.conv = nn.Conv2d(channels, num_classes, 3, padding=1)
-        else:
+        if kind == "edge":
             self.dw = Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
             self.dw_result = Seam()
-            self.conv = nn.Conv2d(2 * channels, num_classes, 1)
+            self.conv = nn.Conv2d(channels + fine_channels, num_classes, 1)
+        else:
+            self.conv = nn.Conv2d(channels, num_classes, 3, padding=1, bias=kind == "paper")
         _initialise(self)
         if kind == "edge":  # a start on F alone: finer features join as far as they help
             nn.init.xavier_uniform_(self.conv.weight[:, :channels])
             nn.init.zeros_(self.conv.weight[:, channels:])
 
     def forward(self, features: Features) -> Tensor:  # [N, channels, h, w] each -> [N, C, h, w]
-        if self.kind == "paper":
+        if self.kind != "edge":
             return self.conv(features.deep)
-        both = torch.cat((self.dw_result(self.dw(features.deep)), features.fine), 1)
-        return self.conv(both)
+        near = self.dw_result(self.dw(features.deep))
+        return self.conv(near if features.fine is None else torch.cat((near, features.fine), 1))
 
 
 def _initialise(part: nn.Module) -> None:

@@ -36,8 +36,8 @@ def parameter_groups(
             if isinstance(module, nn.BatchNorm2d):
                 backbone_bias += own.values()
             elif isinstance(module, nn.Conv2d):
-                spatial = module.kernel_size != (1, 1)
-                (folded if spatial else backbone).append(own.pop("weight"))
+                lone = module.groups > 1 or module.in_channels == 3  # the stem, or depthwise
+                (folded if lone else backbone).append(own.pop("weight"))
                 backbone_bias += own.values()
     for top in (model.head, model.generator):
         for name, value in top.named_parameters():

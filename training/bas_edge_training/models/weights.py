@@ -1,29 +1,27 @@
-"""Pretrained backbones: folded files, torchvision-style checkpoints, checkpoints of our own."""
+"""Pretrained backbones: files of many families, and checkpoints of our own."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bas_edge.errors import InputError
 
+from .backbone import Backbone, Dialect
 from .bas import BasModel
-from .config import CHECKPOINT_KEY, TENSORFLOW, TIMM, TORCHVISION, Conventions
-from .mobilenet_v1 import ConvUnit
+from .config import CHECKPOINT_KEY, TORCHVISION, Conventions
+from .layers import ConvUnit
+from .registry import backbone_names, find_backbone
+from .weight_files import read_weights, stated_conventions
 
-__all__ = ["PretrainedReport", "load_pretrained"]
+__all__ = ["Layer", "PretrainedReport", "backbone_units", "fill_unit", "load_pretrained"]
 
-_ACTIVATIONS: dict[str, Literal["relu6", "relu"]] = {"relu6": "relu6", "relu": "relu"}
-_BN = ("weight", "bias", "running_mean", "running_var")
-_TIMM_STAGES = (1, 2, 2, 6, 2)  # blocks of each; a new stage begins where the stride is 2
+BN_KEYS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,47 +41,105 @@ class PretrainedReport:
     conventions: Conventions
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One convolution of a file; `bn` has weight, bias, running_mean and running_var."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+    bn: Mapping[str, Tensor] | None = None
+
+
 def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     """Fill the backbone (trunk and tail) from a file; heads keep their initialisation.
 
     Reads safetensors, or a `.pth`/`.pt` state dict with `weights_only=True`. Layers are matched
-    by name where names follow `stem`, `blocks.I.dw|pw`, are those of timm's MobileNetV1, or those
-    of a `checkpoint.safetensors` that `bas-edge train` wrote; otherwise by order, as
-    torchvision-style MobileNetV1 checkpoints number their layers. BatchNorm is folded into the
+    by name, in any of the backbone's dialects or those of a `checkpoint.safetensors` that
+    `bas-edge train` wrote; MobileNetV1s of unknown names by order. BatchNorm is folded into the
     convolutions of a model with norm "none", and kept in one with norm "batch".
 
     Raises:
-        InputError: The file is missing or unreadable, or its shapes belong to another width.
+        InputError: The file is missing or unreadable, of another backbone, or of another width.
     """
     path = Path(path)
-    tensors, metadata = _read(path)
-    units = _backbone_units(model)
+    tensors, metadata = read_weights(path)
+    units = backbone_units(model)
+    backbone = find_backbone(model.config.architecture)
+    dialect = _dialect(tensors, units, backbone)
     if CHECKPOINT_KEY in metadata:
         described = _described(metadata[CHECKPOINT_KEY], path)
-        _require_same_reading(described, model, path)
+        _require_same_reading(described, model, backbone, path)
         conventions = described.conventions
-        source, ignored = _by_module(tensors, model, units, path)
-    elif "stem.weight" in tensors:
-        source, ignored = _by_name(tensors, units, path)
-        conventions = _conventions(metadata, TENSORFLOW)
-    elif "conv_stem.weight" in tensors:
-        source, ignored = _by_timm_name(tensors, path)
-        conventions = _conventions(metadata, TIMM)
+        layers, ignored = _of_checkpoint(tensors, units, path)
+    elif dialect is not None and not _missing(tensors, units, dialect):
+        layers, ignored = _named(tensors, units, dialect)
+        conventions = stated_conventions(metadata, dialect.conventions)
+    elif other := _architecture_of(tensors, model):
+        raise InputError(
+            f"{path} holds a {other}, and this model is a {model.config.architecture}.",
+            hint=f"--set model.architecture={other}, or another file.",
+        )
+    elif dialect is not None:
+        raise InputError(
+            f"{path} has {dialect.family} names, but lacks {_missing(tensors, units, dialect)[0]}, "
+            f"so it is no {model.config.architecture}."
+        )
+    elif backbone.ordered:
+        layers, ignored = _ordered(tensors, units, path)
+        conventions = stated_conventions(metadata, TORCHVISION)
     else:
-        source, ignored = _by_order(tensors, units, path)
-        conventions = _conventions(metadata, TORCHVISION)
+        raise InputError(
+            f"{path} has none of the names of a {model.config.architecture}; its first is "
+            f"{next(iter(tensors), 'missing: the file is empty')}.",
+            hint="Known are those of: " + ", ".join(one.family for one in backbone.dialects) + ".",
+        )
     with torch.no_grad():
         loaded = sum(
-            _fill(unit, found, f"{path.name}: {name}")
-            for (name, unit), found in zip(units.items(), source, strict=True)
+            fill_unit(unit, layers[name], f"{path.name}: {name}") for name, unit in units.items()
         )
     model.set_conventions(conventions)
     return PretrainedReport(path, loaded, tuple(ignored), conventions)
 
 
+def backbone_units(model: BasModel) -> dict[str, ConvUnit]:
+    """Every backbone convolution by its path in the model, in order."""
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, ConvUnit) and path.startswith(("trunk.", "tail."))
+    }
+
+
+def fill_unit(unit: ConvUnit, layer: Layer, where: str) -> int:
+    """Copy one layer; returns how many tensors were set.
+
+    Raises:
+        InputError: Another shape; `where` names the layer in the file.
+    """
+    if layer.weight.shape != unit.conv.weight.shape:
+        raise InputError(
+            f"{where} has shape {list(layer.weight.shape)}; this model needs "
+            f"{list(unit.conv.weight.shape)}.",
+            hint="Set `width` in the recipe to the width of the pretrained backbone.",
+        )
+    weight = layer.weight.float()
+    bias = torch.zeros(weight.shape[0]) if layer.bias is None else layer.bias.float()
+    if unit.bn is None:
+        if layer.bn is not None:
+            weight, bias = _folded(weight, bias, layer.bn, unit.epsilon)
+        unit.conv.weight.copy_(weight)
+        assert unit.conv.bias is not None  # norm "none" always has one
+        unit.conv.bias.copy_(bias)
+        return 2
+    unit.conv.weight.copy_(weight)
+    _fill_bn(unit.bn, bias, layer.bn)
+    return 5
+
+
 class _Model(msgspec.Struct):
     conventions: Conventions
     atrous: bool
+    architecture: str = "mobilenet_v1"
     map_stride: int = 8
 
 
@@ -91,50 +147,6 @@ class _Description(msgspec.Struct):
     """Of a checkpoint, the part that its backbone needs."""
 
     model: _Model
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    weight: Tensor
-    bias: Tensor | None = None
-    bn: Mapping[str, Tensor] | None = None  # weight, bias, running_mean, running_var
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.is_file():
-        raise InputError(f"The pretrained file {path} does not exist.", hint="Check the path.")
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  (not a dict)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as weights: {error}") from error
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise InputError(
-            f"{path} holds more than tensors, and loading it could run code: {error}",
-            hint="Save its state_dict as safetensors and pass that file.",
-        ) from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping):
-        raise InputError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")
-    tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
-    return {key: value for key, value in tensors.items() if isinstance(value, Tensor)}, {}
-
-
-def _conventions(metadata: Mapping[str, str], default: Conventions) -> Conventions:
-    """From the file's own metadata where it speaks of them, else the family's."""
-    padding = metadata.get("padding", "").lower()
-    activation = metadata.get("activation", "").lower()
-    return Conventions(
-        mean=_triple(metadata.get("input_mean"), default.mean),
-        std=_triple(metadata.get("input_std"), default.std),
-        activation=_ACTIVATIONS.get(activation, default.activation),
-        padding="tf_same" if "same" in padding else default.padding,
-    )
 
 
 def _described(description: str, path: Path) -> _Model:
@@ -146,14 +158,23 @@ def _described(description: str, path: Path) -> _Model:
         ) from error
 
 
-def _require_same_reading(described: _Model, model: BasModel, path: Path) -> None:
+def _require_same_reading(
+    described: _Model, model: BasModel, backbone: Backbone, path: Path
+) -> None:
     """Weights fit where their filters read the same cells: dilated, or at the original stride."""
     config = model.config
-    if (described.atrous or described.map_stride == 16) == config.reads_as_trained:
+    if described.architecture != config.architecture:
+        raise InputError(
+            f"{path} holds a {described.architecture}, and this model is a {config.architecture}.",
+            hint=f"--set model.architecture={described.architecture}, or another file.",
+        )
+    trained = backbone.reads_as_trained(atrous=described.atrous, map_stride=described.map_stride)
+    here = backbone.reads_as_trained(atrous=config.atrous, map_stride=config.map_stride)
+    if trained == here:
         return
     has = "map stride 16" if config.map_stride == 16 else str(config.atrous)
     hint = "--set model.atrous=true"
-    if config.reads_as_trained:
+    if here:
         stride = "--set model.map_stride=8 " if config.map_stride == 16 else ""
         hint = f"{stride}--set model.atrous=false"
     raise InputError(
@@ -163,126 +184,100 @@ def _require_same_reading(described: _Model, model: BasModel, path: Path) -> Non
     )
 
 
-def _triple(text: str | None, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    if not text:
-        return default
-    value = json.loads(text)
-    values = [float(v) for v in value] if isinstance(value, list) else [float(value)] * 3
-    return (values[0], values[1], values[2])
+def _dialect(
+    tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], backbone: Backbone
+) -> Dialect | None:
+    """The dialect in which the file has the first layer, and most others; None where none has."""
+    first = next(iter(units))
+    spoken = [d for d in backbone.dialects if f"{d.names(first)[0]}.weight" in tensors]
+    return min(spoken, key=lambda one: len(_missing(tensors, units, one)), default=None)
 
 
-def _backbone_units(model: BasModel) -> dict[str, ConvUnit]:
-    """Every backbone convolution under the name that the folded files use, in order."""
-    units = {"stem": model.trunk.stem}
-    for index, block in enumerate([*model.trunk.blocks, *model.tail.blocks]):
-        units[f"blocks.{index}.dw"] = block.dw
-        units[f"blocks.{index}.pw"] = block.pw
-    return units
+def _missing(
+    tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], dialect: Dialect
+) -> list[str]:
+    """Tensors that the backbone needs and the file has not under this dialect's names."""
+    needed = []
+    for place in units:
+        conv, norm = dialect.names(place)
+        needed += [f"{conv}.weight", *(f"{norm}.{key}" for key in BN_KEYS if norm)]
+    return [name for name in needed if name not in tensors]
 
 
-def _by_name(
+def _architecture_of(tensors: Mapping[str, Tensor], model: BasModel) -> str | None:
+    """The architecture whose layers the file has, all of them; None where it is none we know."""
+    for name in backbone_names():
+        backbone = find_backbone(name)
+        config = msgspec.structs.replace(model.config, architecture=name, norm="none", map_stride=8)
+        if name == model.config.architecture or backbone.problem(config):
+            continue
+        with torch.device("meta"):
+            units = backbone_units(BasModel(config))
+        dialect = _dialect(tensors, units, backbone)
+        if dialect is not None and not _missing(tensors, units, dialect):
+            return name
+    return None
+
+
+def _named(
+    tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], dialect: Dialect
+) -> tuple[dict[str, Layer], list[str]]:
+    layers, used = {}, set()
+    for place in units:
+        conv, norm = dialect.names(place)
+        bn = {key: tensors[f"{norm}.{key}"] for key in BN_KEYS} if norm else None
+        layers[place] = Layer(tensors[f"{conv}.weight"], tensors.get(f"{conv}.bias"), bn)
+        used |= {f"{conv}.weight", f"{conv}.bias", f"{norm}.num_batches_tracked"}
+        used |= {f"{norm}.{key}" for key in BN_KEYS}
+    return layers, sorted(set(tensors) - used)
+
+
+def _of_checkpoint(
     tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], path: Path
-) -> tuple[list[_Layer], list[str]]:
-    missing = [name for name in units if f"{name}.weight" not in tensors]
-    if missing:
-        raise InputError(
-            f"{path} lacks {missing[0]}.weight; a MobileNetV1 backbone has {len(units)} layers."
-        )
-    layers = [_Layer(tensors[f"{name}.weight"], tensors.get(f"{name}.bias")) for name in units]
-    used = {f"{name}.{kind}" for name in units for kind in ("weight", "bias")}
-    return layers, sorted(set(tensors) - used)
-
-
-def _by_timm_name(tensors: Mapping[str, Tensor], path: Path) -> tuple[list[_Layer], list[str]]:
-    """Names of timm: `conv_stem`, `bn1`, `blocks.STAGE.I.conv_dw`, `.bn1`, `.conv_pw`, `.bn2`."""
-    places = [("conv_stem", "bn1")]
-    for stage, count in enumerate(_TIMM_STAGES):
-        for index in range(count):
-            block = f"blocks.{stage}.{index}"
-            places += [(f"{block}.conv_dw", f"{block}.bn1"), (f"{block}.conv_pw", f"{block}.bn2")]
-    layers: list[_Layer] = []
-    used: set[str] = set()
-    for conv, norm in places:
-        names = [f"{conv}.weight", *(f"{norm}.{key}" for key in _BN)]
-        missing = [name for name in names if name not in tensors]
-        if missing:
-            raise InputError(
-                f"{path} is of timm, but lacks {missing[0]}, so it is no MobileNetV1.",
-                hint="mobilenetv1_100 is one.",
-            )
-        layers.append(_Layer(tensors[names[0]], bn={key: tensors[f"{norm}.{key}"] for key in _BN}))
-        used |= {*names, f"{norm}.num_batches_tracked"}
-    return layers, sorted(set(tensors) - used)
-
-
-def _by_module(
-    tensors: Mapping[str, Tensor], model: BasModel, units: Mapping[str, ConvUnit], path: Path
-) -> tuple[list[_Layer], list[str]]:
+) -> tuple[dict[str, Layer], list[str]]:
     """A checkpoint of another run: the same modules, whatever its heads and classes were."""
-    places = {id(module): name for name, module in model.named_modules()}
-    layers: list[_Layer] = []
-    for unit in units.values():
-        stem = places[id(unit)]
-        if f"model.{stem}.conv.weight" in tensors:
+    layers = {}
+    for place in units:
+        if f"model.{place}.conv.weight" in tensors:
             raise InputError(
                 f"{path} is the state of an unfinished run.",
                 hint="Give its checkpoint.safetensors, or go on with it: --resume.",
             )
-        if f"{stem}.conv.weight" not in tensors:
-            raise InputError(f"{path} lacks {stem}.conv.weight, so it has another backbone.")
-        bn = {key: tensors[f"{stem}.bn.{key}"] for key in _BN if f"{stem}.bn.{key}" in tensors}
-        bias = tensors.get(f"{stem}.conv.bias")
-        layers.append(_Layer(tensors[f"{stem}.conv.weight"], bias, bn or None))
+        if f"{place}.conv.weight" not in tensors:
+            raise InputError(f"{path} lacks {place}.conv.weight, so it has another backbone.")
+        bn = {k: tensors[f"{place}.bn.{k}"] for k in BN_KEYS if f"{place}.bn.{k}" in tensors}
+        bias = tensors.get(f"{place}.conv.bias")
+        layers[place] = Layer(tensors[f"{place}.conv.weight"], bias, bn or None)
     return layers, [name for name in tensors if not name.startswith(("trunk.", "tail."))]
 
 
-def _by_order(
+def _ordered(
     tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], path: Path
-) -> tuple[list[_Layer], list[str]]:
+) -> tuple[dict[str, Layer], list[str]]:
     """Convolutions and BatchNorms in file order: how torchvision-style checkpoints are laid out."""
-    layers: list[_Layer] = []
+    layers: list[Layer] = []
     used: set[str] = set()
     for name, value in tensors.items():
         if len(layers) < len(units) and name.endswith("weight") and value.dim() == 4:
             bias = tensors.get(name.removesuffix("weight") + "bias")
-            layers.append(_Layer(value, bias))
+            layers.append(Layer(value, bias))
             used |= {name, name.removesuffix("weight") + "bias"}
         elif name.endswith("running_var") and layers and layers[-1].bn is None:
             stem = name.removesuffix("running_var")
-            bn = {key: tensors[stem + key] for key in _BN}
-            layers[-1] = _Layer(layers[-1].weight, layers[-1].bias, bn)
-            used |= {stem + key for key in _BN} | {stem + "num_batches_tracked"}
+            bn = {key: tensors[stem + key] for key in BN_KEYS}
+            layers[-1] = Layer(layers[-1].weight, layers[-1].bias, bn)
+            used |= {stem + key for key in BN_KEYS} | {stem + "num_batches_tracked"}
     if len(layers) < len(units):
         raise InputError(
             f"{path} has {len(layers)} convolutions; a MobileNetV1 backbone has {len(units)}."
         )
-    return layers, sorted(set(tensors) - used)
+    return dict(zip(units, layers, strict=True)), sorted(set(tensors) - used)
 
 
-def _fill(unit: ConvUnit, layer: _Layer, where: str) -> int:
-    """Copy one layer; returns how many tensors were set."""
-    if layer.weight.shape != unit.conv.weight.shape:
-        raise InputError(
-            f"{where} has shape {list(layer.weight.shape)}; this model needs "
-            f"{list(unit.conv.weight.shape)}.",
-            hint="Set `width` in the recipe to the width of the pretrained backbone.",
-        )
-    weight = layer.weight.float()
-    bias = torch.zeros(weight.shape[0]) if layer.bias is None else layer.bias.float()
-    if unit.bn is None:
-        if layer.bn is not None:
-            weight, bias = _folded(weight, bias, layer.bn)
-        unit.conv.weight.copy_(weight)
-        assert unit.conv.bias is not None  # norm "none" always has one
-        unit.conv.bias.copy_(bias)
-        return 2
-    unit.conv.weight.copy_(weight)
-    _fill_bn(unit.bn, bias, layer.bn)
-    return 5
-
-
-def _folded(weight: Tensor, bias: Tensor, bn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    scale = bn["weight"] / torch.sqrt(bn["running_var"] + 1e-5)
+def _folded(
+    weight: Tensor, bias: Tensor, bn: Mapping[str, Tensor], epsilon: float
+) -> tuple[Tensor, Tensor]:
+    scale = bn["weight"] / torch.sqrt(bn["running_var"] + epsilon)
     return weight * scale.view(-1, 1, 1, 1), (bias - bn["running_mean"]) * scale + bn["bias"]
 
 

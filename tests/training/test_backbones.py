@@ -1,0 +1,301 @@
+"""Every backbone against its published structure, and through the whole chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bas_edge import Localizer, build_engine
+from bas_edge.errors import InputError
+from bas_edge_training.exporting import export
+from bas_edge_training.models import (
+    TORCHVISION,
+    Backbone,
+    BasModel,
+    LossConfig,
+    ModelConfig,
+    backbone_names,
+    bas_loss,
+    build_model,
+    find_backbone,
+    fold_batch_norm,
+    register_backbone,
+)
+from bas_edge_training.models.inception_v3 import Mixed
+from bas_edge_training.models.layers import ConvUnit, MaxPool, from_phases, to_phases
+from bas_edge_training.rounded_model import find_places
+
+NAMES = ("inception_v3", "mobilenet_v1", "mobilenet_v2", "resnet50", "vgg16")
+HEADS = ("paper", "edge")
+
+# Parameters of the published networks without their classifiers, BatchNorm's included.
+PARAMETERS = {
+    "mobilenet_v1": 3_206_976,
+    "mobilenet_v2": 2_223_872,
+    "vgg16": 14_714_688,
+    "resnet50": 23_508_032,
+    "inception_v3": 21_785_568,
+}
+# Multiply-accumulates of their convolutions for 224 pixels, at the strides of the original.
+ARITHMETIC = {
+    "mobilenet_v1": 567_716_352,
+    "mobilenet_v2": 299_494_272,
+    "vgg16": 15_346_630_656,
+    "resnet50": 4_087_136_256,
+}
+CHANNELS = {  # of F, and of what the class head reads
+    "mobilenet_v1": (512, 1024),
+    "mobilenet_v2": (96, 1280),
+    "vgg16": (512, 512),
+    "resnet50": (1024, 2048),
+    "inception_v3": (768, 2048),
+}
+
+
+def tiny(architecture: str, **options: Any) -> BasModel:
+    """Width 0.125 at 64 pixels; seeded."""
+    torch.manual_seed(0)
+    own = find_backbone(architecture).conventions
+    options = {"width": 0.125, "num_classes": 5, "input_size": 64, "conventions": own, **options}
+    return build_model(ModelConfig(architecture=architecture, **options))
+
+
+def published(architecture: str, **options: Any) -> ModelConfig:
+    norm = "batch" if find_backbone(architecture).batch_norm else "none"
+    options = {"head": "paper", "num_classes": 200, "atrous": False, "norm": norm, **options}
+    return ModelConfig(architecture=architecture, **options)
+
+
+def arithmetic(model: BasModel, run: Callable[[], object]) -> int:
+    """Multiply-accumulates of the backbone's convolutions while `run` runs."""
+    total = 0
+
+    def count(unit: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(unit, ConvUnit)
+        total += output[0].numel() * unit.conv.weight[0].numel()
+
+    units = [module for module in model.modules() if isinstance(module, ConvUnit)]
+    hooks = [unit.register_forward_hook(count) for unit in units]
+    run()
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def test_these_are_all_of_them() -> None:
+    assert tuple(backbone_names()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_structure_is_the_published_one(name: str) -> None:
+    with torch.device("meta"):  # shapes only: nothing is computed
+        model = build_model(published(name))
+        frames = torch.zeros(1, 3, 224, 224)
+        features = model.features(frames)
+        deep, wide = CHANNELS[name]
+        assert features.deep.shape == (1, deep, 28, 28)
+        assert features.fine is not None
+        assert features.fine.shape == (1, model.trunk.fine_channels, 28, 28)
+        tail = model.tail(features.deep)
+        assert tail.shape == (1, wide, 14, 14)
+        logits, maps = model(frames)
+    assert (logits.shape, maps.shape) == ((1, 200), (1, 200, 28, 28))
+    backbone = [*model.trunk.parameters(), *model.tail.parameters()]
+    assert sum(parameter.numel() for parameter in backbone) == PARAMETERS[name]
+    assert model.generator.conv.weight.shape == (200, deep, 3, 3)
+    assert model.head.conv1.weight.shape == (1024, wide, 3, 3)
+
+
+@pytest.mark.parametrize("name", list(ARITHMETIC))
+def test_at_its_own_strides_it_costs_what_the_original_costs(name: str) -> None:
+    stride = find_backbone(name).trained_stride
+    with torch.device("meta"), torch.no_grad():
+        model = build_model(published(name, map_stride=stride)).eval()
+        frames = torch.zeros(1, 3, 224, 224)
+        assert arithmetic(model, lambda: model(frames)) == ARITHMETIC[name]
+
+
+def test_inception_costs_what_its_cells_say() -> None:
+    """No network of this cut was published with a count: weights times cells, stage by stage."""
+    cells = {"1a": 112, "2a": 110, "2b": 110, "3b": 56, "4a": 54, "5": 28, "6": 28}
+    with torch.device("meta"), torch.no_grad():
+        model = build_model(published("inception_v3")).eval()
+        frames = torch.zeros(1, 3, 224, 224)
+        counted = arithmetic(model, lambda: model.features(frames))
+    expected = 0
+    for path, unit in model.trunk.named_modules():
+        if isinstance(unit, ConvUnit):
+            stage = path.split("_")[1].split(".")[0]
+            side = cells[stage if stage in cells else stage[0]]
+            expected += unit.conv.weight.numel() * side**2
+    assert counted == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_loss_falls_on_eight_images(name: str, head: Any) -> None:
+    model = tiny(name, head=head, norm="batch" if find_backbone(name).batch_norm else "none")
+    frames = torch.randint(0, 256, (8, 3, 64, 64), generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(8) % 5
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    totals = []
+    for _ in range(16):
+        losses = bas_loss(model, frames, labels, LossConfig())
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        totals.append(float(losses.total.detach()))
+    assert max(totals[-3:]) < 0.93 * totals[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("head", HEADS)
+def test_background_term_teaches_only_the_map(name: str, head: Any) -> None:
+    """None of its gradient reaches tail and head, whose copies see the erased features."""
+    model = tiny(name, head=head)
+    frames, labels = torch.randint(0, 256, (4, 3, 64, 64)), torch.arange(4)
+    with torch.no_grad():
+        model.head.classifier.bias.fill_(50.0)  # every score is positive, so no ratio is flat
+    losses = bas_loss(model, frames, labels, LossConfig())
+    losses.background.backward(retain_graph=True)
+    learnt = {name.partition(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert learnt == {"trunk", "generator"}
+    losses.total.backward()
+    assert {name for name, p in model.named_parameters() if p.grad is None} <= {
+        "trunk.blocks.0.none"
+    }
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "resnet50"])
+def test_dilated_filters_read_what_the_original_reads(name: str) -> None:
+    """Every other cell of the finer map is the original's cell, bit for bit or nearly."""
+    fine = tiny(name, atrous=True, map_stride=8, conventions=TORCHVISION).eval()
+    original = tiny(name, atrous=True, map_stride=16, conventions=TORCHVISION).eval()
+    original.load_state_dict(fine.state_dict())
+    frames = torch.randint(0, 256, (2, 3, 64, 64))
+    with torch.no_grad():
+        got, wanted = fine.features(frames).deep, original.features(frames).deep
+    torch.testing.assert_close(got[:, :, ::2, ::2], wanted)
+
+
+def test_dilated_inception_reads_what_it_was_trained_on() -> None:
+    """Behind the removed stride, four interleaved maps pass the network as if each were alone."""
+    dilated, plain = (tiny("inception_v3", atrous=atrous).eval() for atrous in (True, False))
+    plain.load_state_dict(dilated.state_dict())
+    x = torch.randn(2, dilated.trunk.fine_channels, 8, 8)
+
+    def deep(model: BasModel, x: Tensor) -> Tensor:
+        blocks = [m for m in model.trunk.children() if isinstance(m, Mixed)][-4:]
+        return nn.Sequential(*blocks)(x)
+
+    with torch.no_grad():
+        torch.testing.assert_close(deep(dilated, x), from_phases(deep(plain, to_phases(x))))
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "plain"),
+    [("resnet50", 8, -3.5), ("resnet50", 16, -7.5), ("inception_v3", 8, 2.5), ("vgg16", 8, 0.0)],
+)
+def test_centred_cells_see_their_own_place(
+    name: str, stride: int, plain: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Symmetric filters: where a cell's gradient has its centre is where the cell looks."""
+
+    def mean(pool: MaxPool, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, pool.kernel, pool.stride, pool.padding, pool.round_up)
+
+    monkeypatch.setattr(MaxPool, "forward", mean)  # the largest of equals is the first of them
+    for centred in (False, True):
+        model = tiny(name, input_size=256, centred=centred, atrous=False, map_stride=stride)
+        for path, weight in model.trunk.named_parameters():
+            nn.init.ones_(weight) if path.endswith("weight") else nn.init.zeros_(weight)
+            weight.data /= max(1, weight[0].numel())
+        x = torch.full((1, 3, 256, 256), 200.0, requires_grad=True)
+        cell = 128 // stride
+        fine = model.features(x).fine
+        assert fine is not None
+        (seen,) = torch.autograd.grad(fine[:, :, cell, cell].sum(), x)
+        pixels = torch.arange(256.0) + 0.5
+        distance = plain - (round(plain - 0.5 * np.sign(plain)) if centred else 0)
+        for axis in (2, 3):
+            weight = seen.sum([a for a in range(4) if a != axis])
+            looks_at = float((weight * pixels).sum() / weight.sum())
+            assert looks_at - stride * (cell + 0.5) == pytest.approx(distance, abs=0.02)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if find_backbone(n).batch_norm])
+def test_folding_batch_norm_changes_nothing(name: str) -> None:
+    model = tiny(name, norm="batch")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.normal_(module.running_mean, 0, 0.2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    frames = torch.randint(0, 256, (2, 3, 64, 64))
+    folded = fold_batch_norm(model.eval())
+    assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
+    with torch.no_grad():
+        for got, wanted in zip(folded(frames), model(frames), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("head", HEADS)
+def test_from_checkpoint_to_box(
+    name: str, head: Any, tmp_path: Path, make_checkpoint: Callable[..., Path]
+) -> None:
+    """Export checks PyTorch against the graph itself; odd pooling and dilation are in it."""
+    model = tiny(name, head=head, atrous=name != "resnet50")
+    export(make_checkpoint(model), tmp_path / "net.onnx")
+    engine = build_engine(tmp_path / "net.onnx", tmp_path / "net.engine")
+    frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    with Localizer(engine.path) as localizer:
+        found = localizer.run(frame)
+    assert found.class_name in localizer.classes
+    assert found.map.shape == (8, 8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("flavour", ["tensorrt", "onnxruntime"])
+def test_every_place_that_int8_rounds_can_be_trained(name: str, flavour: Any) -> None:
+    places = find_places(tiny(name, atrous=True), flavour)
+    assert places.rounded
+    units = [m for m in tiny(name).modules() if isinstance(m, ConvUnit)]
+    assert len(places.weights) > 0.9 * len(units)
+
+
+def test_the_segmentation_resnet_is_the_published_one() -> None:
+    with torch.device("meta"):
+        model = build_model(published("resnet50", head="segmentation", map_stride=16))
+        features = model.features(torch.zeros(1, 3, 448, 448))
+        tail = model.tail(features.deep)
+    assert features.deep.shape == (1, 1024, 28, 28)
+    assert tail.shape == (1, 2048, 28, 28)
+    assert (model.head.classifier.bias, model.generator.conv.bias) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"architecture": "resnet"}, "There is no backbone 'resnet'"),
+        ({"architecture": "vgg16", "norm": "batch"}, "vgg16 has no BatchNorm"),
+        ({"architecture": "inception_v3", "map_stride": 16}, "inception_v3 has map_stride 8, not"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_model(ModelConfig(num_classes=2, **options))
+
+
+def test_a_name_cannot_be_taken_twice() -> None:
+    register_backbone("vgg16", find_backbone("vgg16"))
+    with pytest.raises(ValueError, match="there is a backbone of the name vgg16"):
+        register_backbone("vgg16", Backbone(build=find_backbone("resnet50").build))

@@ -1,0 +1,75 @@
+"""Files of weights that somebody else wrote. Nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bas_edge.errors import InputError
+
+from .config import Conventions
+
+__all__ = ["read_weights", "stated_conventions"]
+
+_ACTIVATIONS: dict[str, Literal["relu6", "relu"]] = {"relu6": "relu6", "relu": "relu"}
+_WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the state dict
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, without any `module.` before them, and the file's metadata.
+
+    Reads safetensors, or what `torch.save` wrote, with `weights_only=True`.
+
+    Raises:
+        InputError: The file is missing, unreadable, cut off, no state dict, or holds objects
+            other than tensors.
+    """
+    if not path.is_file():
+        raise InputError(f"The pretrained file {path} does not exist.", hint="Check the path.")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  (not a dict)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as weights: {error}") from error
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise InputError(
+            f"{path} holds more than tensors, and loading it could run code: {error}",
+            hint="Save its state_dict as safetensors and pass that file.",
+        ) from error
+    for key in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")
+    tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
+    return {key: value for key, value in tensors.items() if isinstance(value, Tensor)}, {}
+
+
+def stated_conventions(metadata: Mapping[str, str], default: Conventions) -> Conventions:
+    """From the file's own metadata where it speaks of them, else the family's."""
+    padding = metadata.get("padding", "").lower()
+    activation = metadata.get("activation", "").lower()
+    return Conventions(
+        mean=_triple(metadata.get("input_mean"), default.mean),
+        std=_triple(metadata.get("input_std"), default.std),
+        activation=_ACTIVATIONS.get(activation, default.activation),
+        padding="tf_same" if "same" in padding else default.padding,
+    )
+
+
+def _triple(text: str | None, default: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not text:
+        return default
+    value = json.loads(text)
+    values = [float(v) for v in value] if isinstance(value, list) else [float(value)] * 3
+    return (values[0], values[1], values[2])
