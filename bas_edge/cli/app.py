@@ -30,6 +30,7 @@ __all__ = ["VERBS", "app", "main"]
 
 VERBS = {  # in the order of the work, and of `--help`; verb → module
     "train": "train",
+    "import-checkpoint": "import_checkpoint",
     "export": "export",
     "build-engine": "build_engine",
     "run": "run",

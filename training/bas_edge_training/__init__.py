@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
     from bas_edge_training.export_report import ExportReport
     from bas_edge_training.exporting import export
+    from bas_edge_training.import_checkpoint import ImportReport, import_checkpoint
     from bas_edge_training.recipe import Recipe, load_recipe, recipe_names
     from bas_edge_training.results import TrainingInterrupted, TrainResult
     from bas_edge_training.training import train
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Checkpoint",
     "ExportReport",
+    "ImportReport",
     "Recipe",
     "TrainResult",
     "TrainingInterrupted",
     "export",
+    "import_checkpoint",
     "load_checkpoint",
     "load_recipe",
     "recipe_names",
@@ -29,10 +32,12 @@ __all__ = [
 _HOMES = {
     "Checkpoint": "checkpoint",
     "ExportReport": "export_report",
+    "ImportReport": "import_checkpoint",
     "Recipe": "recipe",
     "TrainResult": "results",
     "TrainingInterrupted": "results",
     "export": "exporting",
+    "import_checkpoint": "import_checkpoint",
     "load_checkpoint": "checkpoint",
     "load_recipe": "recipe",
     "recipe_names": "recipe",

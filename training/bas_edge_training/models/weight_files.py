@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -22,9 +23,10 @@ _WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep th
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name, without any `module.` before them, and the file's metadata.
+    """Tensors by name, without any `module.` before them, and what else the file says.
 
-    Reads safetensors, or what `torch.save` wrote, with `weights_only=True`.
+    Reads safetensors, or what `torch.save` wrote, with `weights_only=True`. Of a state dict that
+    is wrapped, the numbers and words beside it (such as its epoch) are among what it says.
 
     Raises:
         InputError: The file is missing, unreadable, cut off, no state dict, or holds objects
@@ -36,7 +38,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  (not a dict)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as weights: {error}") from error
     except Exception as error:
@@ -46,13 +49,22 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} holds more than tensors, and loading it could run code: {error}",
             hint="Save its state_dict as safetensors and pass that file.",
         ) from error
+    facts: dict[str, str] = {}
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            facts |= {k: str(v) for k, v in state.items() if isinstance(v, (int, float, str))}
             state = state[key]
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")
     tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
-    return {key: value for key, value in tensors.items() if isinstance(value, Tensor)}, {}
+    return {key: value for key, value in tensors.items() if isinstance(value, Tensor)}, facts
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a NumPy number is pickled with: published files keep a threshold so."""
+    number = np.float64(0)
+    rebuild = number.__reduce__()[0]
+    return [rebuild, np.dtype, type(number.dtype), type(np.float32(0).dtype)]
 
 
 def stated_conventions(metadata: Mapping[str, str], default: Conventions) -> Conventions:
