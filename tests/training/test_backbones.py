@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bas_edge import Localizer, build_engine
+from bas_edge.annotations import read_annotations
 from bas_edge.errors import InputError
+from bas_edge.images import read_image
+from bas_edge.ops import resize_frame
 from bas_edge_training.exporting import export
 from bas_edge_training.models import (
     TORCHVISION,
@@ -26,10 +29,12 @@ from bas_edge_training.models import (
     build_model,
     find_backbone,
     fold_batch_norm,
+    load_pretrained,
     register_backbone,
 )
 from bas_edge_training.models.inception_v3 import Mixed
 from bas_edge_training.models.layers import ConvUnit, MaxPool, from_phases, to_phases
+from bas_edge_training.models.weight_files import read_weights
 from bas_edge_training.rounded_model import find_places
 
 NAMES = ("inception_v3", "mobilenet_v1", "mobilenet_v2", "resnet50", "vgg16")
@@ -293,6 +298,29 @@ def test_the_segmentation_resnet_is_the_published_one() -> None:
 def test_what_cannot_be_built_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_model(ModelConfig(num_classes=2, **options))
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("stride", [8, 16])
+def test_a_real_mobilenet_v2_names_birds_at_either_stride(stride: int, shared_data: Path) -> None:
+    """Google's weights of iNaturalist's birds, on CUB's pictures: the classifier is theirs too."""
+    weights = shared_data.parent / "weights" / "mobilenet_v2_1.0_224_inat_bird.safetensors"
+    if not weights.is_file():
+        pytest.skip(f"no pretrained weights at {weights}")
+    model = tiny("mobilenet_v2", width=1.0, input_size=224, map_stride=stride).eval()
+    assert load_pretrained(model, weights).ignored == ("classifier.bias", "classifier.weight")
+    tensors, _ = read_weights(weights)
+    names = (weights.parent / "inat_bird_labels.txt").read_text(encoding="utf-8").splitlines()
+    items = read_annotations(shared_data / "cub50" / "val.csv").items
+    right = 0
+    for item in items[::97][:5]:
+        frame = torch.from_numpy(resize_frame(read_image(item.path), (224, 224)))
+        with torch.no_grad():
+            seen = model.tail(model.features(frame.permute(2, 0, 1)[None]).deep).mean((2, 3))
+        best = F.linear(seen, tensors["classifier.weight"], tensors["classifier.bias"]).argmax()
+        kind = item.class_name.rpartition("_")[2].lower()
+        right += kind in names[int(best)].lower()
+    assert right == 5
 
 
 def test_a_name_cannot_be_taken_twice() -> None:
