@@ -81,6 +81,7 @@ def background_folder(tmp_path: Path) -> Path:
 def lively_model(
     head: str,
     *,
+    architecture: str = "mobilenet_v1",
     classes: int = 6,
     norm: str = "none",
     centred: bool = False,
@@ -90,6 +91,7 @@ def lively_model(
     """Width 0.125 at 64 pixels, with random weights whose logits and maps vary."""
     torch.manual_seed(1)
     config = ModelConfig(
+        architecture=architecture,
         num_classes=classes,
         head=head,
         width=0.125,

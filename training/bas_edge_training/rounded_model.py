@@ -7,7 +7,7 @@ graph's int8 form, and what is quantized there is rounded here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,8 +86,18 @@ def find_places(model: BasModel, flavour: Flavour) -> Places:
         layers,
         {tensor: seams[tensor] for tensor in observed_tensors(layers)},
         _quantized(graph, layers, flavour),
-        tuple(layer.node for layer in layers if layer.weighted),
+        tuple(_rounded_weights(plain, graph, layers)),
     )
+
+
+def _rounded_weights(model: BasModel, graph: OnnxGraph, layers: Collection[Layer]) -> Iterator[str]:
+    """Modules whose weights are quantized. The equal weights of a mean lose nothing by it."""
+    modules = dict(model.named_modules())
+    for layer in layers:
+        if layer.weighted and layer.node in modules:
+            yield layer.node
+        elif layer.weighted and np.ptp(graph.weights(graph.node(layer.node))):
+            raise InputError(f"int8 rounds the weights of '{layer.node}', which no module owns.")
 
 
 def observe_ranges(
