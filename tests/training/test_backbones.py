@@ -268,6 +268,19 @@ def test_from_checkpoint_to_box(
     assert found.map.shape == (8, 8)
 
 
+@pytest.mark.rtx
+@pytest.mark.parametrize("name", ["inception_v3", "mobilenet_v2", "resnet50", "vgg16"])
+def test_a_plan_can_be_built(
+    name: str, tmp_path: Path, make_checkpoint: Callable[..., Path]
+) -> None:
+    """Sums, joints, poolings that round up and dilated means, in half precision."""
+    export(make_checkpoint(tiny(name)), tmp_path / "net.onnx", simplify=False)
+    engine = build_engine(
+        tmp_path / "net.onnx", tmp_path / "net.engine", backend="tensorrt_rtx", precision="fp16"
+    )
+    assert len(engine.manifest.plans) == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("flavour", ["tensorrt", "onnxruntime"])
 def test_every_place_that_int8_rounds_can_be_trained(name: str, flavour: Any) -> None:
