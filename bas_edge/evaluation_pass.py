@@ -15,6 +15,7 @@ from bas_edge.errors import InputError
 from bas_edge.evaluation_report import SkippedImage
 from bas_edge.images import read_image
 from bas_edge.localizer import Localizer
+from bas_edge.ten_crop import ten_crops
 
 __all__ = ["Predictions", "predict"]
 
@@ -30,6 +31,7 @@ class Predictions:
         kept: [M] indices of those images.
         maps: [M, h, w] float32 foreground, unnormalised.
         scores: [M, C] float32 softmax probabilities.
+        crop_scores: [M, C] float32, the mean of those of ten crops; None unless asked for.
         frame_sizes: M times (H, W).
         skipped: The other images.
     """
@@ -39,6 +41,7 @@ class Predictions:
     scores: NDArray[np.float32]
     frame_sizes: tuple[tuple[int, int], ...]
     skipped: tuple[SkippedImage, ...]
+    crop_scores: NDArray[np.float32] | None = None
 
     @property
     def best_scores(self) -> NDArray[np.float32]:
@@ -52,6 +55,7 @@ def predict(
     paths: Sequence[Path],
     *,
     unusable: Callable[[int, tuple[int, int]], str | None] | None = None,
+    ten_crop: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> Predictions:
     """Run every image once. Memory holds the maps and a few frames, never all frames.
@@ -60,7 +64,9 @@ def predict(
         localizer: The open engine.
         paths: The N image files.
         unusable: Called, in a thread, with the index and the size (H, W) of each decoded image;
-            returns a sentence that says why it must be skipped, or None.
+            returns a sentence that says why it must be skipped, or None. An InputError
+            that it raises does the same.
+        ten_crop: Also run ten crops of every image.
         advance: Called after each image, skipped or not.
 
     Raises:
@@ -70,12 +76,16 @@ def predict(
     kept: list[int] = []
     skipped: list[SkippedImage] = []
     waiting: list[tuple[int, NDArray[np.uint8]]] = []
+    of_crops: list[NDArray[np.float32]] = []
 
     def run_waiting() -> None:
         results.extend(
             (one.map, one.scores, one.frame_size)
             for one in localizer.run_batch([frame for _, frame in waiting])
         )
+        for _, frame in waiting if ten_crop else ():
+            crops = localizer.run_batch(ten_crops(frame, localizer.manifest.input))
+            of_crops.append(np.mean([one.scores for one in crops], axis=0, dtype=np.float32))
         kept.extend(index for index, _ in waiting)
         for _ in waiting:
             advance()
@@ -106,4 +116,5 @@ def predict(
         scores=np.stack([one[1] for one in results]),
         frame_sizes=tuple(one[2] for one in results),
         skipped=tuple(skipped),
+        crop_scores=np.stack(of_crops) if ten_crop else None,
     )
