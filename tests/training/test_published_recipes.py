@@ -162,7 +162,7 @@ def test_the_recipes_threshold_ships_and_says_so(run_folder: Path, tmp_path: Pat
     threshold = load_checkpoint(run_folder).info.threshold
     assert threshold is not None
     assert (threshold.rule, threshold.value) == ("fixed", 0.1)
-    assert threshold.chosen_by.startswith("recipe cub_mobilenet_v1_published")
+    assert threshold.chosen_by == "recipe cub_mobilenet_v1_published"
     report = export(run_folder, tmp_path / "cub.onnx", simplify=False)
     assert report.manifest.threshold == threshold
     assert report.manifest.top_k == 3  # 80, or all of fewer classes

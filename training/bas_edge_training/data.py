@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,13 +97,15 @@ def read_training_data(
     labels = tuple(found.items[i].label for i in training)
     validation_paths = tuple(held.items[i].path for i in kept)
     validation_labels = tuple(held.items[i].label for i in kept)
+    of_data, of_held = _relative_to(data), _relative_to(validation or data)
+    of_background = _relative_to(background or data)
     lines = [
-        *(f"train {_relative(p, data)} {n}" for p, n in zip(paths, labels, strict=True)),
+        *(f"train {of_data(p)} {n}" for p, n in zip(paths, labels, strict=True)),
         *(
-            f"validate {_relative(p, validation or data)} {n}"
+            f"validate {of_held(p)} {n}"
             for p, n in zip(validation_paths, validation_labels, strict=True)
         ),
-        *(f"background {_relative(p, background or data)}" for p in without_object),
+        *(f"background {of_background(p)}" for p in without_object),
     ]
     return TrainingData(
         source=data,
@@ -130,13 +133,22 @@ def split_indices(labels: list[int], fraction: float, seed: int) -> tuple[list[i
     return [i for i in range(len(labels)) if i not in held], sorted(held)
 
 
-def _relative(path: Path, source: Path) -> str:
+def _relative_to(source: Path) -> Callable[[Path], str]:
     """Path below the data's folder, so that a moved data set keeps its fingerprint."""
-    root = source if source.is_dir() else source.parent
-    try:
-        return path.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return path.name
+    root = (source if source.is_dir() else source.parent).resolve()
+    folders: dict[Path, Path] = {}  # each is resolved once: a step of a path is a system call
+
+    def relative(path: Path) -> str:
+        folder = path.parent
+        if folder not in folders:
+            folders[folder] = folder.resolve()
+        whole = path.resolve() if path.is_symlink() else folders[folder] / path.name
+        try:
+            return whole.relative_to(root).as_posix()
+        except ValueError:
+            return path.name
+
+    return relative
 
 
 def _boxes_refused(path: Path) -> InputError:

@@ -42,7 +42,10 @@ def run_threshold(
         options: Of the recipe that is called `recipe`.
     """
     if options.threshold:
-        return ThresholdPolicy(rule="fixed", value=options.threshold, chosen_by=f"recipe {recipe}")
+        base, *overrides = recipe.split(", ")
+        own = [text for text in overrides if text.startswith("localization.")]
+        chosen_by = f"recipe {', '.join([base, *own])}"
+        return ThresholdPolicy(rule="fixed", value=options.threshold, chosen_by=chosen_by)
     averaged = averaged_maps(options, model.config.num_classes)
     return label_free_threshold(model, frames, top_k=averaged)
 
