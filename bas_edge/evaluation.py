@@ -73,8 +73,9 @@ def evaluate(
             and localization is None.
         split: Which part of a set that has several. Default: that for evaluation.
         protocol: "bas" or "wsoleval" (needs OpenCV); docs/evaluation.md.
-        ten_crop: Name classes by the mean score of ten crops, as the published evaluations do,
-            at eleven times the work. Boxes, masks and `min_score` stay those of the whole frame.
+        ten_crop: Measure as BAS's own evaluation does, at eleven times the work: classes by the
+            mean score of ten crops, boxes on the crop in the centre. Masks, `min_score` and the
+            worst images stay those of the whole frame, which is what the runtime sees.
         backend: As for `Localizer`.
         threads: As for `Localizer`.
         background: A folder or glob of images without any object; besides those in the
@@ -134,8 +135,12 @@ def evaluate(
         boxes = [item.boxes_in(size) for item, size in zip(items, found.frame_sizes, strict=True)]
         truth = GroundTruth.of(boxes, found.frame_sizes, manifest.input)
         keys = _keys(items, data.root)
+        maps, seen = found.maps, truth
+        if found.centre_maps is not None:
+            maps = found.centre_maps
+            seen = truth.seen_in_centres(found.frame_sizes, manifest.input)
         localization = _localization(
-            judge, found.maps, truth, rank, keys, manifest.threshold, _set_name(data)
+            judge, maps, seen, rank, keys, manifest.threshold, _set_name(data)
         )
         worst = _worst(found, items, truth, manifest, size)
     evaluation = Evaluation(
@@ -177,7 +182,7 @@ def _check_update(
         )
     if ten_crop:
         raise InputError(
-            "Classes named by ten crops are not those the runtime names.",
+            "Classes and boxes of ten crops are not those of the runtime.",
             hint="Leave ten crops out where the result is stored.",
         )
 
@@ -302,6 +307,8 @@ def _updated(evaluation: Evaluation, manifest: Manifest, data: str) -> Evaluatio
         metrics |= msgspec.structs.asdict(chosen.localization)
         metrics |= {f"box_acc_{level}": value for level, value in chosen.box.by_iou.items()}
         metrics |= {"box_acc_mean": chosen.box.mean, "oracle_gt_known": chosen.oracle}
+    elif evaluation.pixels is not None:  # of all images, as the classes are
+        metrics |= {"px_ap": evaluation.pixels.px_ap, "pixel_iou": evaluation.pixels.stored_iou}
     if evaluation.rejection.chosen.false_positive_rate is not None:
         metrics["false_positive_rate"] = evaluation.rejection.chosen.false_positive_rate
     accuracy = Accuracy(

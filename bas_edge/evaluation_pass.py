@@ -15,7 +15,7 @@ from bas_edge.errors import InputError
 from bas_edge.evaluation_report import SkippedImage
 from bas_edge.images import read_image
 from bas_edge.localizer import Localizer
-from bas_edge.ten_crop import ten_crops
+from bas_edge.ten_crop import CENTRE, ten_crops
 
 __all__ = ["Predictions", "predict"]
 
@@ -32,6 +32,7 @@ class Predictions:
         maps: [M, h, w] float32 foreground, unnormalised.
         scores: [M, C] float32 softmax probabilities.
         crop_scores: [M, C] float32, the mean of those of ten crops; None unless asked for.
+        centre_maps: [M, h, w] float32, of the crop in the centre; None unless asked for.
         frame_sizes: M times (H, W).
         skipped: The other images.
     """
@@ -42,6 +43,7 @@ class Predictions:
     frame_sizes: tuple[tuple[int, int], ...]
     skipped: tuple[SkippedImage, ...]
     crop_scores: NDArray[np.float32] | None = None
+    centre_maps: NDArray[np.float32] | None = None
 
     @property
     def best_scores(self) -> NDArray[np.float32]:
@@ -76,7 +78,7 @@ def predict(
     kept: list[int] = []
     skipped: list[SkippedImage] = []
     waiting: list[tuple[int, NDArray[np.uint8]]] = []
-    of_crops: list[NDArray[np.float32]] = []
+    of_crops: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
 
     def run_waiting() -> None:
         results.extend(
@@ -85,7 +87,10 @@ def predict(
         )
         for _, frame in waiting if ten_crop else ():
             crops = localizer.run_batch(ten_crops(frame, localizer.manifest.input))
-            of_crops.append(np.mean([one.scores for one in crops], axis=0, dtype=np.float32))
+            mean: NDArray[np.float32] = np.mean(
+                [one.scores for one in crops], axis=0, dtype=np.float32
+            )
+            of_crops.append((mean, crops[CENTRE].map))
         kept.extend(index for index, _ in waiting)
         for _ in waiting:
             advance()
@@ -116,5 +121,6 @@ def predict(
         scores=np.stack([one[1] for one in results]),
         frame_sizes=tuple(one[2] for one in results),
         skipped=tuple(skipped),
-        crop_scores=np.stack(of_crops) if ten_crop else None,
+        crop_scores=np.stack([scores for scores, _ in of_crops]) if ten_crop else None,
+        centre_maps=np.stack([one for _, one in of_crops]) if ten_crop else None,
     )

@@ -97,7 +97,7 @@ class PixelReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TenCropReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Classes were named by the mean score of ten crops, which no runtime does.
+    """Classes are those of ten crops and boxes those of the centre one, which no runtime does.
 
     Attributes:
         passes: Runs of the network an image; 1 otherwise.
@@ -161,7 +161,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         skipped: Images, background or not, that could not be used.
         classification: Top-1 and Top-5; Top-1 and Top-5 Loc use the same classes.
         ten_crop: None unless ten crops named the classes.
-        localization: None when the annotations hold no boxes.
+        localization: None when the annotations hold no boxes. With `ten_crop`, of the crop in
+            the centre of each frame.
         pixels: None when the annotations hold no masks.
         rejection: min_score and the images without an object.
         worst: The images with the lowest IoU, worst first; empty without boxes.

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from published_sets import BOXES, SETS, SIZE, save_mask
 
 from bas_edge.engine.build import build_engine
 from bas_edge.engine.bundle import open_engine
-from bas_edge.engine.manifest import InputPolicy, ResizePolicy
-from bas_edge.errors import InputError
 from bas_edge.evaluation import evaluate
 from bas_edge.evaluation_report import Evaluation
 from bas_edge.localizer import Localizer
 from bas_edge.metrics.pixels import PixelCurve
-from bas_edge.ops import resize_frame, upsample_maps
-from bas_edge.ten_crop import ten_crops
+from bas_edge.ops import upsample_maps
 
 
 @pytest.fixture(scope="module")
@@ -162,83 +157,16 @@ def test_an_update_names_the_split(
     evaluate(bundle, roots["cub"], update=True)
     (accuracy,) = open_engine(bundle).manifest.accuracy
     assert accuracy.data == f"{roots['cub'].name}/test"
+    assert "px_ap" not in accuracy.metrics  # it is of all images, and the boxes' half of them
 
 
-# Ten crops
-
-
-def test_the_ten_crops_of_a_frame() -> None:
-    frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
-    crops = ten_crops(frame, InputPolicy(height=224, width=224))
-    large = resize_frame(frame, (256, 256))
-    places = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]
-    expected = [large[y : y + 224, x : x + 224] for y, x in places]
-    assert len(crops) == 10
-    for n, crop in enumerate(expected):
-        np.testing.assert_array_equal(crops[2 * n], crop)
-        np.testing.assert_array_equal(crops[2 * n + 1], crop[:, ::-1])
-
-
-@pytest.mark.parametrize("resize", ["stretch", "letterbox", "centre_crop"])
-def test_crops_have_the_size_of_the_input(resize: ResizePolicy) -> None:
-    policy = InputPolicy(height=32, width=48, resize=resize)
-    crops = ten_crops(np.zeros((20, 70, 3), np.uint8), policy)
-    assert {crop.shape for crop in crops} == {(32, 48, 3)}
-
-
-@pytest.fixture
-def corner_images(tmp_path: Path) -> Path:
-    """A small red object in the middle, and green at the right edge, which half the crops lose."""
-
-    def frame(right: int) -> NDArray[np.uint8]:
-        pixels = np.zeros((64, 64, 3), np.uint8)
-        pixels[24:40, 24:40, 0] = 255
-        pixels[:, 64 - right :, 1] = 255
-        return pixels
-
-    lines = ["path,label,class_name,x0,y0,x1,y1"]
-    for n, right in enumerate((0, 3, 5, 7)):
-        Image.fromarray(frame(right)).save(tmp_path / f"{n}.png")
-        lines.append(f"{n}.png,0,a,24,24,40,40")
-    (tmp_path / "val.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path / "val.csv"
-
-
-def test_ten_crops_name_the_class_and_leave_the_box(
-    corner_images: Path, tmp_path: Path, tiny_onnx: Callable[..., Path]
+def test_an_update_keeps_what_masks_say(
+    tmp_path: Path, roots: dict[str, Path], engines: dict[str, Path]
 ) -> None:
-    engine = tiny_onnx(tmp_path / "tiny.onnx")
-    plain = evaluate(engine, corner_images)
-    crops = evaluate(engine, corner_images, ten_crop=True)
-    with Localizer(engine) as localizer:
-        right = []
-        for n in range(4):
-            frame = np.array(Image.open(tmp_path / f"{n}.png"))
-            views = localizer.run_batch(ten_crops(frame, localizer.manifest.input))
-            right.append(int(np.mean([one.scores for one in views], axis=0).argmax()) == 0)
-    assert plain.ten_crop is None
-    assert crops.ten_crop is not None
-    assert crops.ten_crop.passes == 11
-    assert crops.ten_crop.one_view == plain.classification
-    assert crops.classification.top1 == 25 * sum(right)
-    assert crops.classification.top1 != plain.classification.top1
-    assert plain.localization is not None
-    assert crops.localization is not None
-    own, published = plain.localization.stored, crops.localization.stored
-    assert published.localization.gt_known == own.localization.gt_known
-    boxes = [one.iou > 0.5 for one in sorted(plain.worst, key=lambda one: one.path)]
-    both = sum(a and b for a, b in zip(boxes, right, strict=True))
-    assert published.localization.top1_loc == 25 * both
-    assert crops.rejection == plain.rejection  # the runtime never sees a crop
-    rows = {row[0].strip(): row[1] for row in crops.rows()}
-    assert rows["network passes an image"] == "11"
-    assert "Top-1 classification, ten crops" in rows
-    assert json.loads(msgspec.json.encode(crops))["ten_crop"]["passes"] == 11
-
-
-def test_ten_crops_are_never_stored(
-    corner_images: Path, tmp_path: Path, tiny_onnx: Callable[..., Path]
-) -> None:
-    bundle = build_engine(tiny_onnx(tmp_path / "t.onnx"), tmp_path / "t.engine").path
-    with pytest.raises(InputError, match="named by ten crops are not those the runtime names"):
-        evaluate(bundle, corner_images, ten_crop=True, update=True)
+    bundle = build_engine(engines["open_images"], tmp_path / "open.engine").path
+    result = evaluate(bundle, roots["open_images"], update=True)
+    (accuracy,) = open_engine(bundle).manifest.accuracy
+    assert result.pixels is not None
+    assert accuracy.images == 6
+    assert accuracy.metrics["px_ap"] == result.pixels.px_ap
+    assert accuracy.metrics["pixel_iou"] == result.pixels.stored_iou

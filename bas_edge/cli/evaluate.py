@@ -39,7 +39,9 @@ def command(
     ] = Protocol.bas,
     ten_crop: Annotated[
         bool,
-        typer.Option("--ten-crop", help="Name classes by ten crops, as papers do: 11 × the work."),
+        typer.Option(
+            "--ten-crop", help="Measure on ten crops, as BAS's paper does: 11 × the work."
+        ),
     ] = False,
     background: Annotated[
         Path | None, typer.Option("--background", help="A folder of images without any object.")
