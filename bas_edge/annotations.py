@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 BACKGROUND_FOLDER = "background"
-_SPLIT_FOLDERS = {"train", "val", "valid", "validation", "test", "trainval"}
+_SPLIT_FOLDERS = {"train", "val", "val2", "valid", "validation", "test", "trainval"}
 
 Purpose = Literal["training", "validation", "evaluation"]
 
@@ -103,7 +103,7 @@ def _read_folder(root: Path, classes: Sequence[str] | None) -> Annotations:
             f"{root} has no class folders.",
             hint=f"Put the images of each class into a folder of its own: {root}/sparrow/*.jpg",
         )
-    if set(names) <= _SPLIT_FOLDERS and all(_holds_folders(root / name) for name in names):
+    if set(names) <= _SPLIT_FOLDERS and any(_holds_folders(root / name) for name in names):
         raise InputError(
             f"{root} holds {', '.join(names)}, which are splits and not classes.",
             hint=f"Name one of them: --split {names[0]}",

@@ -128,14 +128,18 @@ def _image_root(root: Path, ids: list[str]) -> Path:
 
 
 def _class_names(ids: list[str], numbers: Mapping[str, int]) -> dict[int, str]:
-    """The folder of each class, where every class has a folder of its own; else nothing."""
+    """The folder of each class, where every class has a folder of its own; else nothing.
+
+    Folders that are called by their label, as those of ImageNetV2, name nothing either.
+    """
     names: dict[int, str] = {}
     for image in ids:
         parts = Path(image).parts
         folder = parts[-2] if len(parts) > 1 else ""
         if not folder or names.setdefault(numbers[image], folder) != folder:
             return {}
-    return names if len(set(names.values())) == len(names) else {}
+    numbered = all(name == str(label) for label, name in names.items())
+    return names if len(set(names.values())) == len(names) and not numbered else {}
 
 
 WSOLEVAL = Format(

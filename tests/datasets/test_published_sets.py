@@ -129,6 +129,21 @@ def test_numbers_without_names_are_trusted(published: dict[str, Path], tmp_path:
         read_annotations(root.parent, classes=("tench", "goldfish"))
 
 
+def test_folders_called_by_their_label_are_numbers(tmp_path: Path) -> None:
+    """Those of ImageNetV2, which wsolevaluation chooses thresholds on."""
+    root, images = tmp_path / "metadata/ILSVRC/val", tmp_path / "dataset/ILSVRC"
+    root.mkdir(parents=True)
+    ids = [f"val2/{n}/0.jpeg" for n in range(3)]
+    for one in ids:
+        (images / one).parent.mkdir(parents=True)
+        (images / one).touch()
+    (root / "image_ids.txt").write_text("\n".join(ids))
+    (root / "class_labels.txt").write_text("\n".join(f"{one},{n}" for n, one in enumerate(ids)))
+    (root / "localization.txt").write_text("\n".join(f"{one},1,2,3,4" for one in ids))
+    found = read_annotations(root.parent, classes=("tench", "goldfish", "shark"), split="val")
+    assert [item.class_name for item in found.items] == ["tench", "goldfish", "shark"]
+
+
 def test_training_images_of_ilsvrc_without_boxes_are_left_out_and_told(
     published: dict[str, Path],
 ) -> None:
@@ -168,6 +183,10 @@ def test_a_split_of_class_folders(published: dict[str, Path], tmp_path: Path) ->
     assert [item.path.name for item in found.items] == ["val.png"] * 2
     assert (found.classes, found.split) == (("a", "b"), "val")
     with pytest.raises(InputError, match="holds train, val, which are splits and not classes"):
+        read_annotations(tmp_path)
+    (tmp_path / "val2").mkdir()  # one of flat files among them
+    (tmp_path / "val2/0.png").touch()
+    with pytest.raises(InputError, match="holds train, val, val2, which are splits"):
         read_annotations(tmp_path)
     with pytest.raises(InputError, match="The split 'test' is expected at"):
         read_annotations(tmp_path, split="test")
