@@ -21,7 +21,6 @@ _FILES = {
     "classes.txt": "list of classes",
     "bounding_boxes.txt": "list of boxes",
 }
-_MARKS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt")
 _TRAINED = {"train": "1", "test": "0"}
 
 
@@ -97,7 +96,7 @@ def _box(root: Path, key: str, boxes: dict[str, str]) -> NDArray[np.float64]:
 
 CUB = Format(
     name=_NAME,
-    is_here=lambda root: any((root / name).is_file() for name in _MARKS),
+    is_here=lambda root: sum((root / name).is_file() for name in _FILES) > 1,  # one is no sign
     splits=("train", "test"),
     training="train",
     evaluation="test",

@@ -99,6 +99,14 @@ def test_it_is_named(name: str, change: Break, message: str, tmp_path: Path) -> 
     assert "Traceback" not in str(caught.value.hint)
 
 
+def test_one_file_of_a_common_name_is_no_sign(tmp_path: Path) -> None:
+    """A folder a class with a list of its own beside them."""
+    (tmp_path / "wren").mkdir()
+    (tmp_path / "wren/0.png").touch()
+    (tmp_path / "images.txt").write_text("wren/0.png")
+    assert read_annotations(tmp_path).classes == ("wren",)
+
+
 def test_images_without_masks(tmp_path: Path) -> None:
     root = SETS["open_images"].make(tmp_path)
     for mask in (root / "test/0b_x").glob("0000000000000001_m*.png"):
