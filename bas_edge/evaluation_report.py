@@ -194,6 +194,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         """The whole report as rows of text: a name, and a value under each of `headers`."""
         report = self.localization
         rows = [] if report is None else _box_rows(report)
+        if rows and self.ten_crop is not None:
+            crop = "the centre crop"
+            rows.insert(0, ("boxes are those of", crop, crop, crop))
         rows += [] if self.pixels is None else _pixel_rows(self.pixels)
         return rows + _class_rows(self) + _rejection_rows(self.rejection)
 

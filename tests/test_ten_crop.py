@@ -97,6 +97,8 @@ def test_classes_of_ten_crops_and_boxes_of_the_centre(
     assert crops.worst == plain.worst
     rows = {row[0].strip(): row[1] for row in crops.rows()}
     assert rows["network passes an image"] == "11"
+    assert rows["boxes are those of"] == "the centre crop"
+    assert "boxes are those of" not in {row[0] for row in plain.rows()}
     assert "Top-1 classification, ten crops" in rows
     assert json.loads(msgspec.json.encode(crops))["ten_crop"]["passes"] == 11
 
