@@ -10,16 +10,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.annotations import Annotation, read_annotations
+from bas_edge.annotations import Annotation, Annotations, read_annotations
 from bas_edge.engine.bundle import open_engine, update_manifest
 from bas_edge.engine.manifest import Accuracy, Manifest, Overrides, ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge.evaluation_pass import Predictions, predict
+from bas_edge.evaluation_pixels import NetworkMasks, pixel_report
 from bas_edge.evaluation_report import (
     CutScore,
     Evaluation,
     LocalizationReport,
     RejectionReport,
+    TenCropReport,
     WorstImage,
 )
 from bas_edge.framing import place
@@ -39,6 +41,7 @@ from bas_edge.metrics.min_score import choose_min_score, score_rates
 from bas_edge.metrics.protocols import THRESHOLDS, BoxIous, BoxProtocol, open_protocol
 from bas_edge.metrics.threshold import choose_candidate, split_halves, sweep_candidates
 from bas_edge.overlay import heat_on_frame
+from bas_edge.ten_crop import TEN_CROPS
 
 __all__ = ["evaluate"]
 
@@ -49,7 +52,9 @@ def evaluate(
     engine: str | os.PathLike[str],
     annotations: str | os.PathLike[str],
     *,
+    split: str | None = None,
     protocol: str = "bas",
+    ten_crop: bool = False,
     backend: str = "auto",
     threads: int | None = None,
     background: str | os.PathLike[str] | None = None,
@@ -63,9 +68,14 @@ def evaluate(
 
     Args:
         engine: A bundle, or a bare `.onnx` with bas-edge metadata.
-        annotations: A CSV, or a folder with one subfolder a class, as `read_annotations` takes.
-            Without boxes, classification and `min_score` are measured and localization is None.
+        annotations: A CSV, a folder with one subfolder a class, or a published set, as
+            `read_annotations` takes. Without boxes, classification and `min_score` are measured
+            and localization is None.
+        split: Which part of a set that has several. Default: that for evaluation.
         protocol: "bas" or "wsoleval" (needs OpenCV); docs/evaluation.md.
+        ten_crop: Measure as BAS's own evaluation does, at eleven times the work: classes by the
+            mean score of ten crops, boxes on the crop in the centre. Masks, `min_score` and the
+            worst images stay those of the whole frame, which is what the runtime sees.
         backend: As for `Localizer`.
         threads: As for `Localizer`.
         background: A folder or glob of images without any object; besides those in the
@@ -81,11 +91,12 @@ def evaluate(
     """
     opened = open_engine(engine)
     if update:
-        _check_update(opened.is_bundle, protocol, engine)
+        _check_update(opened.is_bundle, protocol, ten_crop, engine)
     manifest = opened.manifest
     size = (manifest.input.height, manifest.input.width)
     judge = open_protocol(protocol, size)
-    data = read_annotations(annotations, classes=manifest.classes)
+    data = read_annotations(annotations, classes=manifest.classes, split=split)
+    masks = NetworkMasks(data.items, manifest.input)
     empty = [*data.background, *(image_files(background) if background is not None else [])]
 
     done, total = 0, len(data.items) + len(empty)
@@ -96,31 +107,47 @@ def evaluate(
         if progress is not None:
             progress(done, total)
 
+    def unusable(index: int, shape: tuple[int, int]) -> str | None:
+        reason = data.items[index].contradiction(shape)
+        if reason is None:
+            masks.read(index, shape)
+        return reason
+
     with Localizer(engine, backend=backend, threads=threads) as localizer:
         found = predict(
             localizer,
             [item.path for item in data.items],
-            unusable=lambda index, shape: data.items[index].contradiction(shape),
+            unusable=unusable,
+            ten_crop=ten_crop,
             advance=advance,
         )
         without = predict(localizer, empty, advance=advance) if empty else None
         backend_name = localizer.backend_name
 
     items = [data.items[index] for index in found.kept]
-    rank = label_rank(found.scores, np.array([item.label for item in items]))
+    labels = np.array([item.label for item in items])
+    one_view = rank = label_rank(found.scores, labels)
+    if found.crop_scores is not None:
+        rank = label_rank(found.crop_scores, labels)
     localization: LocalizationReport | None = None
     worst: tuple[WorstImage, ...] = ()
     if data.has_boxes:
-        truth = GroundTruth.of(_boxes(items), found.frame_sizes, manifest.input)
-        keys = _keys(items, Path(annotations))
+        boxes = [item.boxes_in(size) for item, size in zip(items, found.frame_sizes, strict=True)]
+        truth = GroundTruth.of(boxes, found.frame_sizes, manifest.input)
+        keys = _keys(items, data.root)
+        maps, seen = found.maps, truth
+        if found.centre_maps is not None:
+            maps = found.centre_maps
+            seen = truth.seen_in_centres(found.frame_sizes, manifest.input)
         localization = _localization(
-            judge, found.maps, truth, rank, keys, manifest.threshold, Path(annotations).name
+            judge, maps, seen, rank, keys, manifest.threshold, _set_name(data)
         )
         worst = _worst(found, items, truth, manifest, size)
     evaluation = Evaluation(
         engine=os.fspath(engine),
         backend=backend_name,
         data=os.fspath(annotations),
+        split=data.split,
         protocol=judge.name,
         images=len(items),
         skipped=found.skipped + (without.skipped if without is not None else ()),
@@ -128,11 +155,20 @@ def evaluate(
         localization=localization,
         rejection=_rejection(found, without, manifest.min_score),
         worst=worst,
+        ten_crop=TenCropReport(passes=1 + TEN_CROPS, one_view=class_accuracy(one_view))
+        if ten_crop
+        else None,
+        pixels=pixel_report(judge, found.maps, masks, found.kept, manifest.threshold)
+        if data.has_masks
+        else None,
+        notes=data.notes,
     )
-    return _updated(evaluation, manifest) if update else evaluation
+    return _updated(evaluation, manifest, _set_name(data)) if update else evaluation
 
 
-def _check_update(is_bundle: bool, protocol: str, engine: str | os.PathLike[str]) -> None:
+def _check_update(
+    is_bundle: bool, protocol: str, ten_crop: bool, engine: str | os.PathLike[str]
+) -> None:
     """Refuse what could only fail after the whole evaluation has run."""
     if not is_bundle:
         raise InputError(
@@ -144,15 +180,19 @@ def _check_update(is_bundle: bool, protocol: str, engine: str | os.PathLike[str]
             f"A threshold chosen by protocol '{protocol}' does not suit the runtime's boxes.",
             hint="Store thresholds with protocol 'bas', which measures the boxes that run returns.",
         )
+    if ten_crop:
+        raise InputError(
+            "Classes and boxes of ten crops are not those of the runtime.",
+            hint="Leave ten crops out where the result is stored.",
+        )
 
 
-def _boxes(items: list[Annotation]) -> list[NDArray[np.float64]]:
-    return [item.boxes for item in items if item.boxes is not None]
+def _set_name(data: Annotations) -> str:
+    return f"{data.name}/{data.split}" if data.split else data.name
 
 
-def _keys(items: list[Annotation], annotations: Path) -> list[str]:
+def _keys(items: list[Annotation], root: Path) -> list[str]:
     """A text per image that is the same wherever the data set lies."""
-    root = annotations.parent
     return [
         item.path.relative_to(root).as_posix()
         if item.path.is_relative_to(root)
@@ -238,7 +278,7 @@ def _worst(
                 path=str(items[n].path),
                 iou=float(ious[n]),
                 box=_corners(boxes[n]),
-                truth=tuple(_corners(box) for box in _boxes([items[n]])[0]),
+                truth=tuple(_corners(box) for box in items[n].boxes_in(found.frame_sizes[n])),
                 class_name=items[n].class_name,
                 predicted=manifest.classes[label],
                 score=float(found.scores[n, label]),
@@ -256,7 +296,7 @@ def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
     return (x0, y0, x1, y1)
 
 
-def _updated(evaluation: Evaluation, manifest: Manifest) -> Evaluation:
+def _updated(evaluation: Evaluation, manifest: Manifest, data: str) -> Evaluation:
     """Store what was chosen, and how good it is on images it was not chosen on."""
     classes, report = evaluation.classification, evaluation.localization
     metrics = {"top1_cls": classes.top1, "top5_cls": classes.top5}
@@ -267,10 +307,12 @@ def _updated(evaluation: Evaluation, manifest: Manifest) -> Evaluation:
         metrics |= msgspec.structs.asdict(chosen.localization)
         metrics |= {f"box_acc_{level}": value for level, value in chosen.box.by_iou.items()}
         metrics |= {"box_acc_mean": chosen.box.mean, "oracle_gt_known": chosen.oracle}
+    elif evaluation.pixels is not None:  # of all images, as the classes are
+        metrics |= {"px_ap": evaluation.pixels.px_ap, "pixel_iou": evaluation.pixels.stored_iou}
     if evaluation.rejection.chosen.false_positive_rate is not None:
         metrics["false_positive_rate"] = evaluation.rejection.chosen.false_positive_rate
     accuracy = Accuracy(
-        data=Path(evaluation.data).name,
+        data=data,
         images=images,
         protocol=evaluation.protocol,
         metrics=metrics,

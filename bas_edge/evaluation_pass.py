@@ -15,6 +15,7 @@ from bas_edge.errors import InputError
 from bas_edge.evaluation_report import SkippedImage
 from bas_edge.images import read_image
 from bas_edge.localizer import Localizer
+from bas_edge.ten_crop import CENTRE, ten_crops
 
 __all__ = ["Predictions", "predict"]
 
@@ -30,6 +31,8 @@ class Predictions:
         kept: [M] indices of those images.
         maps: [M, h, w] float32 foreground, unnormalised.
         scores: [M, C] float32 softmax probabilities.
+        crop_scores: [M, C] float32, the mean of those of ten crops; None unless asked for.
+        centre_maps: [M, h, w] float32, of the crop in the centre; None unless asked for.
         frame_sizes: M times (H, W).
         skipped: The other images.
     """
@@ -39,6 +42,8 @@ class Predictions:
     scores: NDArray[np.float32]
     frame_sizes: tuple[tuple[int, int], ...]
     skipped: tuple[SkippedImage, ...]
+    crop_scores: NDArray[np.float32] | None = None
+    centre_maps: NDArray[np.float32] | None = None
 
     @property
     def best_scores(self) -> NDArray[np.float32]:
@@ -52,6 +57,7 @@ def predict(
     paths: Sequence[Path],
     *,
     unusable: Callable[[int, tuple[int, int]], str | None] | None = None,
+    ten_crop: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> Predictions:
     """Run every image once. Memory holds the maps and a few frames, never all frames.
@@ -60,7 +66,9 @@ def predict(
         localizer: The open engine.
         paths: The N image files.
         unusable: Called, in a thread, with the index and the size (H, W) of each decoded image;
-            returns a sentence that says why it must be skipped, or None.
+            returns a sentence that says why it must be skipped, or None. An InputError
+            that it raises does the same.
+        ten_crop: Also run ten crops of every image.
         advance: Called after each image, skipped or not.
 
     Raises:
@@ -70,12 +78,19 @@ def predict(
     kept: list[int] = []
     skipped: list[SkippedImage] = []
     waiting: list[tuple[int, NDArray[np.uint8]]] = []
+    of_crops: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
 
     def run_waiting() -> None:
         results.extend(
             (one.map, one.scores, one.frame_size)
             for one in localizer.run_batch([frame for _, frame in waiting])
         )
+        for _, frame in waiting if ten_crop else ():
+            crops = localizer.run_batch(ten_crops(frame, localizer.manifest.input))
+            mean: NDArray[np.float32] = np.mean(
+                [one.scores for one in crops], axis=0, dtype=np.float32
+            )
+            of_crops.append((mean, crops[CENTRE].map))
         kept.extend(index for index, _ in waiting)
         for _ in waiting:
             advance()
@@ -106,4 +121,6 @@ def predict(
         scores=np.stack([one[1] for one in results]),
         frame_sizes=tuple(one[2] for one in results),
         skipped=tuple(skipped),
+        crop_scores=np.stack([scores for scores, _ in of_crops]) if ten_crop else None,
+        centre_maps=np.stack([one for _, one in of_crops]) if ten_crop else None,
     )

@@ -18,8 +18,10 @@ __all__ = [
     "CutScore",
     "Evaluation",
     "LocalizationReport",
+    "PixelReport",
     "RejectionReport",
     "SkippedImage",
+    "TenCropReport",
     "WorstImage",
     "describe_threshold",
 ]
@@ -75,6 +77,37 @@ class LocalizationReport(msgspec.Struct, frozen=True, kw_only=True):
     centre_box: CentreBox
 
 
+class PixelReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that needs masks, over the pixels of all images together. Percent.
+
+    Attributes:
+        images: How many were measured.
+        px_ap: Pixel average precision: the area under the precision-recall curve.
+        peak_iou: The best IoU at any one threshold, chosen by looking at the masks.
+        peak_threshold: That threshold.
+        stored_iou: IoU of the mask that the runtime returns: the largest region at the
+            engine's own threshold.
+    """
+
+    images: int
+    px_ap: float
+    peak_iou: float
+    peak_threshold: float
+    stored_iou: float
+
+
+class TenCropReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Classes are those of ten crops and boxes those of the centre one, which no runtime does.
+
+    Attributes:
+        passes: Runs of the network an image; 1 otherwise.
+        one_view: Classification by the whole frame alone, as `run` does it.
+    """
+
+    passes: int
+    one_view: ClassAccuracy
+
+
 class RejectionReport(msgspec.Struct, frozen=True, kw_only=True):
     """Frames without an object.
 
@@ -122,14 +155,19 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         engine: Path of the engine.
         backend: The library that ran it.
         data: Path of the annotations.
+        split: Which part of them, where there are several.
         protocol: "bas" or "wsoleval"; docs/evaluation.md.
         images: Images measured; background images are not among them.
         skipped: Images, background or not, that could not be used.
-        classification: Top-1 and Top-5.
-        localization: None when the annotations hold no boxes.
+        classification: Top-1 and Top-5; Top-1 and Top-5 Loc use the same classes.
+        ten_crop: None unless ten crops named the classes.
+        localization: None when the annotations hold no boxes. With `ten_crop`, of the crop in
+            the centre of each frame.
+        pixels: None when the annotations hold no masks.
         rejection: min_score and the images without an object.
         worst: The images with the lowest IoU, worst first; empty without boxes.
         updated: Whether the engine's manifest was rewritten with what was chosen.
+        notes: Sentences about images of the set that were left out.
     """
 
     engine: str
@@ -143,6 +181,10 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     rejection: RejectionReport
     worst: tuple[WorstImage, ...] = ()
     updated: bool = False
+    split: str = ""
+    ten_crop: TenCropReport | None = None
+    pixels: PixelReport | None = None
+    notes: tuple[str, ...] = ()
 
     def headers(self) -> _Row:
         """Column titles of `rows`."""
@@ -151,8 +193,12 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> list[_Row]:
         """The whole report as rows of text: a name, and a value under each of `headers`."""
         report = self.localization
-        rows = _class_rows(self) if report is None else _box_rows(report) + _class_rows(self)
-        return rows + _rejection_rows(self.rejection)
+        rows = [] if report is None else _box_rows(report)
+        if rows and self.ten_crop is not None:
+            crop = "the centre crop"
+            rows.insert(0, ("boxes are those of", crop, crop, crop))
+        rows += [] if self.pixels is None else _pixel_rows(self.pixels)
+        return rows + _class_rows(self) + _rejection_rows(self.rejection)
 
     def table(self) -> list[str]:
         """`headers` and `rows` as aligned lines of plain text."""
@@ -213,11 +259,30 @@ def _box_rows(report: LocalizationReport) -> list[_Row]:
     ]
 
 
-def _class_rows(evaluation: Evaluation) -> list[_Row]:
-    classes = evaluation.classification
+def _pixel_rows(report: PixelReport) -> list[_Row]:
     return [
-        ("Top-1 classification", f"{classes.top1:.1f}", "", ""),
-        ("Top-5 classification", f"{classes.top5:.1f}", "", ""),
+        ("PxAP", "", "", f"{report.px_ap:.1f}"),
+        ("pixel IoU", f"{report.stored_iou:.1f}", "", f"{report.peak_iou:.1f}"),
+        ("  at the threshold", "", "", f"{report.peak_threshold:.3f}"),
+    ]
+
+
+def _class_rows(evaluation: Evaluation) -> list[_Row]:
+    classes, crops = evaluation.classification, evaluation.ten_crop
+    by = "" if crops is None else ", ten crops"
+    rows: list[_Row] = [
+        (f"Top-1 classification{by}", f"{classes.top1:.1f}", "", ""),
+        (f"Top-5 classification{by}", f"{classes.top5:.1f}", "", ""),
+    ]
+    if crops is not None:
+        one = crops.one_view
+        rows += [
+            ("  Top-1 of one view, as run has it", f"{one.top1:.1f}", "", ""),
+            ("  Top-5 of one view, as run has it", f"{one.top5:.1f}", "", ""),
+            ("  network passes an image", str(crops.passes), "", ""),
+        ]
+    return [
+        *rows,
         ("images measured", str(evaluation.images), "", ""),
         ("images skipped", str(len(evaluation.skipped)), "", ""),
     ]

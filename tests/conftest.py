@@ -138,6 +138,7 @@ _beside("served", "serve/served.py")
 _beside("chromium", "serve/chromium.py")
 _beside("stream_results")
 _beside("full_disk")
+_beside("published_sets")
 
 
 @pytest.fixture(scope="session")

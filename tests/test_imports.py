@@ -62,6 +62,7 @@ ONE_FILE_EACH = {
     "supervision": "results.py",
     "paho": "video/sinks/mqtt.py",
     "urllib3": "video/sinks/webhook.py",
+    "scipy": "datasets/matlab.py",
 }
 VAGUE_NAMES = {"utils", "helpers", "common", "core", "misc"}
 

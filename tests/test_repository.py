@@ -56,6 +56,7 @@ def test_the_wheel_has_one_native_module_and_the_data_files(wheel: zipfile.ZipFi
     assert native[0].startswith("bas_edge/ops/_native.")
     assert "bas_edge/py.typed" in names
     assert "bas_edge_training/recipes/demo.toml" in names
+    assert "bas_edge_training/recipes/published.toml" in names
     assert "bas_edge_training/report.html.j2" in names
     assert "bas_edge/quantization/report_page.html.j2" in names
     assert "bas_edge/quantization/report_page.css" in names

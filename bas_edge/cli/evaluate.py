@@ -27,12 +27,22 @@ def command(
     annotations: Annotated[
         Path,
         typer.Argument(
-            metavar="CSV", help="A CSV with path,label,class_name[,x0,y0,x1,y1], or a folder."
+            metavar="DATA",
+            help="A CSV with path,label,class_name[,x0,y0,x1,y1], a folder, or a published set.",
         ),
     ],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which part of DATA, where it has several.")
+    ] = None,
     protocol: Annotated[
         Protocol, typer.Option("--protocol", help="Whose rules a box is judged by.")
     ] = Protocol.bas,
+    ten_crop: Annotated[
+        bool,
+        typer.Option(
+            "--ten-crop", help="Measure on ten crops, as BAS's paper does: 11 × the work."
+        ),
+    ] = False,
     background: Annotated[
         Path | None, typer.Option("--background", help="A folder of images without any object.")
     ] = None,
@@ -61,7 +71,9 @@ def command(
         result = evaluate(
             engine,
             annotations,
+            split=split,
             protocol=protocol.value,
+            ten_crop=ten_crop,
             backend=backend,
             threads=threads,
             background=background,
@@ -78,6 +90,8 @@ def command(
         print_json(result)
     else:
         print("\n".join(result.table()))
+        for note in result.notes:
+            print(f"note: {note}")
         written = [str(path) for path in (output, worst) if path is not None]
         print(f"\nWritten to {', '.join(written)}")
         if result.updated:

@@ -19,7 +19,8 @@ def command(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", help="A folder with one subfolder a class, or a CSV (path,label,…)."
+            metavar="DATA",
+            help="A folder with one subfolder a class, a CSV (path,label,…), or a published set.",
         ),
     ],
     output: Annotated[
@@ -41,9 +42,16 @@ def command(
             help="Finetune this checkpoint or run folder for int8, rounding as its engine will.",
         ),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Which part of DATA to train on, where it has several."),
+    ] = None,
     validation: Annotated[
         Path | None,
         typer.Option("--validation", help="Labelled images to validate on, not a part of DATA."),
+    ] = None,
+    validation_split: Annotated[
+        str | None, typer.Option("--validation-split", help="Which part of the --validation set.")
     ] = None,
     background: Annotated[
         Path | None,
@@ -87,7 +95,9 @@ def command(
         recipe,
         pretrained=pretrained,
         qat=qat,
+        split=split,
         validation=validation,
+        validation_split=validation_split,
         background=background,
         overrides=[
             *(f"{key}={value}" for key, value in short.items() if value is not None),

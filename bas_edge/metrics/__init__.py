@@ -16,6 +16,7 @@ from bas_edge.metrics.localization import (
 )
 from bas_edge.metrics.max_box_acc import MaxBoxAcc, MaxBoxAccV2, max_box_acc, max_box_acc_v2
 from bas_edge.metrics.min_score import MinScore, choose_min_score
+from bas_edge.metrics.pixels import PixelAccuracy, PixelCurve
 from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS, BoxIous, BoxProtocol, open_protocol
 from bas_edge.metrics.threshold import lambda_criterion, split_halves
 
@@ -31,6 +32,8 @@ __all__ = [
     "MaxBoxAcc",
     "MaxBoxAccV2",
     "MinScore",
+    "PixelAccuracy",
+    "PixelCurve",
     "box_accuracy",
     "box_iou",
     "choose_min_score",

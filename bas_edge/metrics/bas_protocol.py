@@ -9,7 +9,7 @@ from bas_edge.metrics.frame_layout import FrameLayout
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.iou import aligned_iou
 from bas_edge.metrics.protocols import BoxIous, ProtocolName, Rule
-from bas_edge.ops import maps_to_boxes
+from bas_edge.ops import maps_to_boxes, upsample_maps
 
 __all__ = ["BasProtocol"]
 
@@ -54,6 +54,15 @@ class BasProtocol:
     def correct(self, ious: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
         """IoU > level."""
         return ious > level
+
+    def pixel_scores(self, foreground: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Bilinear, then the fraction of the low-resolution map's range, as the cut counts it."""
+        low, span = float(foreground.min()), float(np.ptp(foreground.astype(np.float64)))
+        if span == 0:
+            return np.zeros(self.size)
+        scores = (upsample_maps(foreground[None], self.size)[0].astype(np.float64) - low) / span
+        clipped: NDArray[np.float64] = np.clip(scores, 0.0, 1.0)  # interpolation rounds
+        return clipped
 
     def boxes(
         self,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import InputPolicy
 from bas_edge.framing import place
+from bas_edge.ten_crop import centre_crop
 
 __all__ = ["FrameLayout"]
 
@@ -36,6 +37,16 @@ class FrameLayout:
             np.array([size[::-1] for size in frame_sizes], np.float64).reshape(-1, 2),
             np.array([one.shown for one in placements], np.float64).reshape(-1, 4),
             np.array([one.target for one in placements], np.float64).reshape(-1, 4),
+        )
+
+    @staticmethod
+    def of_centres(frame_sizes: Sequence[tuple[int, int]], policy: InputPolicy) -> FrameLayout:
+        """The same for the centre crop of each frame, as BAS's evaluation shows it."""
+        crops = [centre_crop(size, policy) for size in frame_sizes]
+        return FrameLayout(
+            np.array([size[::-1] for size in frame_sizes], np.float64).reshape(-1, 2),
+            np.array([shown for shown, _ in crops], np.float64).reshape(-1, 4),
+            np.array([target for _, target in crops], np.float64).reshape(-1, 4),
         )
 
     def __len__(self) -> int:

@@ -62,6 +62,20 @@ class GroundTruth(FrameLayout):
         layout = FrameLayout.of_frames(frame_sizes, policy)
         return cls(layout.frame_sizes, layout.shown, layout.target, padded)
 
+    def seen_in_centres(self, sizes: Sequence[tuple[int, int]], policy: InputPolicy) -> GroundTruth:
+        """The same boxes where the network saw the centre crop of each frame alone.
+
+        A box ends where the crop does, as in BAS's evaluation; one that lies outside is empty.
+
+        Args:
+            sizes: (H, W) of each original frame.
+            policy: The network's input size and resize policy.
+        """
+        layout = FrameLayout.of_centres(sizes, policy)
+        low, high = np.split(layout.shown[:, None], 2, axis=2)  # [N, 1, xy]
+        boxes = np.clip(self.boxes, np.tile(low, 2), np.tile(high, 2))
+        return GroundTruth(layout.frame_sizes, layout.shown, layout.target, boxes)
+
     @classmethod
     def stretched(
         cls,

@@ -86,6 +86,10 @@ class BoxProtocol(Protocol):
         """Which IoUs count as a localized object."""
         ...
 
+    def pixel_scores(self, foreground: NDArray[np.float32]) -> NDArray[np.float64]:
+        """One map [h, w] at the network's input size [H, W], scaled to 0..1; a flat map is 0."""
+        ...
+
 
 def open_protocol(name: str, size: tuple[int, int]) -> BoxProtocol:
     """The protocol called `name`, for a network whose input is `size` (h, w).

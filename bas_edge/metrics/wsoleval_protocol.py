@@ -85,16 +85,20 @@ class WsolevalProtocol:
 
         A flat map becomes zeros.
         """
+        pixels: NDArray[np.uint8] = (self.pixel_scores(foreground) * 255).astype(np.uint8)
+        return pixels
+
+    def pixel_scores(self, foreground: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Cubic resize, then min-max in float64."""
         height, width = self.size
         resized = self._cv2.resize(
             foreground.astype(np.float64), (width, height), interpolation=self._cv2.INTER_CUBIC
         )
         if resized.min() == resized.max():
-            return np.zeros((height, width), np.uint8)
-        normal = resized - resized.min()
+            return np.zeros((height, width))
+        normal: NDArray[np.float64] = resized - resized.min()
         normal /= normal.max()
-        pixels: NDArray[np.uint8] = (normal * 255).astype(np.uint8)
-        return pixels
+        return normal
 
     def truth_boxes(self, truth: GroundTruth) -> NDArray[np.int64]:
         """Annotated boxes [N, B, 4] in whole network pixels, corners truncated towards zero.

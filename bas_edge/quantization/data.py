@@ -16,6 +16,7 @@ from bas_edge.annotations import (
     read_annotations,
 )
 from bas_edge.csv_rows import read_csv_rows
+from bas_edge.datasets import find_format
 from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import InputError
 from bas_edge.images import image_files
@@ -113,7 +114,7 @@ def _of_images(
     sizes = tuple(stored.frames.frame_sizes)
     truth = labels = None
     if annotations.has_boxes:
-        boxes = [item.boxes for item in items if item.boxes is not None]
+        boxes = [item.boxes_in(size) for item, size in zip(items, sizes, strict=True)]
         truth = GroundTruth.of(boxes, sizes, manifest.input)
         labels = np.array([item.label for item in items], np.int64)
     return Yardstick(
@@ -169,7 +170,10 @@ def _annotations(source: Source, manifest: Manifest) -> Annotations:
         next(read_csv_rows(path, lambda _path, header: columns.extend(header)))
     labelled = bool(_ANNOTATED.intersection(columns)) or (
         path.is_dir()
-        and any(one.is_dir() and one.name in manifest.classes for one in path.iterdir())
+        and (
+            find_format(path) is not None
+            or any(one.is_dir() and one.name in manifest.classes for one in path.iterdir())
+        )
     )
     if labelled:
         return read_annotations(path, classes=manifest.classes)

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from published_sets import SETS
 
 from bas_edge.images import read_image
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
+Tiny = Callable[..., Path]
 Say = Callable[..., tuple[int, str, str]]
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -67,6 +69,31 @@ def test_a_corrupt_image_is_skipped_and_counted(split: Path, say: Say) -> None:
     assert code == 7
     assert "1 image was skipped; the first: b0.png" in err
     assert "GT-known" in out
+
+
+def test_a_published_set_and_ten_crops(say: Say, invoke: Invoke, tiny_onnx: Tiny) -> None:
+    known = SETS["open_images"]
+    root = known.make(Path("OpenImages"))
+    tiny_onnx(Path("colours.onnx"), classes=known.classes)
+    code, out, err = say("evaluate", "colours.onnx", root, "--split", "val", "--ten-crop")
+    assert (code, err) == (0, "")
+    assert "PxAP" in out
+    assert "Top-1 classification, ten crops" in out
+    code, (report,), _ = invoke("evaluate", "colours.onnx", root)
+    assert code == 0
+    assert (report["split"], report["images"], report["localization"]) == ("test", 6, None)
+    assert 50 < report["pixels"]["px_ap"] <= 100
+    code, _, err = say("evaluate", "colours.onnx", root, "--split", "trainval")
+    assert code == 2
+    assert "OpenImages30k has no split 'trainval'" in err
+
+
+def test_what_a_set_leaves_out_is_a_note(say: Say, tiny_onnx: Tiny) -> None:
+    known = SETS["ilsvrc"]
+    root = known.make(Path("ILSVRC"))
+    tiny_onnx(Path("colours.onnx"), classes=known.classes)
+    _, out, _ = say("evaluate", "colours.onnx", root, "--split", "train")
+    assert "note: 2 training images have no boxes and are left out.\n" in out
 
 
 def test_an_unknown_column(say: Say) -> None:

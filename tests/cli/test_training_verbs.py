@@ -52,6 +52,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[s
 
 def test_train_passes_its_options(calls: list[Any], say: Say) -> None:
     words = ("--recipe", "demo", "--pretrained", "w.safetensors", "--validation", "val.csv")
+    words += ("--split", "trainval", "--validation-split", "test")
     more = ("--background", "empty", "--epochs", 3, "--seed", 7, "--deterministic", "--workers", 0)
     overrides = ("--set", "optimizer.lr=0.002", "--set", "loss.beta=1.5", "--resume")
     code, out, err = say("train", "birds.csv", *words, *more, *overrides)
@@ -62,7 +63,9 @@ def test_train_passes_its_options(calls: list[Any], say: Say) -> None:
     assert options == {
         "pretrained": "w.safetensors",
         "qat": None,
+        "split": "trainval",
         "validation": Path("val.csv"),
+        "validation_split": "test",
         "background": Path("empty"),
         "overrides": [
             "schedule.epochs=3",

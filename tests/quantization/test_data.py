@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from colour_network import colour_manifest, write_pictures
+from published_sets import SETS
 
 from bas_edge.errors import InputError
 from bas_edge.quantization.data import Data, prepared
@@ -65,6 +66,23 @@ def test_of_a_video_the_last_fifth_is_kept_apart(clips: ModuleType, tmp_path: Pa
         assert yardstick.background is None
         assert (len(data.calibration), len(yardstick.frames)) == (100, 25)
         assert not set(yardstick.names) & {str(item) for item in data.calibration.items}
+
+
+def test_a_published_set_calibrates_on_one_part_and_is_measured_on_the_other(
+    graphs: ModuleType, tmp_path: Path
+) -> None:
+    """Its masks are no pictures, and a box past the frame ends with it."""
+    known = SETS["cub"]
+    root = known.make(tmp_path)
+    boxes = root / "bounding_boxes.txt"
+    boxes.write_text(boxes.read_text().replace("\n7 8.0 8.0 32.0 32.0", "\n7 8.0 8.0 132.0 32.0"))
+    job = PrecisionJob(root, evaluation=root, force=True, note=[].append)
+    with prepared(job, graphs.tiny_manifest(classes=known.classes)) as data:
+        names = {Path(item.path).stem for item in data.calibration.items}
+        assert names == {f"train_{n}" for n in range(6)}
+        assert {Path(name).stem for name in data.yardstick.names} == {f"test_{n}" for n in range(6)}
+        assert data.yardstick.truth is not None
+        assert data.yardstick.truth.boxes[0].tolist() == [[8, 8, 96, 40]]
 
 
 def test_few_images_to_measure_on_are_refused(tmp_path: Path, pictures: Path) -> None:

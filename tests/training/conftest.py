@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,13 @@ def make_model() -> Callable[..., BasModel]:
 def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """A run folder as `train` leaves it, around a model."""
 
-    def make(model: BasModel, *, source: str = "", **info: object) -> Path:
+    def make(
+        model: BasModel,
+        *,
+        source: str = "",
+        recipe_content: dict[str, dict[str, Any]] | None = None,
+        **info: object,
+    ) -> Path:
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
         described = CheckpointInfo(
@@ -145,7 +152,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
             classes=tuple(f"class {i}" for i in range(model.config.num_classes)),
             recipe="default",
             recipe_sha256="5" * 64,
-            recipe_content={},
+            recipe_content=recipe_content or {},
             data=DataSummary(source=source, images=12, validation=3, background=0),
             epoch=4,
             step=48,

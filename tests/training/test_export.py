@@ -98,6 +98,25 @@ def test_file_carries_its_manifest(
     assert report.size_bytes == (tmp_path / "model.onnx").stat().st_size
 
 
+def test_a_recipes_cut_is_what_ships_unless_other_maps_are_asked_for(
+    make_model: Make, make_checkpoint: MakeCheckpoint, textures: Path, tmp_path: Path
+) -> None:
+    """Images are for the checks then: nothing of the cut was measured on any."""
+    own = ThresholdPolicy(rule="fixed", value=0.45, chosen_by="recipe ilsvrc_vgg16_published")
+    content = {"localization": {"top_k": 1, "threshold": 0.45}}
+    folder = make_checkpoint(
+        make_model("edge"), threshold=own, source=str(textures), recipe_content=content
+    )
+    manifest = exported(folder, tmp_path, images=textures).manifest
+    assert manifest.threshold == own
+    assert (manifest.maps, manifest.k, manifest.top_k) == ("selected", 1, 1)
+    other_maps = exported(folder, tmp_path, top_k=2).manifest
+    assert "20 unboxed maps" in other_maps.threshold.chosen_by
+    content = {"localization": {"top_k": 200, "threshold": 0.0}}  # more than there are classes
+    folder = make_checkpoint(make_model("edge"), threshold=own, recipe_content=content)
+    assert exported(folder, tmp_path).manifest.top_k == 6
+
+
 def test_default_threshold_needs_no_boxes(
     make_model: Make, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:

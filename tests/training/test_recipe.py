@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,10 +17,23 @@ from bas_edge_training.recipe import (
     tomllib,
 )
 
+OLDER = {
+    "cub50_edge": "2d0fbcfcfdfa",
+    "cub50_paper": "9042fbd07dd9",
+    "default": "7bac724930d5",
+    "demo": "8a0887d1161f",
+}
+
 
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def as_toml(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """What a TOML file of all its values holds."""
+    content: dict[str, dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(recipe))
+    return content
 
 
 def test_default_recipe_states_every_key_with_its_default() -> None:
@@ -27,7 +41,7 @@ def test_default_recipe_states_every_key_with_its_default() -> None:
 
     folder = Path(bas_edge_training.__file__).parent / "recipes"
     content = tomllib.loads((folder / "default.toml").read_text(encoding="utf-8"))
-    assert content == msgspec.to_builtins(Recipe())
+    assert content == as_toml(Recipe())
 
 
 def test_documentation_lists_every_key_with_its_default() -> None:
@@ -35,7 +49,7 @@ def test_documentation_lists_every_key_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| `?([^`|]+?)`? \|", text, flags=re.MULTILINE))
     defaults = {
         f"{section}.{key}": value
-        for section, table in msgspec.to_builtins(Recipe()).items()
+        for section, table in as_toml(Recipe()).items()
         for key, value in table.items()
     }
     rows = {key: rows[key] for key in rows if key.partition(".")[0] in Recipe.__struct_fields__}
@@ -99,6 +113,11 @@ def test_values_out_of_range_name_file_and_key(tmp_path: Path, text: str, place:
         (["data.crop=256", "data.resize=224"], "data.crop is 256 but data.resize is only 224"),
         (["data.crop=100"], "data.crop is 100, which is not a multiple of 16"),
         (["optimizer.momentum=0"], "optimizer.nesterov is true but optimizer.momentum is 0"),
+        (["schedule.kind=step"], r'kind is "step" but schedule.decay_epochs is empty'),
+        (
+            ["schedule.kind=step", "schedule.decay_epochs=[4, 2]"],
+            r"decay_epochs is \[4, 2\], which is not ascending",
+        ),
     ],
 )
 def test_keys_that_contradict_each_other(overrides: list[str], message: str) -> None:
@@ -147,6 +166,18 @@ def test_hash_ignores_order_comments_and_machine(tmp_path: Path) -> None:
     three = apply_overrides(one, ["optimizer.lr=0.02"])
     assert three.sha256 != one.sha256
     assert recipe_differences(one, three) == ["optimizer.lr (0.01, 0.02)"]
+
+
+def test_recipes_of_before_keep_their_hash() -> None:
+    """Keys that were added since count only where they are set: runs can still be resumed."""
+    assert {name: load_recipe(name).sha256[:12] for name in OLDER} == OLDER
+    changed = ["model.map_stride=16", "qat.images=3", "schedule.kind=cosine"]
+    assert load_recipe("default", changed).sha256[:12] == "411b511b2064"
+    for override in ("localization.top_k=1", "localization.threshold=0.1"):
+        assert load_recipe("default", [override]).sha256 != load_recipe("default").sha256
+    step = ["schedule.kind=step", "schedule.decay_epochs=[3]"]
+    half = [*step, "schedule.decay_factor=0.5"]
+    assert load_recipe("default", step).sha256 != load_recipe("default", half).sha256
 
 
 def test_missing_recipe_lists_the_installed_ones() -> None:

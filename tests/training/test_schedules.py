@@ -27,6 +27,21 @@ def test_poly_and_cosine_half_way() -> None:
     assert lr_factor(ScheduleSection(kind="constant", warmup_steps=0), 5, 10) == 1.0
 
 
+def test_steps_fall_after_their_epochs() -> None:
+    schedule = ScheduleSection(
+        kind="step", epochs=4, decay_epochs=(1, 3), decay_factor=0.5, warmup_steps=0
+    )
+    factors = [lr_factor(schedule, step, 12) for step in range(12)]
+    assert factors == [1.0] * 3 + [0.5] * 6 + [0.25] * 3
+
+
+def test_steps_keep_their_proportions_where_steps_replace_epochs() -> None:
+    schedule = ScheduleSection(
+        kind="step", epochs=4, steps=8, decay_epochs=(1,), decay_factor=0.5, warmup_steps=0
+    )
+    assert [lr_factor(schedule, step, 8) for step in range(8)] == [1.0] * 2 + [0.5] * 6
+
+
 def test_warmup_is_linear_and_decay_starts_after_it() -> None:
     schedule = ScheduleSection(kind="poly", power=1.0, warmup_steps=4)
     assert [lr_factor(schedule, step, 8) for step in range(8)] == [

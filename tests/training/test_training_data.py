@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from published_sets import SETS
 
 from bas_edge.errors import InputError
 from bas_edge_training.data import read_training_data, split_indices
@@ -104,3 +105,41 @@ def test_fingerprint_follows_the_images_but_not_their_place(image_folder: Path) 
     assert read_training_data(moved).fingerprint == before
     (moved / "ant" / "0.png").rename(moved / "bee" / "9.png")
     assert read_training_data(moved).fingerprint != before
+
+
+def test_a_split_is_the_folder_of_that_name(image_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "both"
+    shutil.copytree(image_folder, root / "train")
+    shutil.copytree(image_folder, root / "val")
+    data = read_training_data(root, split="train", validation=root, validation_split="val")
+    assert data.source == root / "train"
+    assert {path.parts[-3] for path in data.paths} == {"train"}
+    assert {path.parts[-3] for path in data.validation_paths} == {"val"}
+    whole = read_training_data(root / "train", validation=root / "val")
+    assert whole.paths == data.paths
+    with pytest.raises(InputError, match="a split 'val' to validate on, but no set that has it"):
+        read_training_data(root, split="train", validation_split="val")
+
+
+def test_images_that_are_links_keep_their_fingerprint(image_folder: Path, tmp_path: Path) -> None:
+    """Linked folders are seen through, and an image linked from elsewhere is told by its name."""
+    before = read_training_data(image_folder).fingerprint
+    linked = tmp_path / "linked"
+    linked.symlink_to(image_folder, target_is_directory=True)
+    assert read_training_data(linked).fingerprint == before
+    away = tmp_path / "away.png"
+    (image_folder / "ant" / "0.png").rename(away)
+    (image_folder / "ant" / "0.png").symlink_to(away)
+    named = read_training_data(image_folder).fingerprint
+    assert named != before
+    assert read_training_data(linked).fingerprint == named
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_published_sets_train_on_labels_alone(name: str, tmp_path: Path) -> None:
+    root = SETS[name].make(tmp_path)
+    data = read_training_data(root, validation=root)
+    assert data.classes == SETS[name].classes
+    assert len(data.paths) == (12 if name == "aircraft" else 6)
+    assert len(data.validation_paths) == 6
+    assert not set(data.paths) & set(data.validation_paths)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bas_edge.annotations import read_annotations
+from bas_edge.datasets import find_format
 from bas_edge.errors import InputError
 from bas_edge.images import image_files
 
@@ -46,25 +48,42 @@ class TrainingData:
 def read_training_data(
     data: Path,
     *,
+    split: str | None = None,
     validation: Path | None = None,
+    validation_split: str | None = None,
     validation_fraction: float = 0.0,
     background: Path | None = None,
     seed: int = 0,
 ) -> TrainingData:
-    """List the images of an ImageFolder or a labels CSV and split off the validation part.
+    """List the images of an ImageFolder, a labels CSV or a published set, and split off the
+    validation part.
 
-    Boxes in `validation` are ignored: only its labels are used.
+    Boxes in `validation` are ignored: only its labels are used. Those of a published set are
+    not even read, whichever of its splits it is.
+
+    Args:
+        split, validation_split: Which part of a set that has several; the defaults are its
+            training and its evaluation part.
 
     Raises:
         InputError: Nothing to train on, a CSV with boxes, or a validation set with other classes.
     """
-    found = read_annotations(data)
+    if validation is None and validation_split is not None:
+        raise InputError(
+            f"There is a split '{validation_split}' to validate on, but no set that has it.",
+            hint=f"Name it: --validation {data}",
+        )
+    found = read_annotations(data, split=split, purpose="training")
     if found.has_boxes:
         raise _boxes_refused(data)
+    if split is not None and find_format(data) is None:
+        data = data / split  # a folder of class folders like any other
     if not found.items:
         raise InputError(f"{data} has no labelled images to train on.")
     if validation is not None:
-        held = read_annotations(validation, classes=found.classes)
+        held = read_annotations(
+            validation, classes=found.classes, split=validation_split, purpose="validation"
+        )
         training, kept = list(range(len(found.items))), list(range(len(held.items)))
     else:
         held = found
@@ -78,13 +97,15 @@ def read_training_data(
     labels = tuple(found.items[i].label for i in training)
     validation_paths = tuple(held.items[i].path for i in kept)
     validation_labels = tuple(held.items[i].label for i in kept)
+    of_data, of_held = _relative_to(data), _relative_to(validation or data)
+    of_background = _relative_to(background or data)
     lines = [
-        *(f"train {_relative(p, data)} {n}" for p, n in zip(paths, labels, strict=True)),
+        *(f"train {of_data(p)} {n}" for p, n in zip(paths, labels, strict=True)),
         *(
-            f"validate {_relative(p, validation or data)} {n}"
+            f"validate {of_held(p)} {n}"
             for p, n in zip(validation_paths, validation_labels, strict=True)
         ),
-        *(f"background {_relative(p, background or data)}" for p in without_object),
+        *(f"background {of_background(p)}" for p in without_object),
     ]
     return TrainingData(
         source=data,
@@ -103,20 +124,31 @@ def split_indices(labels: list[int], fraction: float, seed: int) -> tuple[list[i
     """Indices to train on and to hold out: `fraction` of each class, never its last image."""
     generator = np.random.default_rng([seed, 0x5B11])
     held: set[int] = set()
-    for label in sorted(set(labels)):
-        members = [i for i, own in enumerate(labels) if own == label]
+    of_label: dict[int, list[int]] = {}
+    for i, own in enumerate(labels):
+        of_label.setdefault(own, []).append(i)
+    for _, members in sorted(of_label.items()):
         count = min(round(fraction * len(members)), len(members) - 1)
         held.update(int(i) for i in generator.permutation(members)[:count])
     return [i for i in range(len(labels)) if i not in held], sorted(held)
 
 
-def _relative(path: Path, source: Path) -> str:
+def _relative_to(source: Path) -> Callable[[Path], str]:
     """Path below the data's folder, so that a moved data set keeps its fingerprint."""
-    root = source if source.is_dir() else source.parent
-    try:
-        return path.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return path.name
+    root = (source if source.is_dir() else source.parent).resolve()
+    folders: dict[Path, Path] = {}  # each is resolved once: a step of a path is a system call
+
+    def relative(path: Path) -> str:
+        folder = path.parent
+        if folder not in folders:
+            folders[folder] = folder.resolve()
+        whole = path.resolve() if path.is_symlink() else folders[folder] / path.name
+        try:
+            return whole.relative_to(root).as_posix()
+        except ValueError:
+            return path.name
+
+    return relative
 
 
 def _boxes_refused(path: Path) -> InputError:

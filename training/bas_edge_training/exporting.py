@@ -20,7 +20,7 @@ from bas_edge.errors import InputError
 from bas_edge.quantization.layers import find_layers
 from bas_edge.quantization.trained_ranges import with_trained_ranges
 from bas_edge_training.atomic import replace_atomically
-from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
+from bas_edge_training.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
 from bas_edge_training.distill import MIN_BOX_IOU, Distillation, distil
 from bas_edge_training.export_report import ExportReport
 from bas_edge_training.export_stages import export_stages
@@ -31,9 +31,10 @@ from bas_edge_training.graph import (
     select_classes,
 )
 from bas_edge_training.parity import check_parity
+from bas_edge_training.recipe import LocalizationSection
 from bas_edge_training.samples import Samples, real_samples, synthetic_samples
 from bas_edge_training.simplify import simplify as run_onnxsim
-from bas_edge_training.threshold import DEFAULT_TOP_K, THRESHOLD_IMAGES, label_free_threshold
+from bas_edge_training.threshold import THRESHOLD_IMAGES, averaged_maps, label_free_threshold
 
 __all__ = ["DEFAULT_THRESHOLD", "ExportReport", "export"]
 
@@ -83,7 +84,8 @@ def export(
             all classes are averaged, else "mean" where real images show that its boxes agree,
             else "all".
         k: Class maps that the graph computes. Default: `top_k`.
-        top_k: Class maps that the runtime averages by default. Default: 80, or all of fewer.
+        top_k: Class maps that the runtime averages by default. Default: the recipe's
+            `localization.top_k`, or 80; all of fewer classes.
         images: Real images to check, distil and choose the threshold on: folder, glob,
             labels CSV or list of files. Default: those of the checkpoint's own data, where they
             still exist.
@@ -104,7 +106,8 @@ def export(
     loaded = load_checkpoint(checkpoint)
     model, info = loaded.model, loaded.info
     _resize_input(loaded, input_size, say)
-    choice = _choose(len(info.classes), maps, k, top_k)
+    default = averaged_maps(_localization(info), len(info.classes))
+    choice = _choose(len(info.classes), maps, k, top_k, default)
     samples = _samples(loaded, images)
     threshold = _threshold(loaded, samples, choice, images_given=images is not None)
 
@@ -168,12 +171,12 @@ def export(
     )
 
 
-def _choose(classes: int, maps: Form, k: int | None, top_k: int | None) -> _Choice:
+def _choose(classes: int, maps: Form, k: int | None, top_k: int | None, default: int) -> _Choice:
     """The form that the options ask for, or the cheapest that serves them."""
     for name, value in (("k", k), ("top_k", top_k)):
         if value is not None and not 1 <= value <= classes:
             raise InputError(f"{name} is {value}, but the model has {classes} classes.")
-    averaged = top_k or min(classes, k or classes, DEFAULT_TOP_K)
+    averaged = top_k or min(k or classes, default)
     if maps == "all" and k not in (None, classes):
         raise InputError(f'maps="all" computes all {classes} class maps, but k is {k}.')
     if maps == "mean" and {k, top_k} - {None, classes}:
@@ -218,6 +221,11 @@ def _resize_input(
         )
 
 
+def _localization(info: CheckpointInfo) -> LocalizationSection:
+    """What the recipe said of maps and boxes."""
+    return msgspec.convert(info.recipe_content.get("localization", {}), LocalizationSection)
+
+
 def _resized(checkpoint: Checkpoint) -> bool:
     return checkpoint.model.config.input_size != checkpoint.info.model.input_size
 
@@ -236,11 +244,15 @@ def _samples(checkpoint: Checkpoint, images: Images | None) -> Samples:
 def _threshold(
     checkpoint: Checkpoint, samples: Samples, choice: _Choice, *, images_given: bool
 ) -> ThresholdPolicy:
-    """For the maps that this graph averages, from real images; else the checkpoint's own."""
+    """For the maps that this graph averages, from real images; else the checkpoint's own.
+
+    One that the recipe set was not measured on images, and other images do not change it.
+    """
     classes, own = len(checkpoint.info.classes), checkpoint.info.threshold
+    options = _localization(checkpoint.info)
     averaged = classes if choice.form == "mean" else choice.top_k
-    same_maps = averaged == min(classes, DEFAULT_TOP_K) and not _resized(checkpoint)
-    if own and same_maps and not images_given:
+    same_maps = averaged == averaged_maps(options, classes) and not _resized(checkpoint)
+    if own and same_maps and (options.threshold or not images_given):
         return own
     chosen = None
     if samples.real and len(samples.frames) >= _ENOUGH_IMAGES:

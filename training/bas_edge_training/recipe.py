@@ -19,6 +19,7 @@ import msgspec
 from bas_edge.errors import InputError
 from bas_edge.quantization.codes import Flavour
 from bas_edge.quantization.ranges import METHODS
+from bas_edge_training.published_recipes import PUBLISHED_FILE, published_recipes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +29,7 @@ else:
 __all__ = [
     "BackgroundSection",
     "DataSection",
+    "LocalizationSection",
     "LossSection",
     "MachineSection",
     "ModelSection",
@@ -51,7 +53,11 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 PositiveCount = Annotated[int, msgspec.Meta(ge=1)]
 Side = Annotated[int, msgspec.Meta(ge=32, le=1024)]
 
-_LATER_KEYS = {("model", "map_stride"): 8}  # and the value that stands for their absence
+_LATER_KEYS: dict[tuple[str, str], Any] = {  # and the value that stands for their absence
+    ("model", "map_stride"): 8,
+    ("schedule", "decay_epochs"): (),
+    ("schedule", "decay_factor"): 0.1,
+}
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -114,12 +120,17 @@ class OptimizerSection(Section, frozen=True, kw_only=True):
 
 
 class ScheduleSection(Section, frozen=True, kw_only=True):
-    """How long, and how the learning rate falls. `steps`, where not 0, replaces `epochs`."""
+    """How long, and how the learning rate falls. `steps`, where not 0, replaces `epochs`.
+
+    "step" multiplies it with `decay_factor` after each of `decay_epochs`, told in `epochs`.
+    """
 
     epochs: PositiveCount = 12
     steps: Count = 0
-    kind: Literal["poly", "cosine", "constant"] = "poly"
+    kind: Literal["poly", "cosine", "step", "constant"] = "poly"
     power: Positive = 0.9
+    decay_epochs: tuple[PositiveCount, ...] = ()
+    decay_factor: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
     warmup_steps: Count = 40
     max_minutes: NotNegative = 0.0
 
@@ -140,6 +151,16 @@ class QatSection(Section, frozen=True, kw_only=True):
     flavour: Flavour = "tensorrt"
     ranges: str = "mse"
     images: PositiveCount = 64
+
+
+class LocalizationSection(Section, frozen=True, kw_only=True):
+    """How maps become boxes, where a recipe says it; 0 leaves it to what is measured.
+
+    `top_k` maps are averaged, or all of fewer classes, and cut at `threshold` of their range.
+    """
+
+    top_k: Count = 0
+    threshold: Fraction = 0.0
 
 
 class ValidationSection(Section, frozen=True, kw_only=True):
@@ -169,6 +190,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     schedule: ScheduleSection = ScheduleSection()
     training: TrainingSection = TrainingSection()
     qat: QatSection = QatSection()
+    localization: LocalizationSection = LocalizationSection()
     validation: ValidationSection = ValidationSection()
     machine: MachineSection = MachineSection()
 
@@ -182,9 +204,24 @@ class Recipe(Section, frozen=True, kw_only=True):
             raise ValueError(f"data.crop is {self.data.crop}, which is not a multiple of 16")
         if self.optimizer.nesterov and self.optimizer.momentum == 0:
             raise ValueError("optimizer.nesterov is true but optimizer.momentum is 0")
+        self._check_decay()
         if self.qat.ranges not in METHODS:
             known = ", ".join(METHODS)
             raise ValueError(f"qat.ranges is '{self.qat.ranges}', not one of {known}")
+
+    def _check_decay(self) -> None:
+        epochs = list(self.schedule.decay_epochs)
+        if self.schedule.kind != "step":
+            return
+        if not epochs:
+            raise ValueError('schedule.kind is "step" but schedule.decay_epochs is empty')
+        if epochs != sorted(set(epochs)):
+            raise ValueError(f"schedule.decay_epochs is {epochs}, which is not ascending")
+        if epochs[-1] >= self.schedule.epochs:
+            raise ValueError(
+                f"schedule.decay_epochs has {epochs[-1]} but the run ends after "
+                f"{self.schedule.epochs} epochs"
+            )
 
     @property
     def sha256(self) -> str:
@@ -203,23 +240,26 @@ class Recipe(Section, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Every section but `[machine]`, as plain values.
 
-        `[qat]` is left out where nothing in it was changed, as most runs have no use for it.
+        `[qat]` and `[localization]` are left out where nothing in them was changed, as most runs
+        have no use for them.
         """
         sections: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
         del sections["machine"]
-        if self.qat == QatSection():
-            del sections["qat"]
+        for name, default in (("qat", QatSection()), ("localization", LocalizationSection())):
+            if getattr(self, name) == default:
+                del sections[name]
         return sections
 
 
 def recipe_names() -> list[str]:
     """Names of the recipes that are installed with the package."""
     folder = resources.files("bas_edge_training") / "recipes"
-    return sorted(
+    files = [
         entry.name.removesuffix(".toml")
         for entry in folder.iterdir()
-        if entry.name.endswith(".toml")
-    )
+        if entry.name.endswith(".toml") and entry.name != PUBLISHED_FILE
+    ]
+    return sorted([*files, *published_recipes()])
 
 
 def load_recipe(source: str | Path = "default", overrides: Iterable[str] = ()) -> Recipe:
@@ -229,6 +269,9 @@ def load_recipe(source: str | Path = "default", overrides: Iterable[str] = ()) -
         InputError: No such recipe, not TOML, an unknown key (with a suggestion),
             or a value of the wrong type or out of range.
     """
+    if str(source) in published_recipes():
+        content = published_recipes()[str(source)]
+        return apply_overrides(recipe_from_mapping(content, str(source)), overrides)
     name, text = _read(source)
     try:
         content = tomllib.loads(text)

@@ -37,7 +37,7 @@ from bas_edge_training.run_folder import RunFolder, SavedRun
 from bas_edge_training.run_images import RunImages
 from bas_edge_training.run_model import doubts, new_model
 from bas_edge_training.schedules import lr_factor, total_steps
-from bas_edge_training.threshold import THRESHOLD_IMAGES, label_free_threshold
+from bas_edge_training.threshold import THRESHOLD_IMAGES, run_threshold
 from bas_edge_training.trainer import FIGURES, DivergenceError, Trainer
 from bas_edge_training.training_log import LogRow, TrainingLog
 from bas_edge_training.validation import choose_run_min_score, predict
@@ -173,7 +173,7 @@ class Run:
         unboxed = self.images.unboxed(THRESHOLD_IMAGES)
         if self.ranges is msgspec.UNSET:  # else it is aligned already
             align(self.trainer.result, unboxed)
-        threshold = label_free_threshold(self.trainer.result, unboxed)
+        threshold = run_threshold(self.trainer.result, unboxed, self.recipe.localization, self.name)
         objects, background = self.images.scored()
         min_score = choose_run_min_score(
             self.trainer.result, objects, background, self.device, self.recipe.data.batch_size

@@ -142,12 +142,10 @@ def choose_recipe(
     return saved.state.recipe, chosen
 
 
-def resume_command(
-    data: Path, output: Path, validation: Path | None, background: Path | None
-) -> str:
-    """What to type to go on with a run."""
+def resume_command(data: Path, output: Path, options: Mapping[str, Path | str | None]) -> str:
+    """What to type to go on with a run; options without a value are left out."""
     words = ["bas-edge", "train", str(data), "-o", str(output)]
-    for option, value in (("--validation", validation), ("--background", background)):
+    for option, value in options.items():
         if value is not None:
             words += [option, str(value)]
     return shlex.join([*words, "--resume"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.annotations import BACKGROUND_FOLDER, read_annotations
+from bas_edge.annotations import BACKGROUND_FOLDER, published_images, read_annotations
 from bas_edge.errors import InputError
 from bas_edge.images import image_files, read_image
 from bas_edge.ops import resize_frame
@@ -73,6 +73,8 @@ def _listed(source: str | Path | Sequence[str | Path]) -> tuple[list[Path], str]
     path = Path(source)
     if path.is_file() and path.suffix.lower() == ".csv":
         return [item.path for item in read_annotations(path).items], str(path)
+    if (published := published_images(path)) is not None:
+        return published, str(path)
     files = image_files(source)
     if path.is_dir():  # images without any object are no sample of what the maps look like
         files = [f for f in files if f.relative_to(path).parts[0] != BACKGROUND_FOLDER]

@@ -10,14 +10,44 @@ from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.metrics.label_free import NETWORK_CAP, NETWORK_FACTOR, network_cut
 from bas_edge.ops import aggregate_maps
 from bas_edge_training.models import BasModel
+from bas_edge_training.recipe import LocalizationSection
 from bas_edge_training.trainer import to_network
 from bas_edge_training.validation import evaluation_mode
 
-__all__ = ["DEFAULT_TOP_K", "THRESHOLD_IMAGES", "label_free_threshold"]
+__all__ = [
+    "DEFAULT_TOP_K",
+    "THRESHOLD_IMAGES",
+    "averaged_maps",
+    "label_free_threshold",
+    "run_threshold",
+]
 
 DEFAULT_TOP_K = 80  # published for fine-grained classes, where their maps agree
 THRESHOLD_IMAGES = 192
 _BATCH = 16
+
+
+def averaged_maps(options: LocalizationSection, classes: int) -> int:
+    """How many of the maps of so many classes are averaged by default."""
+    return min(classes, options.top_k or DEFAULT_TOP_K)
+
+
+def run_threshold(
+    model: BasModel, frames: NDArray[np.uint8], options: LocalizationSection, recipe: str
+) -> ThresholdPolicy | None:
+    """The threshold of a finished run: the recipe's, where it has one, else `label_free_threshold`.
+
+    Args:
+        model, frames: As for `label_free_threshold`.
+        options: Of the recipe that is called `recipe`.
+    """
+    if options.threshold:
+        base, *overrides = recipe.split(", ")
+        own = [text for text in overrides if text.startswith("localization.")]
+        chosen_by = f"recipe {', '.join([base, *own])}"
+        return ThresholdPolicy(rule="fixed", value=options.threshold, chosen_by=chosen_by)
+    averaged = averaged_maps(options, model.config.num_classes)
+    return label_free_threshold(model, frames, top_k=averaged)
 
 
 def label_free_threshold(

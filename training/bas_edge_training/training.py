@@ -33,7 +33,9 @@ def train(
     *,
     pretrained: str | Path | None = None,
     qat: str | Path | None = None,
+    split: str | None = None,
     validation: str | Path | None = None,
+    validation_split: str | None = None,
     background: str | Path | None = None,
     overrides: Iterable[str] = (),
     resume: bool = False,
@@ -43,14 +45,17 @@ def train(
     """Train a localizer from image labels.
 
     Args:
-        data: A folder with one subfolder a class, or a CSV with path,label,class_name.
+        data: A folder with one subfolder a class, a CSV with path,label,class_name, or a
+            published set (docs/datasets.md).
         output: The run folder to create.
         recipe: A recipe, its installed name, or its file; None is "default", on a resume the
             recipe that the run began with, and with `qat` a short form of the checkpoint's.
         pretrained: Backbone weights: a path, or a URL followed by #sha256=… Unused on a resume.
         qat: A checkpoint or run folder to finetune while rounding as an int8 engine does; its
             classes are those of `data`. Unused on a resume.
+        split: Which part of `data` to train on, where it has several. Default: that for training.
         validation: A labelled set to validate on, instead of a part of `data`.
+        validation_split: Its part. Default: that for evaluation.
         background: A folder of images without any object, beside `data`'s own `background/`.
         overrides: `section.key=value` strings applied to the recipe.
         resume: Go on with the unfinished run in `output`.
@@ -65,7 +70,16 @@ def train(
     data, folder = Path(data), RunFolder(Path(output))
     validation = None if validation is None else Path(validation)
     background = None if background is None else Path(background)
-    resume_with = resume_command(data, folder.path, validation, background)
+    resume_with = resume_command(
+        data,
+        folder.path,
+        {
+            "--split": split,
+            "--validation": validation,
+            "--validation-split": validation_split,
+            "--background": background,
+        },
+    )
     if qat is not None and pretrained is not None:
         raise InputError(
             "A quantization-aware run begins with its checkpoint, not with pretrained weights.",
@@ -84,7 +98,9 @@ def train(
         name, chosen = start.recipe(recipe, overrides)
     images = read_training_data(
         data,
+        split=split,
         validation=validation,
+        validation_split=validation_split,
         validation_fraction=chosen.validation.fraction,
         background=background,
         seed=chosen.training.seed,
