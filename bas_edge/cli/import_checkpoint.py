@@ -51,9 +51,9 @@ def command(
         Path | None,
         typer.Option("--classes", help="A text file with a class name a line, in label order."),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", help="Where maps are cut. Default: export chooses it."),
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="What it was trained by, such as cub_vgg16_published."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a checkpoint that is there.")
@@ -72,7 +72,7 @@ def command(
         task=task.value,
         release=None if release is None else release.value,
         classes=None if classes is None else _lines(classes),
-        threshold=threshold,
+        recipe=recipe,
         overwrite=overwrite,
     )
     if json_output:

@@ -112,7 +112,11 @@ def test_what_is_written_says_where_it_came_from(tmp_path: Path) -> None:
     path = extension_file(tmp_path / "best_gt.pth.tar", published_state("mobilenet"))
     names = ["ant", "bee", "cat", "dog"]
     report = import_checkpoint(
-        path, tmp_path / "run", architecture="mobilenet_v1", classes=names, threshold=0.1
+        path,
+        tmp_path / "run",
+        architecture="mobilenet_v1",
+        classes=names,
+        recipe="cub_mobilenet_v1_published",
     )
     assert (report.release, report.classes, report.epoch) == ("bas-extension", CLASSES, 99)
     info = load_checkpoint(tmp_path / "run").info
@@ -120,6 +124,8 @@ def test_what_is_written_says_where_it_came_from(tmp_path: Path) -> None:
     assert info.pretrained == "best_gt.pth.tar"
     assert info.threshold is not None
     assert (info.threshold.rule, info.threshold.value) == ("fixed", 0.1)
+    assert info.threshold.chosen_by == "recipe cub_mobilenet_v1_published"
+    assert info.recipe_content["localization"]["top_k"] == 80
     with pytest.raises(InputError, match="exists already"):
         import_checkpoint(path, tmp_path / "run", architecture="mobilenet_v1")
 
@@ -188,7 +194,7 @@ def test_objects_and_cut_files_are_refused(
     ("options", "words"),
     [
         ({"classes": ["a", "b"]}, "2 class names for the 4 classes"),
-        ({"threshold": 1.0}, "threshold is 1, but must be at least 0 and below 1"),
+        ({"recipe": "cub_resnet50_published"}, "is for a resnet50, not a vgg16"),
         ({"architecture": "vgg19"}, "There is no backbone 'vgg19'"),
     ],
 )

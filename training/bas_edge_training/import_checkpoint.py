@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, save_checkpoint
 from bas_edge_training.models import BasModel, ModelConfig, build_model, find_backbone
@@ -25,6 +26,8 @@ from bas_edge_training.models.backbone import Backbone
 from bas_edge_training.models.config import TORCHVISION
 from bas_edge_training.models.weight_files import read_weights
 from bas_edge_training.models.weights import BN_KEYS, Layer, backbone_units, fill_unit
+from bas_edge_training.recipe import load_recipe
+from bas_edge_training.threshold import run_threshold
 
 __all__ = [
     "PUBLISHED_NAMES",
@@ -46,6 +49,7 @@ PUBLISHED_NAMES = {  # what the published code calls its networks
 }
 _COPIES = re.compile(r"^(erase_branch|conv_copy_5_\d|\w+_copy)\.")  # layers for erased features
 _LISTED = 3  # names in a message
+_NO_FRAMES: NDArray[np.uint8] = np.empty((0, 224, 224, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def import_checkpoint(
     task: Task = "localization",
     release: Release | None = None,
     classes: Sequence[str] | None = None,
-    threshold: float | None = None,
+    recipe: str | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Read a published `.pth.tar` file, and write a run folder with its checkpoint.safetensors.
@@ -98,7 +102,9 @@ def import_checkpoint(
         task: "segmentation" is the ResNet50 of BAS-Extension's WSSS part.
         release: Whose file it is. Default: what the file says.
         classes: C names in the order of the logits. Default: "class 0", "class 1", …
-        threshold: Where maps are cut, 0 to 1. Default: export chooses it without any box.
+        recipe: The published recipe it was trained by, such as "cub_vgg16_published": its top-k and
+            threshold become those of the engine. Default: 80 maps, and a threshold that export
+            chooses without any box.
         overwrite: Replace a checkpoint that is there.
 
     Raises:
@@ -110,8 +116,12 @@ def import_checkpoint(
     if checkpoint.exists() and not overwrite:
         raise InputError(f"{checkpoint} exists already.", hint="--overwrite replaces it.")
     name = PUBLISHED_NAMES.get(architecture, architecture)
-    if threshold is not None and not 0 <= threshold < 1:
-        raise InputError(f"threshold is {threshold:g}, but must be at least 0 and below 1.")
+    trained_by = None if recipe is None else load_recipe(recipe)
+    if trained_by is not None and trained_by.model.architecture != name:
+        raise InputError(
+            f"The recipe {recipe} is for a {trained_by.model.architecture}, not a {name}.",
+            hint="Name the published recipe of this network, or leave --recipe out.",
+        )
     backbone = find_backbone(name)
     if backbone.published is None or (task == "segmentation" and name != "resnet50"):
         raise InputError(
@@ -145,9 +155,9 @@ def import_checkpoint(
     info = CheckpointInfo(
         model=model.config,
         classes=names,
-        recipe=f"published by {release}",
-        recipe_sha256="",
-        recipe_content={},
+        recipe=recipe or "unknown",
+        recipe_sha256="" if trained_by is None else trained_by.sha256,
+        recipe_content={} if trained_by is None else trained_by.to_dict(),
         data=DataSummary(source="", images=0, validation=0, background=0),
         pretrained=path.name,
         epoch=epoch,
@@ -156,8 +166,8 @@ def import_checkpoint(
         finished=True,
         metrics={},
         threshold=None
-        if threshold is None
-        else ThresholdPolicy(rule="fixed", value=threshold, chosen_by="given at import"),
+        if trained_by is None or recipe is None
+        else run_threshold(model, _NO_FRAMES, trained_by.localization, recipe),
     )
     output.mkdir(parents=True, exist_ok=True)
     save_checkpoint(checkpoint, model.state_dict(), info)
@@ -171,7 +181,7 @@ def import_checkpoint(
         tensors=len(found),
         copies=len(copies),
         epoch=epoch,
-        next_command=f"bas-edge export {output} --images FOLDER",
+        next_command=f"bas-edge export {output}" + " --images FOLDER" * (info.threshold is None),
     )
 
 

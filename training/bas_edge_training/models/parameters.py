@@ -34,6 +34,7 @@ def parameter_groups(
         for module in part.modules():
             own = dict(module.named_parameters(recurse=False))
             if isinstance(module, nn.BatchNorm2d):
+                backbone.append(own.pop("weight"))
                 backbone_bias += own.values()
             elif isinstance(module, nn.Conv2d):
                 lone = module.groups > 1 or module.in_channels == 3  # the stem, or depthwise
