@@ -194,13 +194,16 @@ def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, box
 
 
 def test_three_files_that_agree(run: Path, say: Say) -> None:
-    code, out, err = say(run, "val.csv", "--ratios", "0,0.5,1,2", "--per-class", "--limit", 8)
+    draw = ("--limit", 8, "--seed", 3)
+    code, out, err = say(run, "val.csv", "--ratios", "0,0.5,1,2", "--per-class", *draw)
     assert (code, err) == (0, "")
     assert out.startswith("8 images, means ± standard errors\n")
     assert "background activation: smallest at " in out
     assert "note: The objects are boxes drawn as masks" in out
     assert out.endswith("Written to analysis: analysis.json, analysis.csv, analysis.png\n")
     report = json.loads(Path("analysis/analysis.json").read_text())
+    assert (report["limit"], report["seed"], report["input_size"]) == (8, 3, SIDE)
+    assert report["curve"]["images"] == sum(each["images"] for each in report["classes"]) == 8
     with Path("analysis/analysis.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 * (1 + len(report["classes"]))
