@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 from bas_edge_training import Analysis, analyse
@@ -57,6 +58,7 @@ def analysis_row(found: Analysis, given: Provenance) -> AnalysisRow:
         head=found.head,
         data=data_name(Path(found.data)),
         images=found.curve.images,
+        left_out=dict(Counter(one.kind for one in found.left_out)),
         truth=truth,
         top1=round(100 * found.curve.top1, 2),
         ratios=tuple(point.ratio for point in points),

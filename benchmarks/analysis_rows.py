@@ -28,6 +28,7 @@ class AnalysisRow(msgspec.Struct, frozen=True, kw_only=True, tag="analysis", tag
     """What cross-entropy and activation say about masks of several sizes.
 
     Attributes:
+        left_out: How many further images are in no average, by why.
         truth: What the objects were taken from, "boxes" or "masks".
         top1: Percentage of the images whose best class is their label.
         ratios: Areas of the masks relative to the object.
@@ -41,6 +42,7 @@ class AnalysisRow(msgspec.Struct, frozen=True, kw_only=True, tag="analysis", tag
     head: str
     data: str
     images: int
+    left_out: dict[str, int]
     truth: str
     top1: float
     ratios: tuple[float, ...]

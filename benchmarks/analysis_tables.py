@@ -26,7 +26,7 @@ def analysis_table(rows: Sequence[AnalysisRow]) -> str:
     lines = [
         [
             f"{row.model} ({row.head} head)",
-            f"{row.images} of {row.data}, {row.truth}",
+            _images(row),
             title,
             *(_cell(row, name, ratio) for ratio in _SHOWN),
             _settled(row, name),
@@ -43,6 +43,11 @@ def analysis_line(row: AnalysisRow) -> str:
         f"{title} settles at {_settled(row, name)}" for name, title in _NAMES.items()
     )
     return f"{row.model}, {row.images} images: {settled}"
+
+
+def _images(row: AnalysisRow) -> str:
+    without = "".join(f" (left out, {why}: {count})" for why, count in row.left_out.items())
+    return f"{row.images} of {row.data}{without}, {row.truth}"
 
 
 def _cell(row: AnalysisRow, name: str, ratio: float) -> str:

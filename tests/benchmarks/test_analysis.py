@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bas_edge_training.analysis.curves import Curve, Extreme, Extremes, Mean, Point
-from bas_edge_training.analysis.report import Analysis
+from bas_edge_training.analysis.report import Analysis, LeftOut
 from benchmarks import analysis
 from benchmarks.analysis_tables import analysis_line, analysis_table
 from benchmarks.rows import read_rows
@@ -41,6 +41,7 @@ FOUND = Analysis(
     truth={"boxes": 5, "masks": 0},
     limit=None,
     seed=0,
+    left_out=(LeftOut(path="a.jpg", kind="not positive", reason="It scores -1."),),
     curve=Curve(
         class_name=None,
         images=5,
@@ -66,11 +67,12 @@ def test_a_run_leaves_a_row_that_the_table_shows(
     assert row.provenance.command.endswith("--checkpoint runs/edge --data data/cub50/val.csv")
     assert (row.top1, row.ratios, row.figures["background"].settled) == (80, (0.5, 1), None)
     shown = analysis_table([row, row])
-    line = "| edge (edge head) | 5 of cub50/val.csv, boxes | cross-entropy, nats | – | – "
-    assert shown.count(line + "| 2.50 ± 0.12 (1.25) | – | 2.00 ± 0.12 (1.00) | – | – | 0.62 |") == 1
-    assert (
-        "| S_bg / S | – | – | 0.50 ± 0.12 (0.25) | – | 0.00 ± 0.12 (0.00) | – | – | beyond 1 |"
-        in shown
+    start = "| edge (edge head) | 5 of cub50/val.csv (left out, not positive: 1), boxes | "
+    cells = (
+        "cross-entropy, nats | – | – | 2.50 ± 0.12 (1.25) | – | 2.00 ± 0.12 (1.00) | – | – | 0.62"
     )
+    assert shown.count(f"{start}{cells} |") == 1
+    cells = "S_bg / S | – | – | 0.50 ± 0.12 (0.25) | – | 0.00 ± 0.12 (0.00) | – | – | beyond 1"
+    assert shown.count(f"{start}{cells} |") == 1
     assert capsys.readouterr().out == analysis_line(row) + "\n"
     assert analysis_table([]) == "Not measured yet."

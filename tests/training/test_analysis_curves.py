@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bas_edge_training.analysis.curves import average
 from bas_edge_training.analysis.growth import grow
 from bas_edge_training.analysis.responses import Responses, masked_responses
-from bas_edge_training.models import BasModel, ModelConfig, build_model
+from bas_edge_training.models import (
+    BasModel,
+    ModelConfig,
+    backbone_names,
+    build_model,
+    find_backbone,
+)
+from bas_edge_training.models.backbone import Features, Tail, Trunk
 from bas_edge_training.models.config import Conventions
 from bas_edge_training.models.heads import ClassHead
-from bas_edge_training.models.mobilenet_v1 import Features
 from bas_edge_training.validation import evaluation_mode
 
 SIDE, RED, BLUE = 32, 0, 2
@@ -24,12 +30,17 @@ RATIOS = (0.0, 0.25, 0.5, 1.0, 2.0, 8.0)
 PLAIN = Conventions(mean=(0, 0, 0), std=(1, 1, 1), activation="relu", padding="symmetric")
 
 
-class MeanColours(nn.Module):
+class MeanColours(Trunk):
     """Features are the colours of cells of 8 × 8 pixels."""
 
     def forward(self, pixels: Tensor) -> Features:
         cells = F.avg_pool2d(pixels, 8)
-        return Features(cells, cells)
+        return Features(cells, None)
+
+
+class AsItIs(Tail):
+    def forward(self, features: Tensor) -> Tensor:
+        return features
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +49,8 @@ def model() -> BasModel:
     model = build_model(
         ModelConfig(num_classes=3, width=0.125, input_size=SIDE, conventions=PLAIN)
     ).eval()
-    model.trunk, model.tail = MeanColours(), nn.Identity()
-    model.head = ClassHead(3, 3, kind="edge", hidden=8)
+    model.trunk, model.tail = MeanColours(), AsItIs()
+    model.head = ClassHead(3, 3, kind="edge", hidden=8, rectified=False)
     with torch.no_grad():
         model.head.classifier.weight.copy_(0.1 * torch.eye(3)[:, :, None, None])
     return model
@@ -100,6 +111,32 @@ def test_extremes_lie_where_the_curves_end(model: BasModel) -> None:
     assert found.cross_entropy.value == pytest.approx(math.log(math.exp(2) + 2) - 2, abs=1e-5)
     assert found.cross_entropy.image_ratio.mean == 1
     assert found.cross_entropy.image_ratio.standard_error is None
+
+
+@pytest.mark.parametrize("architecture", backbone_names())
+@pytest.mark.parametrize("head", ["paper", "edge"])
+def test_all_and_nothing_of_every_backbone(architecture: str, head: str) -> None:
+    torch.manual_seed(0)
+    own = find_backbone(architecture).conventions
+    config = ModelConfig(
+        architecture=architecture, head=head, width=0.125, input_size=64, conventions=own,
+        num_classes=4,
+    )  # fmt: skip
+    network = build_model(config)
+    frames = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    half = np.zeros((64, 64), np.bool_)
+    half[:, 32:] = True
+    with evaluation_mode(network):
+        found = masked_responses(network, frames, [1, 3], [grow(half)] * 2, (0.0, 1.0, 2.0))
+        logits = network(frames)[0].double().numpy()[[0, 1], [1, 3]]
+    assert found.whole == pytest.approx(logits, rel=1e-4, abs=1e-6)
+    nothing, own_area, everything = range(3)
+    assert found.inside[:, everything] == pytest.approx(logits, rel=1e-4, abs=1e-6)
+    assert found.outside[:, nothing] == pytest.approx(logits, rel=1e-4, abs=1e-6)
+    assert found.outside[:, everything] == pytest.approx(found.empty, rel=1e-4, abs=1e-6)
+    assert found.inside[:, nothing] == pytest.approx(found.empty, rel=1e-4, abs=1e-6)
+    assert (found.inside[:, own_area] != found.outside[:, own_area]).all()
+    assert found.areas[0].tolist() == [0, 0.5, 1]
 
 
 def responses(entropy: list[list[float]], outside: list[list[float]]) -> Responses:
