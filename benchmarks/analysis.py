@@ -40,8 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def analysis_row(found: Analysis, given: Provenance) -> AnalysisRow:
-    """The averages over all images. Needs at least two of them, of one kind of truth."""
-    (truth,) = (kind for kind, count in found.truth.items() if count)
+    """The averages over all images; needs at least two of them."""
     points, extremes = found.curve.points, found.curve.extremes
 
     def figures(values: list[Mean], settled: float | None) -> CurveFigures:
@@ -59,7 +58,7 @@ def analysis_row(found: Analysis, given: Provenance) -> AnalysisRow:
         data=data_name(Path(found.data)),
         images=found.curve.images,
         left_out=dict(Counter(one.kind for one in found.left_out)),
-        truth=truth,
+        truth=found.truth,
         top1=round(100 * found.curve.top1, 2),
         ratios=tuple(point.ratio for point in points),
         whole_frame=tuple(point.whole_frame for point in points),

@@ -21,8 +21,14 @@ def command(
     ],
     annotations: Annotated[
         Path,
-        typer.Argument(metavar="CSV", help="A CSV with path,label,class_name,x0,y0,x1,y1."),
+        typer.Argument(
+            metavar="DATA",
+            help="A CSV with path,label,class_name,x0,y0,x1,y1, or a published set.",
+        ),
     ],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which part of DATA, where it has several.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -60,6 +66,7 @@ def command(
             checkpoint,
             annotations,
             output,
+            split=split,
             ratios=None if ratios is None else _numbers(ratios),
             limit=limit,
             seed=seed,

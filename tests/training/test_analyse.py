@@ -9,19 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import published_sets
 import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from published_sets import save_mask
 
-from bas_edge.annotations import Annotation
+from bas_edge.annotations import read_annotations
 from bas_edge.cli import main
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
 from bas_edge.ops import resize_frame
 from bas_edge_training import analyse
+from bas_edge_training.checkpoint import load_checkpoint, save_checkpoint
 from bas_edge_training.models import BasModel
 
 SIDE, IMAGES = 32, 10
@@ -79,7 +83,7 @@ def test_the_ends_of_the_curves_are_no_image_and_the_whole_image(
     found = analyse(run, boxed, ratios=RATIOS)
     curve = found.curve
     assert (curve.images, found.left_out) == (IMAGES, ())
-    assert found.truth == {"boxes": IMAGES, "masks": 0}
+    assert (found.truth, found.split) == ("boxes", "")
     logits = torch.tensor(
         np.stack([scores(model, boxed.parent / f"{n}.png") for n in range(IMAGES)])
     )
@@ -98,33 +102,39 @@ def test_the_ends_of_the_curves_are_no_image_and_the_whole_image(
     assert own.whole_frame == 0
 
 
-def test_masks_take_the_place_of_boxes_where_there_are_any(run: Path, boxed: Path) -> None:
-    mask = np.zeros((40, 48), np.bool_)
-    mask[10:30, 12:24] = True
-
-    def mask_of(item: Annotation) -> NDArray[np.bool_] | None:
-        return mask if int(item.path.stem) < 4 else None
-
-    found = analyse(run, boxed, ratios=(1.0,), mask_of=mask_of)
-    assert found.truth == {"boxes": IMAGES - 4, "masks": 4}
-    assert "6 of 10 objects are boxes drawn as masks" in found.notes()[0]
-    alone = analyse(run, boxed, ratios=(1.0,), mask_of=lambda _: mask)
-    assert alone.curve.points[0].area == pytest.approx(20 * 12 / (40 * 48))
-    assert alone.notes() == []
+@pytest.fixture
+def masked(model: BasModel, run: Path, tmp_path: Path) -> Path:
+    """CUB's layout, with masks, and the checkpoint of its classes."""
+    root = published_sets.cub(tmp_path / "CUB")
+    info = load_checkpoint(run).info
+    named = msgspec.structs.replace(info, classes=read_annotations(root).classes)
+    with torch.no_grad():  # so that every label has a positive score
+        model.head.classifier.bias += 20
+    save_checkpoint(run / "checkpoint.safetensors", model.state_dict(), named)
+    return root
 
 
-def test_masks_alone_are_enough_and_need_not_be_everywhere(run: Path, boxed: Path) -> None:
-    rows = [line.split(",")[:3] for line in boxed.read_text().splitlines()]
-    boxed.write_text("\n".join(",".join(row) for row in rows) + "\n")
-    masks: dict[str, NDArray[np.bool_] | None] = {
-        str(number): np.ones((40, 48), np.bool_) for number in range(IMAGES)
-    }
-    masks |= {"1": None, "2": np.zeros((40, 48), np.bool_), "3": np.ones((48, 40), np.bool_)}
-    found = analyse(run, boxed, ratios=(1.0,), mask_of=lambda item: masks[item.path.stem])
-    assert found.curve.images == IMAGES - 3
+def test_masks_take_the_place_of_boxes_where_there_are_any(run: Path, masked: Path) -> None:
+    for file in masked.glob("segmentations/*/test_*.png"):
+        save_mask(file, (0, 0, 24, 32))
+    found = analyse(run, masked, ratios=(1.0,))
+    assert (found.truth, found.split, found.curve.images) == ("masks", "test", 6)
+    assert found.curve.points[0].area == pytest.approx(24 * 32 / (96 * 64))  # no box is so small
+    assert found.notes() == []
+    other = analyse(run, masked, split="train", ratios=(1.0,))
+    assert (other.split, other.curve.images) == ("train", 6)
+    assert other.curve.points[0].area > 0.2
+
+
+def test_a_mask_that_cannot_be_read_and_one_too_small_are_left_out(run: Path, masked: Path) -> None:
+    folder = masked / "segmentations/001.a"
+    (folder / "test_0.png").write_bytes(b"no mask")
+    save_mask(folder / "test_3.png", (1, 1, 2, 2))  # between the pixels that an input of 32 sees
+    found = analyse(run, masked, ratios=(1.0,))
+    assert found.curve.images == 4
     kinds = {Path(one.path).stem: one.kind for one in found.left_out}
-    assert kinds == {"1": "unannotated", "2": "invisible", "3": "unusable"}
-    assert "is 48 × 40, but its mask is 40 × 48." in found.unusable[0].reason
+    assert kinds == {"test_0": "unusable", "test_3": "invisible"}
+    assert [Path(one.path).stem for one in found.unusable] == ["test_0"]
 
 
 def test_a_label_that_scores_nothing_is_left_out(run: Path, boxed: Path, model: BasModel) -> None:
@@ -248,7 +258,7 @@ def test_labels_without_boxes_are_refused(run: Path, say: Say) -> None:
     Path("labels.csv").write_text("path,label,class_name\n0.png,0,class 0\n")
     code, _, err = say(run, "labels.csv", "-o", "out")
     assert code == 2
-    assert "labels.csv has no boxes, so nobody knows where the objects are." in err
+    assert "labels.csv has neither masks nor boxes, so nobody knows where the objects are." in err
     assert not Path("out").exists()
 
 

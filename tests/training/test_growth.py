@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from bas_edge_training.analysis.growth import box_mask, grow, sampled_mask, squared_distances
+from bas_edge_training.analysis.growth import box_mask, grow, squared_distances
 
 MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9))
 OBJECTS = MASKS.filter(lambda mask: bool(mask.any()))
@@ -95,9 +95,3 @@ def test_boxes_are_drawn_by_pixel_centres() -> None:
     expected = drawn("...#", "##..", "....", "....")
     np.testing.assert_array_equal(box_mask(boxes, (4, 8), (4, 4)), expected)
     assert not box_mask(np.array([[1.1, 0.0, 2.9, 4.0]]), (4, 8), (4, 4)).any()
-
-
-def test_masks_are_sampled_at_pixel_centres() -> None:
-    mask = drawn("#...", ".##.")
-    np.testing.assert_array_equal(sampled_mask(mask, (2, 4)), mask)
-    np.testing.assert_array_equal(sampled_mask(mask, (4, 2)), drawn("..", "..", "#.", "#."))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -16,10 +15,11 @@ from bas_edge.annotations import Annotation, read_annotations
 from bas_edge.decoding import decoded_ahead, none_usable
 from bas_edge.errors import InputError
 from bas_edge_training.analysis.curves import Curve, average
+from bas_edge_training.analysis.growth import GrowingMask
 from bas_edge_training.analysis.output import check_output, make_folder, write_output
 from bas_edge_training.analysis.report import Analysis, LeftOut
 from bas_edge_training.analysis.responses import Responses, masked_responses
-from bas_edge_training.analysis.subjects import MaskOf, Subject, read_subject
+from bas_edge_training.analysis.subjects import Subject, read_subject
 from bas_edge_training.checkpoint import load_checkpoint
 from bas_edge_training.machine import resolve_device
 from bas_edge_training.models import BasModel
@@ -38,11 +38,11 @@ def analyse(
     annotations: str | Path,
     output: str | Path | None = None,
     *,
+    split: str | None = None,
     ratios: Sequence[float] | None = None,
     limit: int | None = None,
     seed: int = 0,
     per_class: bool = False,
-    mask_of: MaskOf | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
@@ -56,19 +56,19 @@ def analyse(
 
     Args:
         checkpoint: A run folder, or its checkpoint.safetensors.
-        annotations: A CSV with boxes, of the checkpoint's classes, as `read_annotations` takes.
+        annotations: Images with masks or boxes, of the checkpoint's classes: a CSV or a published
+            set, as `read_annotations` takes. Where there are masks, boxes are not used.
         output: Folder for analysis.json, analysis.csv and analysis.png; None writes nothing.
+        split: Which part of a set that has several. Default: that for evaluation.
         ratios: Areas of the masks relative to the object's, ascending, from 0 up. Default: RATIOS.
         limit: Take so many images, drawn at random with `seed`; None takes all.
         per_class: Curves of each class too.
-        mask_of: Gives an annotation's mask, bool [H, W] in pixels of its upright image, or None
-            where its boxes serve. Called in threads.
         overwrite: Replace an analysis in `output`.
         progress: Called after each batch with the number of images done and of all.
 
     Raises:
-        InputError: The checkpoint, the annotations or an option cannot be used, there are no
-            boxes, `output` holds an analysis, or every image was left out.
+        InputError: The checkpoint, the annotations or an option cannot be used, there are neither
+            masks nor boxes, `output` holds an analysis, or every image was left out.
         MissingExtraError: `output` is given, and matplotlib is not installed.
     """
     ratios = RATIOS if ratios is None else tuple(ratios)
@@ -77,28 +77,30 @@ def analyse(
     if folder is not None:
         check_output(folder, overwrite=overwrite)
     trained = load_checkpoint(checkpoint)
-    data = read_annotations(annotations, classes=trained.info.classes)
-    if not data.has_boxes and mask_of is None:
+    data = read_annotations(annotations, classes=trained.info.classes, split=split)
+    if not (data.has_masks or data.has_boxes):
         raise InputError(
-            f"{annotations} has no boxes, so nobody knows where the objects are.",
+            f"{annotations} has neither masks nor boxes, so nobody knows where the objects are.",
             hint="Give a CSV with the columns x0, y0, x1, y1.",
         )
     if folder is not None:
         make_folder(folder)
     items = _draw(data.items, limit, seed)
-    found, truth, left_out = _measure(trained.model, items, ratios, mask_of, progress)
+    found, left_out = _measure(trained.model, items, ratios, progress)
     analysis = Analysis(
         checkpoint=str(trained.path),
         architecture=trained.info.model.architecture,
         head=trained.info.model.head,
         input_size=trained.info.model.input_size,
         data=str(annotations),
-        truth=truth,
+        split=data.split,
+        truth="masks" if data.has_masks else "boxes",
         limit=limit,
         seed=seed,
         curve=average(found, ratios),
         classes=_by_class(found, ratios, trained.info.classes) if per_class else (),
         left_out=left_out,
+        data_notes=data.notes,
     )
     if folder is not None:
         write_output(folder, analysis)
@@ -129,54 +131,57 @@ def _measure(
     model: BasModel,
     items: Sequence[Annotation],
     ratios: Sequence[float],
-    mask_of: MaskOf | None,
     progress: Callable[[int, int], None] | None,
-) -> tuple[Responses, dict[str, int], tuple[LeftOut, ...]]:
-    """Every image once: responses of the usable ones, what their objects were, and the others."""
+) -> tuple[Responses, tuple[LeftOut, ...]]:
+    """Every image once: responses of the usable ones, and the others."""
     device, side = resolve_device("auto"), model.config.input_size
     model.to(device)
     parts: list[Responses] = []
-    truth = Counter(boxes=0, masks=0)
     left_out: list[LeftOut] = []
-    waiting: list[tuple[Annotation, Subject]] = []
+    waiting: list[tuple[Annotation, Subject, GrowingMask]] = []
 
     def run_waiting() -> None:
         if not waiting:
             return
-        subjects = [subject for _, subject in waiting]
-        frames = torch.from_numpy(np.stack([one.frame for one in subjects]))
+        frames = torch.from_numpy(np.stack([subject.frame for _, subject, _ in waiting]))
         found = masked_responses(
             model,
             to_network(frames, device),
-            [one.label for one in subjects],
-            [one.growing for one in subjects],
+            [subject.label for _, subject, _ in waiting],
+            [growing for _, _, growing in waiting],
             ratios,
         )
         positive = found.whole > 0
         parts.append(found[positive])
-        for (item, subject), score in zip(waiting, found.whole, strict=True):
-            if score > 0:
-                truth[subject.truth] += 1
-            else:
-                left_out.append(_scoreless(item, float(score)))
+        left_out.extend(
+            _scoreless(waiting[at][0], float(found.whole[at])) for at in np.flatnonzero(~positive)
+        )
         waiting.clear()
 
-    images = decoded_ahead(items, lambda item: read_subject(item, side, mask_of), ahead=_AHEAD)
+    images = decoded_ahead(items, lambda item: read_subject(item, side), ahead=_AHEAD)
     with closing(images), evaluation_mode(model):  # an error here must stop the decoders too
         for done, (item, one) in enumerate(zip(items, images, strict=True), 1):
             if isinstance(one, InputError):
                 left_out.append(LeftOut(path=str(item.path), kind="unusable", reason=str(one)))
-            elif isinstance(one, LeftOut):
-                left_out.append(one)
+            elif one.growing is None:
+                left_out.append(_invisible(item, side))
             else:
-                waiting.append((item, one))
+                waiting.append((item, one, one.growing))
             if len(waiting) == _BATCH or done == len(items):
                 run_waiting()
                 if progress is not None:
                     progress(done, len(items))
-    if not sum(truth.values()):
+    if len(left_out) == len(items):
         raise none_usable(len(items), left_out[0].reason if left_out else None)
-    return Responses.join(parts), dict(truth), tuple(left_out)
+    return Responses.join(parts), tuple(left_out)
+
+
+def _invisible(item: Annotation, side: int) -> LeftOut:
+    return LeftOut(
+        path=str(item.path),
+        kind="invisible",
+        reason=f"The object of {item.path} covers no pixel of the {side} × {side} input.",
+    )
 
 
 def _scoreless(item: Annotation, score: float) -> LeftOut:

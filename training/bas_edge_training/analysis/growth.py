@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GrowingMask", "box_mask", "grow", "sampled_mask", "squared_distances"]
+__all__ = ["GrowingMask", "box_mask", "grow", "squared_distances"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,11 +100,3 @@ def box_mask(
     in_rows, in_columns = (y >= y0) & (y < y1), (x >= x0) & (x < x1)  # [B, h], [B, w]
     drawn: NDArray[np.bool_] = (in_rows[:, :, None] & in_columns[:, None, :]).any(axis=0)
     return drawn
-
-
-def sampled_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A frame's mask [H, W] stretched to `size` (h, w): the pixel under each centre."""
-    (height, width), (h, w) = mask.shape, size
-    rows = ((np.arange(h) + 0.5) * (height / h)).astype(np.intp)
-    columns = ((np.arange(w) + 0.5) * (width / w)).astype(np.intp)
-    return mask[rows[:, None], columns]

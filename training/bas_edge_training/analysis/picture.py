@@ -60,7 +60,7 @@ def draw_analysis(analysis: Analysis, output: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     upper.annotate(
-        "the object's box" if analysis.truth["boxes"] else "the object",
+        "the object's box" if analysis.truth == "boxes" else "the object",
         (1, 1),
         xycoords=("data", "axes fraction"),
         xytext=(4, -12),
@@ -93,8 +93,7 @@ def _caption(analysis: Analysis) -> str:
     checkpoint, data = Path(analysis.checkpoint), Path(analysis.data)
     name = checkpoint.parent.name if checkpoint.stem == "checkpoint" else checkpoint.name
     count = analysis.curve.images
-    masks = analysis.truth["masks"]
-    truth = {0: "boxes drawn as masks", count: "masks"}.get(masks, f"{masks} masks, others boxes")
+    truth = "masks" if analysis.truth == "masks" else "boxes drawn as masks"
     return (
         f"{name} ({analysis.architecture}, {analysis.head} head, {analysis.input_size} px) on "
         f"{'/'.join(data.parts[-2:])}, {count} {'image' if count == 1 else 'images'}; objects: "

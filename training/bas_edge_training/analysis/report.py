@@ -25,15 +25,15 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: The file.
-        kind: "unusable": it cannot be read, or contradicts its annotation. "unannotated": it has
-            neither box nor mask. "invisible": its object covers no pixel of the network's input.
-            "not positive": the label's logit of the whole image is not above 0, so that nothing
-            can be compared with it.
+        kind: "unusable": it or its mask cannot be read, or contradicts its annotation.
+            "invisible": its object covers no pixel of the network's input. "not positive": the
+            label's logit of the whole image is not above 0, so that nothing can be compared
+            with it.
         reason: One sentence.
     """
 
     path: str
-    kind: Literal["unusable", "unannotated", "invisible", "not positive"]
+    kind: Literal["unusable", "invisible", "not positive"]
     reason: str
 
 
@@ -44,12 +44,14 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         checkpoint: The file, as given.
         architecture, head, input_size: Of its model.
         data: Path of the annotations.
-        truth: How many objects were taken from "boxes", drawn as masks, and from "masks".
+        split: Which part of them; empty where there are no parts.
+        truth: What the objects are: "masks", or "boxes", drawn as masks.
         limit, seed: How the images were chosen; None took all.
         settled_share: The share of the way at which a curve counts as settled.
         curve: Over all images.
         classes: One curve for each class with an image, in label order, where asked for.
         left_out: Images that are in no average.
+        data_notes: What the reader of a published set left out of it.
     """
 
     checkpoint: str
@@ -57,12 +59,14 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     input_size: int
     data: str
-    truth: dict[str, int]
+    split: str
+    truth: Literal["boxes", "masks"]
     limit: int | None
     seed: int
     curve: Curve
     classes: tuple[Curve, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    data_notes: tuple[str, ...] = ()
     settled_share: float = SETTLED
 
     @property
@@ -121,11 +125,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
 
     def notes(self) -> list[str]:
         """Sentences on what the masks are, what they could not be, and what was left out."""
-        notes = []
-        if boxes := self.truth.get("boxes", 0):
-            others = self.truth.get("masks", 0)
-            which = f"{boxes} of {boxes + others} objects are" if others else "The objects are"
-            notes.append(f"{which} boxes drawn as masks: a box holds background too.")
+        notes = list(self.data_notes)
+        if self.truth == "boxes":
+            notes.append("The objects are boxes drawn as masks: a box holds background too.")
         last = self.curve.points[-1]
         if last.whole_frame:
             notes.append(

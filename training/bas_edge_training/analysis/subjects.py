@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.annotations import Annotation
+from bas_edge.engine.manifest import InputPolicy
 from bas_edge.errors import InputError
+from bas_edge.framing import place
 from bas_edge.images import read_image
+from bas_edge.mask_files import network_mask
 from bas_edge.ops import resize_frame
-from bas_edge_training.analysis.growth import GrowingMask, box_mask, grow, sampled_mask
-from bas_edge_training.analysis.report import LeftOut
+from bas_edge_training.analysis.growth import GrowingMask, box_mask, grow
 
-__all__ = ["MaskOf", "Subject", "read_subject"]
-
-MaskOf = Callable[[Annotation], "NDArray[np.bool_] | None"]
-"""Gives the mask of an annotation, bool [H, W] in pixels of its upright image, or None."""
+__all__ = ["Subject", "read_subject"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,47 +26,30 @@ class Subject:
     Attributes:
         frame: uint8 [side, side, 3] RGB, the whole image stretched.
         label: Its class.
-        truth: What the object was taken from.
-        growing: The object's masks, of side × side pixels.
+        growing: The object's masks, of side × side pixels; None where it covers no pixel.
     """
 
     frame: NDArray[np.uint8]
     label: int
-    truth: Literal["boxes", "masks"]
-    growing: GrowingMask
+    growing: GrowingMask | None
 
 
-def read_subject(item: Annotation, side: int, mask_of: MaskOf | None) -> Subject | LeftOut:
-    """Read one image and the object in it: all that its mask, or else its boxes, cover.
+def read_subject(item: Annotation, side: int) -> Subject:
+    """Read one image and the object in it: its mask, or else all that its boxes cover.
+
+    Pixels that a mask says not to measure count as background.
 
     Raises:
-        InputError: The image cannot be read, or is not of the annotated size.
+        InputError: The image or its mask cannot be read, or is not the annotated one.
     """
     frame = read_image(item.path)
     height, width = frame.shape[:2]
     if (reason := item.contradiction((height, width))) is not None:
         raise InputError(reason)
-    mask = None if mask_of is None else mask_of(item)
-    if mask is not None:
-        if mask.shape != (height, width):
-            raise InputError(
-                f"{item.path} is {width} × {height}, but its mask is "
-                f"{' × '.join(map(str, mask.shape[::-1]))}."
-            )
-        shown = sampled_mask(mask, (side, side))
-    elif item.boxes is not None:
-        shown = box_mask(item.boxes, (height, width), (side, side))
+    if item.mask is not None:
+        placement = place((height, width), InputPolicy(height=side, width=side))
+        shown = network_mask(item.mask, placement) == 1
     else:
-        return LeftOut(
-            path=str(item.path),
-            kind="unannotated",
-            reason=f"{item.path} has neither a box nor a mask.",
-        )
-    if not shown.any():
-        return LeftOut(
-            path=str(item.path),
-            kind="invisible",
-            reason=f"The object of {item.path} covers no pixel of the {side} × {side} input.",
-        )
-    frame = resize_frame(frame, (side, side))
-    return Subject(frame, item.label, "masks" if mask is not None else "boxes", grow(shown))
+        shown = box_mask(item.boxes_in((height, width)), (height, width), (side, side))
+    growing = grow(shown) if shown.any() else None
+    return Subject(resize_frame(frame, (side, side)), item.label, growing)
