@@ -9,7 +9,7 @@ from .table_text import measured, newest, table
 
 __all__ = ["analysis_line", "analysis_table"]
 
-_SHOWN = (0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
+_SHOWN = (0.1, 0.3, 0.6, 0.8, 1.0, 1.4, 2.0)
 _NAMES = {
     "cross_entropy": "cross-entropy, nats",
     "foreground": "S_fg / S",

@@ -30,7 +30,7 @@ POINTS = tuple(
         foreground=mean(ratio),
         background=mean(1 - ratio),
     )
-    for ratio in (0.5, 1.0)
+    for ratio in (0.6, 1.0)
 )
 FOUND = Analysis(
     checkpoint="runs/edge/checkpoint.safetensors",
@@ -66,14 +66,14 @@ def test_a_run_leaves_a_row_that_the_table_shows(
     (row,) = read_rows(tmp_path)
     assert isinstance(row, analysis.AnalysisRow)
     assert row.provenance.command.endswith("--checkpoint runs/edge --data data/cub50/val.csv")
-    assert (row.top1, row.ratios, row.figures["background"].settled) == (80, (0.5, 1), None)
+    assert (row.top1, row.ratios, row.figures["background"].settled) == (80, (0.6, 1), None)
     shown = analysis_table([row, row])
     start = "| edge (edge head) | 5 of cub50/val.csv (left out, not positive: 1), boxes | "
     cells = (
-        "cross-entropy, nats | – | – | 2.50 ± 0.12 (1.25) | – | 2.00 ± 0.12 (1.00) | – | – | 0.62"
+        "cross-entropy, nats | – | – | 2.40 ± 0.12 (1.20) | – | 2.00 ± 0.12 (1.00) | – | – | 0.62"
     )
     assert shown.count(f"{start}{cells} |") == 1
-    cells = "S_bg / S | – | – | 0.50 ± 0.12 (0.25) | – | 0.00 ± 0.12 (0.00) | – | – | beyond 1"
+    cells = "S_bg / S | – | – | 0.40 ± 0.12 (0.20) | – | 0.00 ± 0.12 (0.00) | – | – | beyond 1"
     assert shown.count(f"{start}{cells} |") == 1
     assert capsys.readouterr().out == analysis_line(row) + "\n"
     assert analysis_table([]) == "Not measured yet."
