@@ -90,7 +90,7 @@ def _draw(
 
 def _caption(analysis: Analysis) -> str:
     """What was measured on what, and how to read the lines."""
-    checkpoint, data = Path(analysis.checkpoint), Path(analysis.data)
+    checkpoint, data = Path(analysis.checkpoint).resolve(), Path(analysis.data)
     name = checkpoint.parent.name if checkpoint.stem == "checkpoint" else checkpoint.name
     count = analysis.curve.images
     truth = "masks" if analysis.truth == "masks" else "boxes drawn as masks"
