@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from .analysis_rows import AnalysisRow
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .precision_rows import PlantedRow, PrecisionRow, missed_planted
@@ -23,6 +24,7 @@ from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
 __all__ = [
     "RESULTS",
     "AccuracyRow",
+    "AnalysisRow",
     "GpuFrameRow",
     "GpuOpRow",
     "LiveRow",
@@ -193,6 +195,7 @@ Row = (
     | LiveRow
     | SoakRow
     | SteadyRow
+    | AnalysisRow
 )
 
 

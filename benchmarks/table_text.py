@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from .rows import (
     AccuracyRow,
+    AnalysisRow,
     GpuFrameRow,
     GpuOpRow,
     LiveRow,
@@ -47,6 +48,7 @@ Some = TypeVar(
     LiveRow,
     SoakRow,
     SteadyRow,
+    AnalysisRow,
 )
 
 
@@ -75,6 +77,8 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.engine, row.video, row.streams, row.reopened, machine)
         elif isinstance(row, SteadyRow):
             key = (row.video, row.model, row.camera)
+        elif isinstance(row, AnalysisRow):
+            key = (row.data, row.model, row.truth)
         elif isinstance(row, GpuOpRow):
             key = (row.device, row.op, row.shape, row.cache)
         elif isinstance(row, GpuFrameRow):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from .analysis_tables import analysis_line, analysis_table
 from .conditions import REPOSITORY
 from .gpu_tables import floors_table, frame_line, frame_tables, op_line, op_table
 from .pareto_picture import pareto_picture
@@ -14,6 +15,7 @@ from .pareto_tables import PICTURE, accuracy_line, pareto_table, speed_line
 from .precision_tables import planted_line, planted_table, precision_line, precision_tables
 from .rows import (
     AccuracyRow,
+    AnalysisRow,
     GpuFrameRow,
     GpuOpRow,
     LiveRow,
@@ -68,6 +70,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "live": lambda: live_table(_only(rows, LiveRow)),
         "soak": lambda: soak_table(_only(rows, SoakRow)),
         "steady": lambda: steady_table(_only(rows, SteadyRow)),
+        "analysis": lambda: analysis_table(_only(rows, AnalysisRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
@@ -123,6 +126,8 @@ def row_line(row: Row) -> str:
         return speed_line(row)
     if isinstance(row, SteadyRow):
         return steady_line(row)
+    if isinstance(row, AnalysisRow):
+        return analysis_line(row)
     metrics = ", ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())
     return f"{row.method} {row.threshold} {row.cut}: {metrics}"
 

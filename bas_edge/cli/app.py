@@ -36,6 +36,7 @@ VERBS = {  # in the order of the work, and of `--help`; verb → module
     "run": "run",
     "serve": "serve",
     "evaluate": "evaluate",
+    "analyse": "analyse",
     "benchmark": "benchmark",
     "inspect": "inspect",
     "doctor": "doctor",

@@ -102,13 +102,13 @@ def test_one_is_singular(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "bas-edge: 1 image was skipped; the first: a: it is b" in err
 
 
-@pytest.mark.parametrize("verb", ["train", "export"])
+@pytest.mark.parametrize("words", ["train birds", "export birds", "analyse birds val.csv"])
 @pytest.mark.parametrize("module", ["torch", "safetensors"])
 def test_without_the_train_extra(
-    verb: str, module: str, say: Say, monkeypatch: pytest.MonkeyPatch
+    words: str, module: str, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    code, _, err = say(verb, "birds")
+    code, _, err = say(*words.split())
     assert code == 3
     assert f"needs the module '{module}', which is not installed." in err
     assert "hint: pip install 'bas-edge[train]'" in err

@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bas_edge_training.analysis.experiment import analyse
+    from bas_edge_training.analysis.report import Analysis
     from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
     from bas_edge_training.export_report import ExportReport
     from bas_edge_training.exporting import export
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
     from bas_edge_training.training import train
 
 __all__ = [
+    "Analysis",
     "Checkpoint",
     "ExportReport",
     "ImportReport",
     "Recipe",
     "TrainResult",
     "TrainingInterrupted",
+    "analyse",
     "export",
     "import_checkpoint",
     "load_checkpoint",
@@ -30,12 +34,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Analysis": "analysis.report",
     "Checkpoint": "checkpoint",
     "ExportReport": "export_report",
     "ImportReport": "import_checkpoint",
     "Recipe": "recipe",
     "TrainResult": "results",
     "TrainingInterrupted": "results",
+    "analyse": "analysis.experiment",
     "export": "exporting",
     "import_checkpoint": "import_checkpoint",
     "load_checkpoint": "checkpoint",

@@ -1,0 +1,1 @@
+"""The exploratory experiment of BAS: scores of masks of every size."""
