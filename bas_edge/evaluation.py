@@ -43,7 +43,7 @@ from bas_edge.metrics.threshold import choose_candidate, split_halves, sweep_can
 from bas_edge.overlay import heat_on_frame
 from bas_edge.ten_crop import TEN_CROPS
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "localization_report", "set_name", "stable_keys"]
 
 WORST = 16
 
@@ -134,13 +134,13 @@ def evaluate(
     if data.has_boxes:
         boxes = [item.boxes_in(size) for item, size in zip(items, found.frame_sizes, strict=True)]
         truth = GroundTruth.of(boxes, found.frame_sizes, manifest.input)
-        keys = _keys(items, data.root)
+        keys = stable_keys(items, data.root)
         maps, seen = found.maps, truth
         if found.centre_maps is not None:
             maps = found.centre_maps
             seen = truth.seen_in_centres(found.frame_sizes, manifest.input)
-        localization = _localization(
-            judge, maps, seen, rank, keys, manifest.threshold, _set_name(data)
+        localization = localization_report(
+            judge, maps, seen, rank, keys, manifest.threshold, set_name(data)
         )
         worst = _worst(found, items, truth, manifest, size)
     evaluation = Evaluation(
@@ -163,7 +163,7 @@ def evaluate(
         else None,
         notes=data.notes,
     )
-    return _updated(evaluation, manifest, _set_name(data)) if update else evaluation
+    return _updated(evaluation, manifest, set_name(data)) if update else evaluation
 
 
 def _check_update(
@@ -187,11 +187,12 @@ def _check_update(
         )
 
 
-def _set_name(data: Annotations) -> str:
+def set_name(data: Annotations) -> str:
+    """What a set is called in reports, with its split."""
     return f"{data.name}/{data.split}" if data.split else data.name
 
 
-def _keys(items: list[Annotation], root: Path) -> list[str]:
+def stable_keys(items: list[Annotation], root: Path) -> list[str]:
     """A text per image that is the same wherever the data set lies."""
     return [
         item.path.relative_to(root).as_posix()
@@ -201,7 +202,7 @@ def _keys(items: list[Annotation], root: Path) -> list[str]:
     ]
 
 
-def _localization(
+def localization_report(
     judge: BoxProtocol,
     maps: NDArray[np.float32],
     truth: GroundTruth,
@@ -210,6 +211,17 @@ def _localization(
     stored: ThresholdPolicy,
     data: str,
 ) -> LocalizationReport:
+    """All that maps and their boxes tell, at three thresholds; see `LocalizationReport`.
+
+    Args:
+        judge: The protocol.
+        maps: [N, h, w] float32 foreground.
+        truth: The boxes of the same N images.
+        rank: [N] of each image's label among the class scores.
+        keys: A text per image, from `stable_keys`, which decides its half of the split.
+        stored: The threshold that was chosen beforehand.
+        data: What the images are called.
+    """
     candidates, ious = sweep_candidates(judge, maps, truth)  # [K, N]
     fixed = BoxIous(ious.largest[: len(THRESHOLDS)], ious.best[: len(THRESHOLDS)])
     everything = np.ones(len(maps), np.bool_)

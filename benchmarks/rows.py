@@ -135,9 +135,10 @@ class AccuracyRow(msgspec.Struct, frozen=True, kw_only=True, tag="accuracy", tag
     """One line of the accuracy table. Percentages, 0 to 100.
 
     Attributes:
-        method: "bas-edge", "class activation map" or "centred box".
-        threshold: Who chose the cut: "oracle" (the best fixed one on these images), "shipped",
-            or "" where there is none.
+        case: "accuracy" of an engine, or "methods" on one checkpoint.
+        method: "bas-edge", "class activation map" or "centred box"; of "methods", their titles.
+        threshold: Who chose the cut: "oracle" (the best fixed one on these images), "shipped" or
+            "label-free" (chosen without any box), or "" where there is none.
         cut: The cut itself, such as "fixed 0.32".
         metrics: By name, in the order of the table's columns.
         training: The recipe, its steps and its wall time, where known.

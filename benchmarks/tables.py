@@ -61,7 +61,8 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "speed": lambda: _speed_tables(_only(rows, SpeedRow)),
         "video": lambda: _video_table(_only(rows, VideoRow)),
         "parity": lambda: _parity_table(_only(rows, ParityRow)),
-        "accuracy": lambda: _accuracy_table(_only(rows, AccuracyRow)),
+        "accuracy": lambda: _accuracy_table(_only(rows, AccuracyRow), "accuracy"),
+        "methods": lambda: _accuracy_table(_only(rows, AccuracyRow), "methods"),
         "precision": lambda: precision_tables(_only(rows, PrecisionRow)),
         "planted": lambda: planted_table(_only(rows, PlantedRow)),
         "memory": lambda: _memory_table(_only(rows, MemoryRow)),
@@ -236,8 +237,8 @@ def _memory_table(rows: Sequence[MemoryRow]) -> str:
     return "\n\n".join([table(headers, lines), *measured(rows)])
 
 
-def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
-    rows = newest(rows)
+def _accuracy_table(every: Sequence[AccuracyRow], case: str) -> str:
+    rows = newest([row for row in every if row.case == case])
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))
     lines = [
         [

@@ -37,6 +37,7 @@ VERBS = {  # in the order of the work, and of `--help`; verb → module
     "serve": "serve",
     "evaluate": "evaluate",
     "analyse": "analyse",
+    "compare": "compare",
     "benchmark": "benchmark",
     "inspect": "inspect",
     "doctor": "doctor",

@@ -33,6 +33,14 @@ def command(
         Path | None,
         typer.Option("--output", "-o", help="The ONNX file. Default: model.onnx in the folder."),
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            help="What computes the maps: bas; or a baseline on the same checkpoint: cam, gradcam, "
+            "layercam, eigencam, eigencam@deep.",
+        ),
+    ] = "bas",
     maps: Annotated[
         Maps,
         typer.Option(
@@ -45,7 +53,8 @@ def command(
         None
     ),
     top_k: Annotated[
-        int | None, typer.Option("--top-k", help="Class maps that are averaged. Default: 80.")
+        int | None,
+        typer.Option("--top-k", help="Class maps that are averaged. Default: 80; 1 of baselines."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -75,6 +84,7 @@ def command(
     report = export(
         checkpoint,
         output or folder / "model.onnx",
+        method=method,
         maps=maps.value,
         k=k,
         top_k=top_k,

@@ -74,6 +74,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("task", manifest.task),
         ("classes", f"{len(names)}: {shown}"),
         ("input", f"{policy.width}×{policy.height} RGB uint8, {policy.resize}"),
+        ("method", manifest.method),
         ("maps", f"{manifest.maps}, K = {manifest.k}, the best {manifest.top_k} averaged"),
         ("threshold", f"{cut.value:g} {kind}" + (f" ({cut.chosen_by})" if cut.chosen_by else "")),
         ("min score", f"{manifest.min_score:g}"),

@@ -3,7 +3,8 @@
 - everything before the first layer with weights (cast, transpose, normalisation of the frame);
 - the classifier: from the global pooling to `logits`, and all that reads `logits`;
 - the end of the generator: its last layer with weights before the sigmoid, the sigmoid, and all
-  between it and the maps.
+  between it and the maps. Of class activation maps: the 1x1 convolution that computes them. Where
+  features are multiplied by features (Eigen-CAM): all of that, and no layer with weights.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ MAP_OUTPUTS = ("maps", "foreground")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _POOLING = {"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "Softmax"}
+_ACTIVATIONS = {"Relu", "Clip"}
+_MOVING = {"Gather", "Reshape", "Transpose"}  # weights that only change places on their way
 
 
 def float_regions(graph: OnnxGraph, map_outputs: Iterable[str] = MAP_OUTPUTS) -> set[str]:
@@ -65,17 +68,33 @@ def _generator_end(graph: OnnxGraph, outputs: set[str], classifier: set[str]) ->
     producers = [graph.producer(name) for name in graph.outputs if name in outputs]
     ends = [node for node in producers if node is not None]
     sigmoid_ahead = _has_before(graph, ends, _SIGMOIDS)
-    pending = [(node, not sigmoid_ahead) for node in ends]  # (node, whether the sigmoid is behind)
+    # (node, whether the sigmoid is behind, whether a product of features is)
+    pending = [(node, not sigmoid_ahead, False) for node in ends]
     while pending:
-        node, passed = pending.pop()
+        node, passed, product = pending.pop()
         if node.name in kept or node.name in classifier:
             continue
+        weighted = node.op_type in WEIGHTED and _reads_weights(graph, node)
+        if product and (weighted or node.op_type in _ACTIVATIONS):
+            continue  # the features themselves
         kept.add(node.name)
-        if node.op_type in WEIGHTED and passed:
+        if weighted and passed:
             continue
         passed = passed or node.op_type in _SIGMOIDS
-        pending += [(source, passed) for source in _sources(graph, node)]
+        product = product or (node.op_type in WEIGHTED and not weighted)
+        pending += [(source, passed, product) for source in _sources(graph, node)]
     return kept
+
+
+def _reads_weights(graph: OnnxGraph, node: Any) -> bool:
+    """Whether one of a product's factors is a constant, or parts of one that the graph picks."""
+    for tensor in node.input:
+        name = tensor
+        while (source := graph.producer(name)) is not None and source.op_type in _MOVING:
+            name = source.input[0]
+        if graph.constant(name) is not None:
+            return True
+    return False
 
 
 def _has_before(graph: OnnxGraph, start: list[Any], operators: set[str]) -> bool:

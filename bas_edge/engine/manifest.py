@@ -221,6 +221,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     Attributes:
         classes: Names in the order of the logits, C of them.
+        method: What computes the maps: "bas", or one of its baselines (docs/methods.md).
         maps: Which of the three output forms of the graph contract the graph has.
         k: How many class maps the graph computes: C for "all", K for "selected", 1 for "mean".
         top_k: How many maps are averaged by default; at most `k`. 1 for "mean".
@@ -240,6 +241,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     task: Literal["localization"] = "localization"
     name: str = ""
     created_by: str = ""
+    method: str = "bas"
     classes: tuple[str, ...]
     input: InputPolicy
     maps: MapsForm

@@ -144,7 +144,7 @@ def test_export_passes_its_options(
 
     monkeypatch.setattr("bas_edge_training.export", export)
     options = ("--maps", "selected", "--k", 8, "--top-k", 4, "--images", "photos")
-    options += ("--input-size", 192, "--no-simplify")
+    options += ("--input-size", 192, "--no-simplify", "--method", "cam")
     code, out, err = say("export", tmp_path, *options, "--overwrite")
     assert (code, err) == (0, "writing the graph\n")
     assert out == "  maps  all\n\nNext:\n  bas-edge build-engine model.onnx\n"
@@ -152,6 +152,7 @@ def test_export_passes_its_options(
         (
             (tmp_path, tmp_path / "model.onnx"),
             {
+                "method": "cam",
                 "maps": "selected",
                 "k": 8,
                 "top_k": 4,

@@ -89,3 +89,33 @@ def test_the_tiny_graphs_keep_all_but_the_classes_layer(
     graph = OnnxGraph.read(path)
     free = {node.name for node in graph.nodes} - float_regions(graph)
     assert [graph.node(name).op_type for name in free] == ["Conv"]
+
+
+def test_class_activation_maps_keep_the_convolution_that_computes_them() -> None:
+    net = Net()
+    x = backbone(net)
+    x = net.add("Relu", net.conv(x, (4, 4, 1, 1), name="tail"), name="tail_relu")
+    pooled = net.add("GlobalAveragePool", x, name="pooled")
+    net.add("Flatten", net.conv(pooled, (2, 4, 1, 1), name="classifier"), name="logits")
+    net.add("Relu", net.conv(x, (2, 4, 1, 1), name="cams"), name="maps")
+    ends = {"pooled", "classifier", "logits", "cams", "maps"}
+    assert regions(net, logits=2, maps=4) == FRONT | ends
+
+
+def test_products_of_features_stay_in_float_and_the_features_do_not() -> None:
+    """Eigen-CAM: no layer with weights is behind its map, and none may be kept for it."""
+    net = Net()
+    x = net.add("Relu", net.conv(backbone(net), (4, 4, 1, 1), name="tail"), name="tail_relu")
+    net.heads(x, 4)
+    del net.nodes[-2:]  # its maps
+    flat = net.constant("flat", np.array([0, 4, -1], np.int64))
+    channels = net.add("Reshape", x, flat, name="channels")
+    cells = net.add("Transpose", channels, name="cells", perm=[0, 2, 1])
+    start = net.add("ReduceMean", channels, name="start", axes=[2])
+    once = net.add("MatMul", cells, start, name="once")
+    again = net.add("MatMul", channels, once, name="again")
+    cut = net.constant("map", np.array([-1, 1, 10, 10], np.int64))
+    net.add("Reshape", net.add("MatMul", cells, again, name="twice"), cut, name="foreground")
+    chain = {"channels", "cells", "start", "once", "again", "twice", "foreground"}
+    ends = {"pooled", "logits"}
+    assert regions(net, logits=2, foreground=4) == FRONT | ends | chain

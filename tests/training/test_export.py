@@ -19,11 +19,12 @@ from bas_edge.engine.onnx_metadata import read_manifest
 from bas_edge.errors import EngineError, InputError
 from bas_edge_training import distill
 from bas_edge_training.export_report import ExportReport
-from bas_edge_training.exporting import DEFAULT_THRESHOLD, export
+from bas_edge_training.exporting import export
 from bas_edge_training.models import BasModel
 from bas_edge_training.parity import run_onnx
 from bas_edge_training.samples import synthetic_samples
 from bas_edge_training.simplify import Simplification
+from bas_edge_training.threshold import DEFAULT_THRESHOLD
 
 Make = Callable[..., BasModel]
 MakeCheckpoint = Callable[..., Path]

@@ -158,3 +158,34 @@ def test_unknown_operation_is_named_with_its_module() -> None:
     with pytest.raises(InputError, match="'cumsum', used in 'odd'"):
         capture(model, torch.zeros(2, 3), module=model, input_name="x", output_names=("y",))
     assert not model.odd._forward_hooks
+
+
+def test_shapes_move_everything_but_the_batch() -> None:
+    x = torch.arange(48, dtype=torch.float32).reshape(2, 2, 3, 4)
+    module = nn.Identity()
+
+    def shaped(batch: Tensor) -> tuple[Tensor, ...]:
+        cells = batch.flatten(2).transpose(1, 2)
+        return (cells.matmul(batch.flatten(2)).abs().amax(1).reshape(-1, 3, 4),)
+
+    graph = capture(shaped, x, module=module, input_name="frames", output_names=("y",))
+    onnx.checker.check_model(graph, full_check=True)
+    for batch in (x, torch.cat((x, -x, x[:1]))):
+        (expected,) = shaped(batch)
+        got = run_onnx(graph, batch.numpy())["y"]
+        np.testing.assert_allclose(got, expected.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [
+        (lambda x: (x.reshape(2, 24),), "reshapes with -1 for the batch"),
+        (lambda x: (x.flatten(0, 1),), "can flatten the last axes, and never the batch"),
+    ],
+)
+def test_shapes_that_would_fix_the_batch_are_refused(
+    fixed: Callable[[Tensor], tuple[Tensor, ...]], message: str
+) -> None:
+    x = torch.zeros(2, 2, 3, 4)
+    with pytest.raises(InputError, match=message):
+        capture(fixed, x, module=nn.Identity(), input_name="x", output_names=("y",))

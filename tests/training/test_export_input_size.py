@@ -18,6 +18,7 @@ from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.engine.onnx_metadata import read_manifest
 from bas_edge.errors import InputError
 from bas_edge_training.exporting import export
+from bas_edge_training.methods import BAS, Method
 from bas_edge_training.models import BasModel
 from bas_edge_training.parity import run_onnx
 from bas_edge_training.samples import synthetic_samples
@@ -61,7 +62,8 @@ def test_the_threshold_is_measured_at_that_size(
     said: list[str] = []
     measured: list[tuple[int, ...]] = []
 
-    def measure(_: BasModel, frames: np.ndarray, *, top_k: int) -> ThresholdPolicy:
+    def measure(_: BasModel, frames: np.ndarray, *, top_k: int, method: Method) -> ThresholdPolicy:
+        assert method is BAS
         measured.append(frames.shape)
         return ThresholdPolicy(rule="fixed", value=0.5, chosen_by=f"{top_k} maps")
 

@@ -22,12 +22,14 @@ from bas_edge_training.graph import (
     select_classes,
 )
 from bas_edge_training.mean_generator import MeanGenerator
+from bas_edge_training.methods import METHOD_NAMES, find_method
 from bas_edge_training.models import BasModel
 from bas_edge_training.samples import synthetic_samples
 
 SIDE, CLASSES = 64, 6
 FRAMES = synthetic_samples(side=SIDE, count=8).frames
 FORMS = [(head, maps) for head in ("edge", "paper") for maps in ("all", "selected", "mean")]
+FORMS += [("paper", "cam"), ("edge", "eigencam")]  # baselines
 # Measured 47.6 dB and more, and 23.4 dB and more; a layer in the wrong codes costs ten or more.
 LEAST_LOGITS_DB, LEAST_MAPS_DB = 40, 19
 FLAVOURED = pytest.mark.parametrize("flavour", ["onnxruntime", "tensorrt"])
@@ -36,8 +38,9 @@ FLAVOURED = pytest.mark.parametrize("flavour", ["onnxruntime", "tensorrt"])
 @pytest.fixture(params=FORMS, ids=["-".join(form) for form in FORMS])
 def graph(request: pytest.FixtureRequest, make_model: Callable[..., BasModel]) -> bytes:
     head, maps = request.param
-    model = contract_graph(make_model(head, classes=CLASSES, centred=head == "edge"))
-    if maps == "selected":
+    method = find_method(maps if maps in METHOD_NAMES else "bas")
+    model = contract_graph(make_model(head, classes=CLASSES, centred=head == "edge"), method=method)
+    if maps in ("selected", "cam"):
         select_classes(model, 2)
     elif maps == "mean":
         end = find_class_maps(model)

@@ -91,6 +91,10 @@ def test_finetuned_checkpoint_exports_with_its_ranges(
         assert trained.codes(graph, find_layers(graph), "onnxruntime")
     assert ("int8", "30 trained ranges, for tensorrt") in report.rows()
     assert json.loads(json.dumps(report.to_dict()))["trained_ranges"]["images"] == 6
+    for method in ("cam", "eigencam"):  # the same tensors but for the generator's
+        path = tmp_path / f"{method}.onnx"
+        export(result.folder, path, method=method, simplify=False)
+        assert read_trained_ranges(path) == trained
 
 
 def test_float_checkpoints_say_nothing_of_ranges(first: TrainResult, tmp_path: Path) -> None:

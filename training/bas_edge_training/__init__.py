@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bas_edge_training.analysis.experiment import analyse
     from bas_edge_training.analysis.report import Analysis
     from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
+    from bas_edge_training.comparison import Comparison, compare
     from bas_edge_training.export_report import ExportReport
     from bas_edge_training.exporting import export
     from bas_edge_training.import_checkpoint import ImportReport, import_checkpoint
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Analysis",
     "Checkpoint",
+    "Comparison",
     "ExportReport",
     "ImportReport",
     "Recipe",
     "TrainResult",
     "TrainingInterrupted",
     "analyse",
+    "compare",
     "export",
     "import_checkpoint",
     "load_checkpoint",
@@ -36,12 +39,14 @@ __all__ = [
 _HOMES = {
     "Analysis": "analysis.report",
     "Checkpoint": "checkpoint",
+    "Comparison": "comparison",
     "ExportReport": "export_report",
     "ImportReport": "import_checkpoint",
     "Recipe": "recipe",
     "TrainResult": "results",
     "TrainingInterrupted": "results",
     "analyse": "analysis.experiment",
+    "compare": "comparison",
     "export": "exporting",
     "import_checkpoint": "import_checkpoint",
     "load_checkpoint": "checkpoint",

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bas_edge.errors import InputError
+from bas_edge_training.capture_shapes import SHAPE_RULES
 from bas_edge_training.models import Seam
 
 __all__ = ["BATCH", "IR_VERSION", "OPSET", "capture"]
@@ -307,23 +308,6 @@ def _relu6(graph: _Recorder, x: Tensor, *_: Any, **__: Any) -> str:
     return graph.node("Clip", [graph.value(x), graph.scalar(0), graph.scalar(6)])
 
 
-def _mean(graph: _Recorder, x: Tensor, dim: Any = None, keepdim: bool = False) -> str:
-    if keepdim and x.dim() == 4 and sorted(d % 4 for d in dim) == [2, 3]:
-        return graph.node("GlobalAveragePool", [graph.value(x)])
-    return graph.node("ReduceMean", [graph.value(x)], axes=list(dim), keepdims=int(keepdim))
-
-
-def _flatten(graph: _Recorder, x: Tensor, start_dim: int = 0, end_dim: int = -1) -> str:
-    if start_dim != 1 or end_dim % x.dim() != x.dim() - 1:
-        raise InputError("The export can flatten everything but the batch, and nothing less.")
-    return graph.node("Flatten", [graph.value(x)], axis=1)
-
-
-def _permute(graph: _Recorder, x: Tensor, *dims: Any) -> str:
-    order = dims[0] if isinstance(dims[0], (list, tuple)) else dims
-    return graph.node("Transpose", [graph.value(x)], perm=list(order))
-
-
 def _float(graph: _Recorder, x: Tensor) -> str:
     if x.dtype == torch.float32:
         return graph.value(x)
@@ -349,6 +333,7 @@ def _pair(value: Any) -> list[int]:
 
 
 _RULES: dict[Any, Callable[..., str]] = {
+    **SHAPE_RULES,
     F.conv2d: _conv2d,
     F.batch_norm: _batch_norm,
     F.pad: _pad,
@@ -359,9 +344,9 @@ _RULES: dict[Any, Callable[..., str]] = {
     F.relu6: _relu6,
     torch.cat: _cat,
     torch.sigmoid: _unary("Sigmoid"),
-    Tensor.mean: _mean,
-    Tensor.flatten: _flatten,
-    Tensor.permute: _permute,
+    torch.sign: _unary("Sign"),
+    Tensor.abs: _unary("Abs"),
+    Tensor.matmul: _elementwise("MatMul"),
     Tensor.float: _float,
     Tensor.add: _elementwise("Add"),
     Tensor.__add__: _elementwise("Add"),

@@ -46,8 +46,9 @@ def export_stages(
             name, against, size_bytes=size, note="; ".join(filter(None, (note, *words)))
         )
 
-    distilled = "with the distilled mean map" if manifest.maps == "mean" else ""
-    torch = Stage(name="torch", size_bytes=checkpoint_bytes, note=distilled)
+    distilled = manifest.maps == "mean" and manifest.method == "bas"
+    mapped = "with the distilled mean map" if distilled else ""
+    torch = Stage(name="torch", size_bytes=checkpoint_bytes, note=mapped)
     if simplification is None or not simplification.applied:
         words = f"onnxsim: {simplification}" if simplification else ""
         return torch, stage("onnx", "torch", parity.torch, parity.graph, file_bytes, words)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import onnx
 
 import bas_edge
-from bas_edge.engine.manifest import InputPolicy, Manifest, MapsForm, ThresholdPolicy, Training
+from bas_edge.engine.manifest import InputPolicy, Manifest, ThresholdPolicy, Training
 from bas_edge.engine.onnx_graph import OnnxGraph
 from bas_edge.engine.onnx_metadata import with_manifest
 from bas_edge.errors import InputError
 from bas_edge.quantization.layers import find_layers
 from bas_edge.quantization.trained_ranges import with_trained_ranges
 from bas_edge_training.atomic import replace_atomically
-from bas_edge_training.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
+from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
 from bas_edge_training.distill import MIN_BOX_IOU, Distillation, distil
+from bas_edge_training.export_form import Choice, Form, choose_form
 from bas_edge_training.export_report import ExportReport
 from bas_edge_training.export_stages import export_stages
 from bas_edge_training.graph import (
@@ -30,39 +30,32 @@ from bas_edge_training.graph import (
     replace_by_mean,
     select_classes,
 )
+from bas_edge_training.methods import BAS, Method, find_method
 from bas_edge_training.parity import check_parity
-from bas_edge_training.recipe import LocalizationSection
 from bas_edge_training.samples import Samples, real_samples, synthetic_samples
 from bas_edge_training.simplify import simplify as run_onnxsim
-from bas_edge_training.threshold import THRESHOLD_IMAGES, averaged_maps, label_free_threshold
+from bas_edge_training.threshold import (
+    DEFAULT_THRESHOLD,
+    THRESHOLD_IMAGES,
+    averaged_maps,
+    label_free_threshold,
+    recipe_localization,
+)
 
-__all__ = ["DEFAULT_THRESHOLD", "ExportReport", "export"]
+__all__ = ["ExportReport", "export"]
 
-DEFAULT_THRESHOLD = ThresholdPolicy(rule="mean", value=1.5, chosen_by="label-free default")
 _PARITY_IMAGES = 8
 _ENOUGH_IMAGES = 16  # to choose a threshold or fit a mean map
 _SIMPLIFY_IMAGES = 3
-_MIN_MEAN_CLASSES = 8  # fewer maps cost next to nothing
 
-Form = Literal["auto", "all", "selected", "mean"]
 Images = str | Path | Sequence[str | Path]
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Which form, and why. `asked` for by name: then another form is an error, not a choice."""
-
-    form: MapsForm
-    k: int
-    top_k: int
-    reason: str
-    asked: bool
 
 
 def export(
     checkpoint: str | Path,
     output: str | Path,
     *,
+    method: str = "bas",
     maps: Form = "auto",
     k: int | None = None,
     top_k: int | None = None,
@@ -79,13 +72,16 @@ def export(
     Args:
         checkpoint: The run folder, or its checkpoint.safetensors.
         output: The ONNX file to write.
+        method: What computes the maps: "bas", or a baseline on the same checkpoint: "cam",
+            "gradcam", "layercam", "eigencam", "eigencam@deep" (docs/methods.md).
         maps: "all" class maps; the "selected" k best, chosen in the graph; or their "mean" from
             one distilled generator, where all are averaged. "auto": "selected" where fewer than
             all classes are averaged, else "mean" where real images show that its boxes agree,
             else "all".
         k: Class maps that the graph computes. Default: `top_k`.
         top_k: Class maps that the runtime averages by default. Default: the recipe's
-            `localization.top_k`, or 80; all of fewer classes.
+            `localization.top_k`, or 80; all of fewer classes. Of baselines, which show one
+            class, 1.
         images: Real images to check, distil and choose the threshold on: folder, glob,
             labels CSV or list of files. Default: those of the checkpoint's own data, where they
             still exist.
@@ -102,19 +98,22 @@ def export(
     """
     output = Path(output)
     _check_output(output, overwrite=overwrite)
+    by = _exportable(method)
     say = reporter or (lambda _line: None)
     loaded = load_checkpoint(checkpoint)
     model, info = loaded.model, loaded.info
     _resize_input(loaded, input_size, say)
-    default = averaged_maps(_localization(info), len(info.classes))
-    choice = _choose(len(info.classes), maps, k, top_k, default)
+    default = averaged_maps(recipe_localization(info), len(info.classes), by)
+    choice = choose_form(
+        by, len(info.classes), maps, k, top_k, default=default, selectable=by.selectable(model)
+    )
     samples = _samples(loaded, images)
-    threshold = _threshold(loaded, samples, choice, images_given=images is not None)
+    threshold = _threshold(loaded, samples, choice, by, images_given=images is not None)
 
-    say(f"writing the graph of {info.model.architecture} ({info.model.head} head)")
-    graph = contract_graph(model)
+    say(f"writing the graph of {info.model.architecture} ({info.model.head} head), {by.title}")
+    graph = contract_graph(model, method=by)
     distillation = None
-    if choice.form == "mean":
+    if choice.form == "mean" and not by.class_free:
         layer = find_class_maps(graph).layer
         choice, distillation = _distilled(choice, loaded, layer, samples, threshold, say)
     if choice.form == "selected":
@@ -128,13 +127,15 @@ def export(
     if simplify:
         say("simplifying with onnxsim")
         graph, simplification = run_onnxsim(plain, samples.frames[:_SIMPLIFY_IMAGES])
-    manifest = _manifest(loaded, output, choice, threshold)
+    manifest = _manifest(loaded, output, choice, threshold, by)
     encoded = with_manifest(graph.SerializeToString(), manifest)
     final = onnx.ModelProto.FromString(encoded)
     onnx.checker.check_model(final, full_check=True)
     frames = samples.frames[:: -(-len(samples.frames) // _PARITY_IMAGES)]
     say(f"comparing with PyTorch on {len(frames)} frames")
-    parity = check_parity(final, model, frames, top_k=choice.top_k, threshold=threshold, mean=mean)
+    parity = check_parity(
+        final, model, frames, top_k=choice.top_k, threshold=threshold, mean=mean, method=by
+    )
     stages = export_stages(
         parity,
         manifest,
@@ -171,35 +172,18 @@ def export(
     )
 
 
-def _choose(classes: int, maps: Form, k: int | None, top_k: int | None, default: int) -> _Choice:
-    """The form that the options ask for, or the cheapest that serves them."""
-    for name, value in (("k", k), ("top_k", top_k)):
-        if value is not None and not 1 <= value <= classes:
-            raise InputError(f"{name} is {value}, but the model has {classes} classes.")
-    averaged = top_k or min(k or classes, default)
-    if maps == "all" and k not in (None, classes):
-        raise InputError(f'maps="all" computes all {classes} class maps, but k is {k}.')
-    if maps == "mean" and {k, top_k} - {None, classes}:
+def _exportable(name: str) -> Method:
+    """The method called so, where a graph can hold it."""
+    method = find_method(name)
+    if not method.exportable:
+        last = find_method(name.partition("@")[0])
         raise InputError(
-            f'maps="mean" averages all {classes} classes, but k is {k} and top_k is {top_k}.',
-            hint='Leave k and top_k out, or use maps="selected".',
+            f"{method.title} cannot be exported: it needs gradients or many passes for each image.",
+            hint=f"At the last layer it needs none: --method {last.name}"
+            if last.exportable
+            else "See it beside others: bas-edge compare.",
         )
-    computed = {"all": classes, "mean": classes}.get(maps, k or averaged)
-    if averaged > computed:
-        raise InputError(f"top_k is {averaged}, but only k = {computed} maps are computed.")
-    if maps == "selected" and computed == classes:
-        raise InputError(
-            f'maps="selected" needs fewer maps than the {classes} classes.',
-            hint='Give k or top_k, or use maps="all".',
-        )
-    asked = maps != "auto"
-    if maps == "mean" or (not asked and averaged == computed == classes >= _MIN_MEAN_CLASSES):
-        return _Choice("mean", 1, 1, "", asked)
-    if computed < classes:
-        reason = f"{averaged} of {classes} classes are averaged, so no other map is computed"
-        return _Choice("selected", computed, averaged, reason, asked)
-    reason = "asked for" if asked else f"{averaged} of {classes} class maps are averaged"
-    return _Choice("all", classes, averaged, reason, asked)
+    return method
 
 
 def _resize_input(
@@ -221,11 +205,6 @@ def _resize_input(
         )
 
 
-def _localization(info: CheckpointInfo) -> LocalizationSection:
-    """What the recipe said of maps and boxes."""
-    return msgspec.convert(info.recipe_content.get("localization", {}), LocalizationSection)
-
-
 def _resized(checkpoint: Checkpoint) -> bool:
     return checkpoint.model.config.input_size != checkpoint.info.model.input_size
 
@@ -242,32 +221,34 @@ def _samples(checkpoint: Checkpoint, images: Images | None) -> Samples:
 
 
 def _threshold(
-    checkpoint: Checkpoint, samples: Samples, choice: _Choice, *, images_given: bool
+    checkpoint: Checkpoint, samples: Samples, choice: Choice, method: Method, *, images_given: bool
 ) -> ThresholdPolicy:
-    """For the maps that this graph averages, from real images; else the checkpoint's own.
+    """For the maps that this graph averages, from real images; else BAS's, the checkpoint's own.
 
     One that the recipe set was not measured on images, and other images do not change it.
     """
-    classes, own = len(checkpoint.info.classes), checkpoint.info.threshold
-    options = _localization(checkpoint.info)
+    classes, options = len(checkpoint.info.classes), recipe_localization(checkpoint.info)
+    own = checkpoint.info.threshold if method is BAS else None
     averaged = classes if choice.form == "mean" else choice.top_k
     same_maps = averaged == averaged_maps(options, classes) and not _resized(checkpoint)
     if own and same_maps and (options.threshold or not images_given):
         return own
     chosen = None
     if samples.real and len(samples.frames) >= _ENOUGH_IMAGES:
-        chosen = label_free_threshold(checkpoint.model, samples.frames, top_k=averaged)
+        chosen = label_free_threshold(
+            checkpoint.model, samples.frames, top_k=averaged, method=method
+        )
     return chosen or own or DEFAULT_THRESHOLD
 
 
 def _distilled(
-    choice: _Choice,
+    choice: Choice,
     checkpoint: Checkpoint,
     layer: str,
     samples: Samples,
     threshold: ThresholdPolicy,
     say: Callable[[str], None],
-) -> tuple[_Choice, Distillation | None]:
+) -> tuple[Choice, Distillation | None]:
     """The choice "mean" with its fit, or "all" with the reason why not."""
     distillation = None
     classes = len(checkpoint.info.classes)
@@ -294,18 +275,19 @@ def _distilled(
             f'maps="mean" is not possible here: {problem}.',
             hint='Use maps="all", or give more images with images=….',
         )
-    return _Choice("all", classes, classes, f"all classes are averaged; {problem}", False), (
+    return Choice("all", classes, classes, f"all classes are averaged; {problem}", False), (
         distillation
     )
 
 
 def _manifest(
-    checkpoint: Checkpoint, output: Path, choice: _Choice, threshold: ThresholdPolicy
+    checkpoint: Checkpoint, output: Path, choice: Choice, threshold: ThresholdPolicy, method: Method
 ) -> Manifest:
     info, side = checkpoint.info, checkpoint.model.config.input_size
     return Manifest(
         name=output.stem,
         created_by=f"bas-edge {bas_edge.__version__}",
+        method=method.name,
         classes=info.classes,
         input=InputPolicy(height=side, width=side),
         maps=choice.form,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bas_edge_training.capture import BATCH, capture
 from bas_edge_training.mean_generator import MeanGenerator
+from bas_edge_training.methods import BAS, Method
 from bas_edge_training.models import BasModel
 
 __all__ = [
@@ -29,9 +30,12 @@ __all__ = [
 ]
 
 
-def contract_graph(model: BasModel, seams: dict[str, str] | None = None) -> onnx.ModelProto:
+def contract_graph(
+    model: BasModel, seams: dict[str, str] | None = None, *, method: Method = BAS
+) -> onnx.ModelProto:
     """The form `all`: frames uint8 [N, H, W, 3] -> logits [N, C], maps [N, C, h, w].
 
+    Of a method whose maps depend on no class, the form `mean`: foreground [N, 1, h, w].
     `seams` receives the name of what passes through each Seam of the model, by its module's name;
     where that was padded first, by a padding that became the convolution's, it is what was padded.
     """
@@ -39,12 +43,16 @@ def contract_graph(model: BasModel, seams: dict[str, str] | None = None) -> onnx
 
     def forward(frames: Tensor) -> tuple[Tensor, ...]:
         # Cast first: TensorRT refuses Transpose on uint8.
-        return model(frames.float().permute(0, 3, 1, 2))
+        return method.outputs(model, frames.float().permute(0, 3, 1, 2))
 
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    names = ("logits", "maps")
     graph = capture(
-        forward, example, module=model, input_name="frames", output_names=names, seams=seams
+        forward,
+        example,
+        module=model,
+        input_name="frames",
+        output_names=method.output_names,
+        seams=seams,
     )
     padded = {node.output[0]: node.input[0] for node in graph.graph.node if node.op_type == "Pad"}
     _fold_pads(graph)
@@ -59,14 +67,17 @@ def contract_graph(model: BasModel, seams: dict[str, str] | None = None) -> onnx
 
 @dataclass(frozen=True, slots=True)
 class ClassMaps:
-    """The end of the generator: Conv, whose rows are classes, then Sigmoid -> `maps`.
+    """What computes `maps`: Conv, whose rows are classes, and the activation behind it.
+
+    BAS's generator ends with a Sigmoid; class activation maps have a Relu or nothing.
 
     Attributes:
         layer: Name of the convolution's node, and of the torch module it came from.
         features: Name of the value that the convolution reads.
         weight: float32 [C, channels, kernel, kernel], kernel 1 or 3, zero padding kernel // 2.
-        bias: float32 [C].
+        bias: float32 [C]; zeros where the convolution has none.
         cells: (h, w) of the maps.
+        activation: "Sigmoid", "Relu" or "".
     """
 
     layer: str
@@ -74,13 +85,14 @@ class ClassMaps:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     cells: tuple[int, int]
+    activation: str
 
 
 def find_class_maps(model: onnx.ModelProto) -> ClassMaps:
-    """The convolution whose sigmoid is the output `maps` of a graph of form `all`."""
-    _, conv = _generator_nodes(model)
+    """The convolution that ends in the output `maps` of a graph of form `all`."""
+    activation, conv = _map_nodes(model)
     constants = {i.name: i for i in model.graph.initializer}
-    weight, *biases = (np.array(numpy_helper.to_array(constants[i])) for i in conv.input[1:3])
+    weight, *biases = (np.array(numpy_helper.to_array(constants[name])) for name in conv.input[1:])
     bias = biases[0] if biases else np.zeros(len(weight), np.float32)
     kernel = weight.shape[-1]
     pads = list(_attribute(conv, "pads"))
@@ -88,20 +100,21 @@ def find_class_maps(model: onnx.ModelProto) -> ClassMaps:
         raise ValueError(f"{conv.name} is not a plain 1x1 or 3x3 convolution")
     shape = _output(model, "maps").type.tensor_type.shape
     height, width = (d.dim_value for d in shape.dim[2:])
-    return ClassMaps(conv.name, conv.input[0], weight, bias, (height, width))
+    behind = "" if activation is None else activation.op_type
+    return ClassMaps(conv.name, conv.input[0], weight, bias, (height, width), behind)
 
 
 def select_classes(model: onnx.ModelProto, k: int) -> onnx.ModelProto:
     """All -> selected: compute the maps of the k best classes and of no other.
 
-    The generator's weights become a table that Gather reads at TopK's indices. A 3x3
+    The convolution's weights become a table that Gather reads at TopK's indices. A 3x3
     convolution is nine 1x1s, one per tap: one MatMul computes them all, and each tap's result
     is shifted into place and added. Static shapes but for the batch, no dynamic conv weights.
     """
     end = find_class_maps(model)
     classes, channels, kernel, _ = end.weight.shape
     taps, (h, w) = kernel * kernel, end.cells
-    _remove_generator(model)
+    _remove_maps(model)
     new = _Nodes(model, "selection")
     best = new.constant("k", np.array([k], np.int64))
     index = new.add("TopK", ["logits", best], outputs=2, axis=1, largest=1, sorted=1)
@@ -118,8 +131,10 @@ def select_classes(model: onnx.ModelProto, k: int) -> onnx.ModelProto:
     maps = new.add("Reshape", [maps, new.shape(0, k, h, w)])
     bias = new.add("Gather", [new.constant("biases", end.bias), index], axis=0)
     bias = new.add("Reshape", [bias, new.shape(0, k, 1, 1)])
-    maps = new.add("Add", [maps, bias])
-    new.add("Sigmoid", [maps], name="maps")
+    if end.activation:
+        new.add(end.activation, [new.add("Add", [maps, bias])], name="maps")
+    else:
+        new.add("Add", [maps, bias], name="maps")
     _set_outputs(model, _output(model, "logits"), _described("classes", k, kind=TensorProto.INT32),
                  _described("maps", k, h, w))  # fmt: skip
     return model
@@ -129,7 +144,7 @@ def replace_by_mean(model: onnx.ModelProto, mean: MeanGenerator) -> onnx.ModelPr
     """All -> mean: one distilled map `foreground` [N, 1, h, w] instead of C class maps."""
     end = find_class_maps(model)
     kernel = end.weight.shape[-1]
-    _remove_generator(model)
+    _remove_maps(model)
     new = _Nodes(model, "mean")
     weights = [new.constant("weight", mean.weight), new.constant("bias", mean.bias)]
     parts = new.add(
@@ -210,22 +225,24 @@ def _fold_pads(model: onnx.ModelProto) -> None:
         model.graph.initializer.remove(constants[node.input[1]])
 
 
-def _generator_nodes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
-    """(Sigmoid, Conv) before the output `maps`."""
+def _map_nodes(model: onnx.ModelProto) -> tuple[onnx.NodeProto | None, onnx.NodeProto]:
+    """The activation, if any, and the Conv before the output `maps`."""
     producers = {value: node for node in model.graph.node for value in node.output}
-    sigmoid = producers["maps"]
-    conv = producers[sigmoid.input[0]]
-    if (sigmoid.op_type, conv.op_type) != ("Sigmoid", "Conv"):
-        raise ValueError(f"maps come from {conv.op_type} and {sigmoid.op_type}, not Conv, Sigmoid")
-    return sigmoid, conv
+    last, activation = producers["maps"], None
+    if last.op_type in ("Sigmoid", "Relu"):
+        activation, last = last, producers[last.input[0]]
+    if last.op_type != "Conv":
+        raise ValueError(f"maps come from {last.op_type}, not from a Conv and its activation")
+    return activation, last
 
 
-def _remove_generator(model: onnx.ModelProto) -> None:
-    sigmoid, conv = _generator_nodes(model)
-    weights = [i for i in model.graph.initializer if i.name in conv.input[1:]]
-    for node in (sigmoid, conv):
-        model.graph.node.remove(node)
-    for initializer in weights:
+def _remove_maps(model: onnx.ModelProto) -> None:
+    """Their nodes, and weights that nothing else reads: CAM shares its own with the classifier."""
+    for node in _map_nodes(model):
+        if node is not None:
+            model.graph.node.remove(node)
+    read = {name for node in model.graph.node for name in node.input}
+    for initializer in [i for i in model.graph.initializer if i.name not in read]:
         model.graph.initializer.remove(initializer)
 
 

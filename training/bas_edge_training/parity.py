@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from bas_edge.engine.manifest import MapsForm, ThresholdPolicy
 from bas_edge.errors import BackendError, EngineError
@@ -26,6 +25,7 @@ from bas_edge.metrics.iou import box_iou
 from bas_edge.ops import aggregate_maps, maps_to_boxes
 from bas_edge.quantization.comparison import Run
 from bas_edge_training.mean_generator import MeanGenerator, mean_map, reading
+from bas_edge_training.methods import BAS, Method
 from bas_edge_training.models import BasModel
 
 __all__ = [
@@ -78,6 +78,7 @@ def check_parity(
     top_k: int,
     threshold: ThresholdPolicy,
     mean: tuple[str, MeanGenerator] | None = None,
+    method: Method = BAS,
 ) -> Parity:
     """Run both on `frames` and compare every output; maps by class id, never by position.
 
@@ -88,14 +89,15 @@ def check_parity(
         top_k: Maps that the foreground averages.
         threshold: Where the foreground is cut for the boxes.
         mean: The layer whose input the distilled generator reads, and that generator, for a
-            graph of form "mean".
+            graph of form "mean" that was distilled.
+        method: What computes the maps.
 
     Raises:
         EngineError: An output differs by more than its tolerance.
     """
     got = run_in_batches(onnx_model, frames)
-    single = _torch_outputs(model, frames, mean)
-    double = _torch_outputs(_in_float64(model), frames, mean)
+    single = _torch_outputs(model, frames, method, mean)
+    double = _torch_outputs(_in_float64(model), frames, method, mean)
     ours, torch32, torch64 = (_by_class(outputs, got, top_k) for outputs in (got, single, double))
     rows = tuple(
         ParityRow(
@@ -176,21 +178,24 @@ def run_in_batches(model: onnx.ModelProto, frames: NDArray[np.uint8]) -> dict[st
 
 
 def _torch_outputs(
-    model: nn.Module, frames: NDArray[np.uint8], mean: tuple[str, MeanGenerator] | None
+    model: BasModel,
+    frames: NDArray[np.uint8],
+    method: Method,
+    mean: tuple[str, MeanGenerator] | None,
 ) -> dict[str, NDArray[Any]]:
-    """Logits and either the maps of all classes or the distilled foreground."""
+    """Logits and either the maps of all classes or the one foreground."""
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
     with torch.no_grad():
         if mean is None:
-            logits, maps = model(pixels)
-            return {"logits": logits.numpy(), "maps": maps.numpy()}
+            outputs = (each.numpy() for each in method.outputs(model, pixels))
+            return dict(zip(method.output_names, outputs, strict=True))
         layer, generator = mean
         with reading(model, layer) as inputs:
             logits = model(pixels)[0]
         return {"logits": logits.numpy(), "foreground": mean_map(generator, inputs[0]).numpy()}
 
 
-def _in_float64(model: BasModel) -> nn.Module:
+def _in_float64(model: BasModel) -> BasModel:
     """The same model; normalised frames enter as float32 and all else is float64."""
     twin = copy.deepcopy(model).double()
     twin.trunk.register_forward_pre_hook(lambda _module, inputs: (inputs[0].double(),))

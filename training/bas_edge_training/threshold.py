@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.metrics.label_free import NETWORK_CAP, NETWORK_FACTOR, network_cut
-from bas_edge.ops import aggregate_maps
+from bas_edge_training.checkpoint import CheckpointInfo
+from bas_edge_training.methods import BAS, Activations, Method
 from bas_edge_training.models import BasModel
 from bas_edge_training.recipe import LocalizationSection
 from bas_edge_training.trainer import to_network
 from bas_edge_training.validation import evaluation_mode
 
 __all__ = [
+    "DEFAULT_THRESHOLD",
     "DEFAULT_TOP_K",
     "THRESHOLD_IMAGES",
     "averaged_maps",
     "label_free_threshold",
+    "policy_of",
+    "recipe_localization",
     "run_threshold",
 ]
+
+# For maps that nothing is known of.
+DEFAULT_THRESHOLD = ThresholdPolicy(rule="mean", value=1.5, chosen_by="label-free default")
 
 DEFAULT_TOP_K = 80  # published for fine-grained classes, where their maps agree
 THRESHOLD_IMAGES = 192
 _BATCH = 16
 
 
-def averaged_maps(options: LocalizationSection, classes: int) -> int:
-    """How many of the maps of so many classes are averaged by default."""
-    return min(classes, options.top_k or DEFAULT_TOP_K)
+def recipe_localization(info: CheckpointInfo) -> LocalizationSection:
+    """What the recipe of a checkpoint said of maps and boxes."""
+    return msgspec.convert(info.recipe_content.get("localization", {}), LocalizationSection)
+
+
+def averaged_maps(options: LocalizationSection, classes: int, method: Method = BAS) -> int:
+    """How many of the maps of so many classes are averaged by default; 1 of baselines."""
+    return min(classes, options.top_k or DEFAULT_TOP_K) if method.averages else 1
 
 
 def run_threshold(
@@ -51,7 +64,11 @@ def run_threshold(
 
 
 def label_free_threshold(
-    model: BasModel, frames: NDArray[np.uint8], *, top_k: int | None = None
+    model: BasModel,
+    frames: NDArray[np.uint8],
+    *,
+    top_k: int | None = None,
+    method: Method = BAS,
 ) -> ThresholdPolicy | None:
     """One fixed cut for a network: 1.9 times the mean of many of its normalised maps, at most 0.7.
 
@@ -61,24 +78,30 @@ def label_free_threshold(
     Args:
         model: Any mode; it is left as it was.
         frames: Unboxed images of the training set, uint8 [M, H, W, 3] at network size.
-        top_k: How many class maps are averaged. Default: 80, or all of fewer.
+        top_k: How many class maps are averaged. Default: 80, or all of fewer; 1 of baselines.
+        method: What computes the maps.
 
     Returns:
         None where there is no frame, or no map has any contrast.
     """
-    k = top_k or min(model.config.num_classes, DEFAULT_TOP_K)
-    maps = []
+    k = top_k or averaged_maps(LocalizationSection(), model.config.num_classes, method)
+    maps: list[NDArray[np.float32]] = []
     device = next(model.parameters()).device
     with evaluation_mode(model):
         for at in range(0, len(frames), _BATCH):
             batch = torch.from_numpy(frames[at : at + _BATCH])
-            logits, found = (x.float().cpu().numpy() for x in model(to_network(batch, device)))
-            maps.append(aggregate_maps(found, logits, k))
-    if not maps or all(np.ptp(found, axis=(1, 2)).max() == 0 for found in maps):
+            seen = Activations(model, to_network(batch, device))
+            maps.append(method.foreground(seen, top_k=k))
+    return policy_of(np.concatenate(maps)) if maps else None
+
+
+def policy_of(maps: NDArray[np.float32]) -> ThresholdPolicy | None:
+    """The same from maps [M, h, w] that are there; None where none has any contrast."""
+    if not len(maps) or np.ptp(maps, axis=(1, 2)).max() == 0:
         return None
     return ThresholdPolicy(
         rule="fixed",
-        value=round(network_cut(np.concatenate(maps)), 4),
-        chosen_by=f"label-free: {NETWORK_FACTOR} × the mean of {len(frames)} unboxed maps, "
+        value=round(network_cut(maps), 4),
+        chosen_by=f"label-free: {NETWORK_FACTOR} × the mean of {len(maps)} unboxed maps, "
         f"at most {NETWORK_CAP}",
     )

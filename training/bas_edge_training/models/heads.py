@@ -46,15 +46,22 @@ class ClassHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, h, w] -> class activation maps [N, C, h, w]."""
-        maps = self.classifier(self.features(x))
-        return F.relu(maps) if self.rectified else maps
+        return self.class_maps(self.features(x))
 
     def logits(self, x: Tensor) -> Tensor:
-        """[N, channels, h, w] -> [N, C]. Where it can, pools before the classifier: same value."""
+        """[N, channels, h, w] -> [N, C]."""
+        return self.scores(self.features(x))
+
+    def class_maps(self, features: Tensor) -> Tensor:
+        """Of what `features` gives: class activation maps [N, C, h, w], whose mean is the logit."""
+        maps = self.classifier(features)
+        return F.relu(maps) if self.rectified else maps
+
+    def scores(self, features: Tensor) -> Tensor:
+        """The same, logits [N, C]. Where it can, pools before the classifier: same value."""
         if self.rectified:
-            return self(x).mean((2, 3), keepdim=True).flatten(1)
-        pooled = self.features(x).mean((2, 3), keepdim=True)
-        return self.classifier(pooled).flatten(1)
+            return self.class_maps(features).mean((2, 3), keepdim=True).flatten(1)
+        return self.classifier(features.mean((2, 3), keepdim=True)).flatten(1)
 
 
 class Generator(nn.Module):

@@ -1,0 +1,68 @@
+"""`bas-edge compare`: table, JSON, picture, and exit codes. Engines alone need no checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bas_edge.images import read_image
+
+Invoke = Callable[..., tuple[int, list[Any], str]]
+Say = Callable[..., tuple[int, str, str]]
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+@pytest.fixture
+def split(graphs: ModuleType, tiny_onnx: Callable[..., Path]) -> Path:
+    """val.csv: three images with a box each; and other.onnx beside tiny.onnx."""
+    rows = ["path,label,class_name,x0,y0,x1,y1"]
+    for label, colour in enumerate(((255, 0, 0), (0, 255, 0), (0, 0, 255))):
+        box = (8, 8, 32 + 8 * label, 40)
+        Image.fromarray(graphs.coloured_frame((64, 64), box, colour)).save(f"{label}.png")
+        rows.append(",".join(map(str, (f"{label}.png", label, "abc"[label], *box))))
+    Path("val.csv").write_text("\n".join(rows) + "\n")
+    tiny_onnx(Path("other.onnx"), maps="mean")
+    return Path("val.csv")
+
+
+def test_a_table_a_report_and_a_sheet(split: Path, say: Say) -> None:
+    code, out, err = say("compare", split, "--methods", "tiny.onnx, other.onnx", "--threads", 1)
+    assert (code, err) == (0, "")
+    assert out.startswith("3 images of val.csv, protocol bas, Top-1 classification 100.0")
+    assert "agreement with tiny.onnx" in out
+    assert out.endswith("Written to comparison.png, comparison.json\n")
+    assert read_image("comparison.png").shape == (3 * 290, 3 * 256, 3)
+    report = json.loads(Path("comparison.json").read_text())
+    figures = report["methods"][0]["localization"]["stored"]["localization"]
+    assert figures == {"gt_known": 100.0, "top1_loc": 100.0, "top5_loc": 100.0}
+
+
+def test_json_alone_writes_no_file(split: Path, invoke: Invoke) -> None:
+    code, (report,), _ = invoke("compare", split, "--methods", "tiny.onnx", "--limit", 2)
+    assert (code, report["images"], report["checkpoint"]) == (0, 2, "")
+    assert not list(Path().glob("comparison.*"))
+
+
+def test_a_corrupt_image_is_skipped_and_counted(split: Path, say: Say) -> None:
+    Path("1.png").write_bytes(b"no image")
+    code, out, err = say("compare", split, "--methods", "tiny.onnx,other.onnx")
+    assert code == 7
+    assert "1 image was skipped; the first: 1.png" in err
+    assert "2 images of val.csv" in out
+
+
+def test_what_cannot_be_compared(split: Path, say: Say) -> None:
+    code, _, err = say("compare", split, "--methods", "tiny.onnx,eigen")
+    assert (code, "There is no method 'eigen'." in err) == (2, True)
+    code, _, err = say("compare", split)
+    assert (code, "The method 'bas' needs a checkpoint." in err) == (2, True)
+    assert "--checkpoint RUN" in err
+    code, _, err = say("compare", split, "--methods", "tiny.onnx", "--sheet", "no/such/sheet.png")
+    assert (code, "Cannot write no/such/sheet.png" in err) == (2, True)
