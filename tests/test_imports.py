@@ -60,6 +60,7 @@ ONE_FILE_EACH = {
     "websockets": "serve/server.py",
     "prometheus_client": "serve/metrics.py",
     "supervision": "results.py",
+    "pycocotools": "segmentation/coco.py",
     "paho": "video/sinks/mqtt.py",
     "urllib3": "video/sinks/webhook.py",
     "scipy": "datasets/matlab.py",
