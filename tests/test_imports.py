@@ -26,6 +26,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py")) + sorted((REPOSITORY / "training").rglob
 PUBLIC = [
     "Localization",
     "Localizer",
+    "Segmentation",
+    "Segmenter",
     "Timing",
     "__version__",
     "build_engine",

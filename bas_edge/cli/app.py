@@ -36,6 +36,7 @@ VERBS = {  # in the order of the work, and of `--help`; verb → module
     "export": "export",
     "build-engine": "build_engine",
     "run": "run",
+    "segment": "segment",
     "serve": "serve",
     "evaluate": "evaluate",
     "analyse": "analyse",

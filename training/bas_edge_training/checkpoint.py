@@ -31,6 +31,7 @@ __all__ = [
     "CheckpointInfo",
     "DataSummary",
     "RunState",
+    "checkpoint_task",
     "fill",
     "load_checkpoint",
     "load_run_state",
@@ -171,6 +172,20 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def load_weights(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
     """What a checkpoint file holds, of either task. Raises InputError as `load_checkpoint`."""
     return _load(path, CheckpointInfo, "a checkpoint of bas-edge")
+
+
+def checkpoint_task(path: str | Path) -> str:
+    """What a checkpoint (file or run folder) is of: "segmentation", or "" for anything else."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / "checkpoint.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(CHECKPOINT_KEY, "{}")
+        task = json.loads(text).get("task", "")
+    except (SafetensorError, OSError, ValueError, AttributeError):
+        return ""  # whoever loads it says what is wrong with it
+    return str(task)
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -74,7 +74,7 @@ def multi_label_data(images: ImageSet, *, fraction: float, seed: int) -> MultiLa
 
 def _folder(images: list[SetImage]) -> Path:
     """What all images lie in: export looks there for frames to check on."""
-    return Path(os.path.commonpath([image.path.parent for image in images]))
+    return Path(os.path.commonpath([image.path.parent.resolve() for image in images]))
 
 
 def _warnings(images: ImageSet, used: int, present: Tensor) -> tuple[str, ...]:
