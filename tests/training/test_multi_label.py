@@ -18,7 +18,10 @@ from bas_edge.errors import InputError
 from bas_edge.segmentation import read_image_set
 from bas_edge_training.checkpoint import load_checkpoint
 from bas_edge_training.models import BasModel, LossConfig
+from bas_edge_training.progress import SilentReporter
+from bas_edge_training.recipe import load_recipe
 from bas_edge_training.results import TrainingInterrupted
+from bas_edge_training.run_model import new_model
 from bas_edge_training.segmentation.bas_training import chosen_classes, train_multi_label
 from bas_edge_training.segmentation.data import multi_label_data
 from bas_edge_training.segmentation.losses import multi_label_cross_entropy, multi_label_loss
@@ -109,8 +112,8 @@ def set_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-class _Stop:
-    """A reporter that presses Ctrl-C after some steps."""
+class _Stop(SilentReporter):
+    """Presses Ctrl-C after some steps."""
 
     def __init__(self, after: int) -> None:
         self.after = after
@@ -118,11 +121,6 @@ class _Stop:
     def step(self, row: LogRow) -> None:
         if row.step == self.after:
             signal.raise_signal(signal.SIGINT)
-
-    def begin(self, plan: object) -> None: ...
-    def epoch(self, row: LogRow) -> None: ...
-    def note(self, message: str) -> None: ...
-    def end(self) -> None: ...
 
 
 def test_a_run_learns_and_goes_on_as_if_never_stopped(
@@ -161,3 +159,21 @@ def test_a_set_without_labels_is_refused(set_folder: Path, tmp_path: Path) -> No
     index.write_text("\n".join(bare) + "\n")
     with pytest.raises(InputError, match=r"No image of the split 'train' of .* has a class"):
         multi_label_data(read_image_set(tmp_path / "bare"), fraction=0, seed=0)
+
+
+def test_the_published_recipe_has_maps_and_activations_of_the_same_cells() -> None:
+    """BAS-Extension's ResNet50: layer3 at stride 16, a layer4 that halves nothing, no biases."""
+    recipe = load_recipe(
+        "segmentation_voc", ["model.width=0.125", "data.resize=64", "data.crop=64"]
+    )
+    assert (recipe.loss.alpha, recipe.loss.beta, recipe.data.batch_size) == (0.2, 1.2, 16)
+    model = new_model(recipe, 4, "", SilentReporter())
+    frames = torch.zeros(2, 3, 64, 64)
+    features = model.features(frames)
+    assert list(model.generator(features).shape) == [2, 4, 4, 4]
+    assert list(model.head(model.tail(features.deep)).shape) == [2, 4, 4, 4]
+    assert not [name for name, _ in model.head.named_parameters() if name.endswith("bias")]
+    losses = multi_label_loss(
+        model, frames, PRESENT[:2], torch.tensor([0, 1]), LossConfig(0.2, 1.2)
+    )
+    assert bool(torch.isfinite(losses.total))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from bas_edge.segmentation import read_image_set, write_mask
 from bas_edge_training import load_checkpoint
 from bas_edge_training.batches import Batch
 from bas_edge_training.models import BasModel, LossConfig
+from bas_edge_training.progress import SilentReporter
 from bas_edge_training.recipe import Recipe, load_recipe
+from bas_edge_training.results import TrainingInterrupted
 from bas_edge_training.run_images import RunImages
 from bas_edge_training.segmentation.data import multi_label_data
 from bas_edge_training.segmentation.segmenter import SegmenterModel
@@ -26,7 +29,7 @@ from bas_edge_training.segmentation.segmenter_training import (
     load_segmenter,
     train_segmenter,
 )
-from bas_edge_training.training_log import read_log
+from bas_edge_training.training_log import LogRow, read_log
 
 
 @pytest.fixture(scope="module")
@@ -79,22 +82,26 @@ def test_masks_are_cropped_and_flipped_as_their_images_are(
 
 
 def test_pixels_that_do_not_count_move_nothing(
-    squares: Path, tiny_overrides: tuple[str, ...], make_model: Callable[..., BasModel],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    squares: Path, tiny_overrides: tuple[str, ...], make_model: Callable[..., BasModel]
+) -> None:
     images = read_image_set(squares)
     masks = _Masks(images, multi_label_data(images, fraction=0, seed=0))
-    monkeypatch.setattr(masks, "read", lambda _row, side: np.full((side, side), 255, np.uint8))
     recipe = load_recipe("segmenter", tiny_overrides)
     model = SegmenterModel(make_model("edge", classes=2, side=32))
     trainer = _SegmenterTrainer(model, recipe, torch.device("cpu"), masks, 2)
     frames = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
-    batch = Batch(frames, torch.tensor([0, 1]), frames[:0])
-    losses = trainer.losses(batch, 1, LossConfig())
+    truth = torch.full((2, 32, 32), 255)
+    losses = trainer.losses(Batch(frames, truth, frames[:0]), LossConfig())
     losses.total.backward()
     assert losses.total.item() == 0
     grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert grads
     assert all(bool((grad == 0).all()) for grad in grads)
+    truth[0, :, 16:] = 1
+    half = trainer.losses(Batch(frames[:1], truth[:1], frames[:0]), LossConfig())
+    truth[0] = 1  # a frame of one colour: all its pixels cost about the same
+    whole = trainer.losses(Batch(frames[:1], truth[:1], frames[:0]), LossConfig())
+    assert half.total.item() == pytest.approx(whole.total.item(), rel=0.2)
 
 
 def test_a_run_learns_the_masks_from_the_backbone_of_a_bas_run(
@@ -102,8 +109,7 @@ def test_a_run_learns_the_masks_from_the_backbone_of_a_bas_run(
     make_model: Callable[..., BasModel], make_checkpoint: Callable[..., Path],
 ) -> None:  # fmt: skip
     bas = make_model("edge", classes=2, side=32, centred=True)
-    content = {"model": {"width": 0.125, "centred": True, "norm": "none"}}
-    begun = make_checkpoint(bas, recipe_content=content)
+    begun = make_checkpoint(bas)
     changes = [*tiny_overrides[1:], "schedule.epochs=8", "optimizer.lr=0.02"]
     changes += ["validation.fraction=0.25"]
     result = train_segmenter(squares, tmp_path / "out", start=begun, overrides=changes)
@@ -129,3 +135,27 @@ def test_a_set_without_masks_and_two_beginnings_are_refused(squares: Path, tmp_p
         train_segmenter(bare, tmp_path / "run")
     with pytest.raises(InputError, match="not with both"):
         train_segmenter(squares, tmp_path / "run", start="a", pretrained="b")
+
+
+def test_a_stopped_run_goes_on_as_if_never_stopped(
+    squares: Path, tiny_overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    overrides = [*tiny_overrides, "schedule.epochs=2"]
+    train_segmenter(squares, tmp_path / "whole", overrides=overrides)
+    with pytest.raises(TrainingInterrupted, match="bas-edge train-segmenter"):
+        train_segmenter(squares, tmp_path / "parts", overrides=overrides, reporter=_Stop(3))
+    train_segmenter(squares, tmp_path / "parts", resume=True)
+    one, other = (load_segmenter(tmp_path / name).model for name in ("whole", "parts"))
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
+
+
+class _Stop(SilentReporter):
+    """Presses Ctrl-C after some steps."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def step(self, row: LogRow) -> None:
+        if row.step == self.after:
+            signal.raise_signal(signal.SIGINT)

@@ -92,7 +92,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             share = risen(self.loss, number)
             weights = LossConfig(self.loss.alpha, share * self.loss.beta, share)
-            losses = self.losses(batch, number, weights)
+            losses = self.losses(batch, weights)
             total, empty = losses.total, torch.zeros((), device=self.device)
             if len(batch.background):
                 empty = empty_loss(*self.model(self._frames(batch.background)))
@@ -115,14 +115,14 @@ class Trainer:
             images=len(batch.labels),
         )
 
-    def losses(self, batch: Batch, number: int, weights: LossConfig) -> BasLosses:  # noqa: ARG002  (others draw by it)
-        """The losses of the labelled images of a batch, at step `number`."""
+    def losses(self, batch: Batch, weights: LossConfig) -> BasLosses:
+        """The losses of the labelled images of a batch."""
         return bas_loss(
             self.model, self._frames(batch.frames), batch.labels.to(self.device), weights
         )
 
     def right(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Whether the best class of each image is right, from logits [N, C]: bool [N]."""
+        """Whether the best class of each image is right, from logits [N, C]: [N]."""
         return logits.argmax(1) == batch.labels.to(self.device)
 
     def check_finite(self, number: int) -> None:

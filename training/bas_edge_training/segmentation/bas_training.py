@@ -23,7 +23,7 @@ from bas_edge_training.run import Run
 from bas_edge_training.run_folder import RunFolder, choose_recipe, claim_folder, read_saved_run
 from bas_edge_training.segmentation.data import MultiLabelData, multi_label_data
 from bas_edge_training.segmentation.losses import multi_label_loss
-from bas_edge_training.trainer import Trainer
+from bas_edge_training.trainer import StepFigures, Trainer
 from bas_edge_training.validation import predict
 
 __all__ = ["DEFAULT_RECIPE", "MultiLabelTrainer", "chosen_classes", "train_multi_label"]
@@ -93,7 +93,11 @@ def train_multi_label(
 
 
 class MultiLabelTrainer(Trainer):
-    """A trainer whose batches carry rows of `present` as labels."""
+    """A trainer of batches that carry rows of `present` as labels.
+
+    What reaches `losses` instead are int64 [N, 1 + C]: the class that was drawn, then 1 for each
+    class that is present.
+    """
 
     def __init__(
         self, model: BasModel, recipe: Recipe, device: torch.device, present: Tensor
@@ -102,16 +106,20 @@ class MultiLabelTrainer(Trainer):
         self.present = present
         self.seed = recipe.training.seed
 
-    def losses(self, batch: Batch, number: int, weights: LossConfig) -> BasLosses:
+    def step(self, batch: Batch, number: int, lr_factor: float) -> StepFigures:
         present = self.present[batch.labels]  # [N, C]
-        chosen = chosen_classes(present, batch.labels, self.seed, number)
-        device = self.device
-        frames = self._frames(batch.frames)
-        return multi_label_loss(self.model, frames, present.to(device), chosen.to(device), weights)
+        chosen = chosen_classes(present, batch.labels, self.seed, number)  # [N]
+        labels = torch.cat((chosen[:, None], present.to(torch.int64)), 1)
+        return super().step(dataclasses.replace(batch, labels=labels), number, lr_factor)
+
+    def losses(self, batch: Batch, weights: LossConfig) -> BasLosses:
+        labels = batch.labels.to(self.device)
+        chosen, present = labels[:, 0], labels[:, 1:].bool()
+        return multi_label_loss(self.model, self._frames(batch.frames), present, chosen, weights)
 
     def right(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Whether the best class is in the image."""
-        return self.present[batch.labels].to(logits.device).gather(1, logits.argmax(1, True))[:, 0]
+        """Whether the best class is in the image: int64 [N]."""
+        return batch.labels[:, 1:].to(logits.device).gather(1, logits.argmax(1, True))[:, 0]
 
 
 def chosen_classes(present: Tensor, rows: Tensor, seed: int, number: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from bas_edge_training.checkpoint import (
     load_weights,
 )
 from bas_edge_training.machine import StopRequest, keep_freed_memory, torch_settings
-from bas_edge_training.models import BasLosses, BasModel, LossConfig, build_model
+from bas_edge_training.models import BasLosses, BasModel, LossConfig, ModelConfig, build_model
 from bas_edge_training.progress import Reporter, SilentReporter
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainResult
@@ -34,11 +35,12 @@ from bas_edge_training.run import Run
 from bas_edge_training.run_folder import RunFolder, choose_recipe, claim_folder, read_saved_run
 from bas_edge_training.segmentation.data import MultiLabelData, multi_label_data
 from bas_edge_training.segmentation.segmenter import SegmenterModel
-from bas_edge_training.trainer import Trainer
+from bas_edge_training.trainer import StepFigures, Trainer
 
 __all__ = ["DEFAULT_RECIPE", "TrainedSegmenter", "load_segmenter", "train_segmenter"]
 
 DEFAULT_RECIPE = "segmenter"
+_TAKEN = ("architecture", "width", "head", "map_stride", "atrous", "centred", "norm")  # of a start
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def train_segmenter(
         recipe: A recipe, its installed name, or its file; None is "segmenter", on a resume the
             recipe that the run began with. Of its `[loss]` nothing is used.
         split: Which images of `data`.
-        start: The BAS run whose backbone to begin with; its `[model]` section is taken over.
+        start: The BAS run whose backbone to begin with; what its model is, this one is too.
             Unused on a resume.
         pretrained: Backbone weights instead: a path, or a URL followed by #sha256=…
         overrides, resume, overwrite, reporter: As in `train`.
@@ -114,8 +116,7 @@ def train_segmenter(
     changes = list(overrides)
     if start is not None and saved is None:
         begun = load_checkpoint(start)
-        model = begun.info.recipe_content.get("model", {})
-        changes = [*(f"model.{key}={_toml(value)}" for key, value in model.items()), *changes]
+        changes = [*(f"model.{key}={_toml(begun.info.model, key)}" for key in _TAKEN), *changes]
         pretrained = begun.path
     default = None if saved is not None else DEFAULT_RECIPE
     name, chosen = choose_recipe(recipe if recipe is not None else default, changes, saved)
@@ -159,7 +160,10 @@ class _Masks:
 
 
 class _SegmenterTrainer(Trainer):
-    """A trainer whose batches carry rows as labels; masks are cropped and flipped as images are."""
+    """A trainer of batches that carry rows as labels.
+
+    What reaches `losses` instead are masks, int64 [N, H, W], cropped and flipped as images are.
+    """
 
     def __init__(
         self, model: BasModel, recipe: Recipe, device: torch.device, masks: _Masks, steps: int
@@ -168,11 +172,14 @@ class _SegmenterTrainer(Trainer):
         self.masks, self.steps = masks, steps
         self.data, self.seed = recipe.data, recipe.training.seed
 
-    def losses(self, batch: Batch, number: int, weights: LossConfig) -> BasLosses:  # noqa: ARG002  (no loss of BAS)
+    def step(self, batch: Batch, number: int, lr_factor: float) -> StepFigures:
         epoch = (number - 1) // self.steps
-        truth = torch.from_numpy(
-            np.stack([self._cropped(row, epoch) for row in batch.labels.tolist()])
-        ).to(self.device, torch.int64)  # [N, H, W]
+        masks = np.stack([self._cropped(row, epoch) for row in batch.labels.tolist()])
+        labels = torch.from_numpy(masks).to(torch.int64)
+        return super().step(dataclasses.replace(batch, labels=labels), number, lr_factor)
+
+    def losses(self, batch: Batch, weights: LossConfig) -> BasLosses:  # noqa: ARG002  (no loss of BAS)
+        truth = batch.labels.to(self.device)  # [N, H, W]
         scores = self.model(self._frames(batch.frames)).float()
         scores = F.interpolate(scores, truth.shape[1:], mode="bilinear", align_corners=False)
         counted = truth != IGNORE
@@ -262,5 +269,6 @@ def _predicted(model: Any, pixels: NDArray[np.uint8], device: torch.device) -> N
     return best
 
 
-def _toml(value: object) -> str:
+def _toml(model: ModelConfig, key: str) -> str:
+    value = getattr(model, key)
     return str(value).lower() if isinstance(value, bool) else str(value)
