@@ -37,12 +37,12 @@ def command(
 
     from bas_edge import Segmenter
     from bas_edge.images import image_files, read_image
-    from bas_edge.segmentation import write_mask
+    from bas_edge.segmentation import unique_names, write_mask
 
     if overlays and output is None:
         raise InputError("--overlays has no folder to go to.", hint="Add --output FOLDER.")
     files = [file for source in sources for file in image_files(source)]
-    names = _names(files)
+    names = unique_names(files)
     if output is not None:
         _claim(output)
     failures: list[str] = []
@@ -67,16 +67,6 @@ def command(
         print(f"\nWrote {counted(len(files) - len(failures), 'mask')} to {output}")
     if failures:
         raise PartialFailureError(f"{skipped_text(len(failures))}; the first: {failures[0]}")
-
-
-def _names(files: list[Path]) -> list[str]:
-    """A name of its own for each file: a second "a" is "a_2"."""
-    taken: dict[str, int] = {}
-    names = []
-    for file in files:
-        count = taken[file.stem] = taken.get(file.stem, 0) + 1
-        names.append(file.stem if count == 1 else f"{file.stem}_{count}")
-    return names
 
 
 def _claim(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from PIL import Image, UnidentifiedImageError
 
 from bas_edge.errors import InputError
 
-__all__ = ["IGNORE", "PngMask", "check_mask", "palette", "read_mask", "write_mask"]
+__all__ = [
+    "IGNORE",
+    "PngMask",
+    "check_mask",
+    "palette",
+    "read_mask",
+    "unique_names",
+    "write_mask",
+]
 
 IGNORE = 255
 
@@ -82,6 +91,20 @@ def write_mask(path: str | os.PathLike[str], mask: NDArray[np.uint8]) -> None:
         image.save(path, format="PNG")
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def unique_names(files: Sequence[Path]) -> list[str]:
+    """A file name for the mask of each image, without ending: its own, or with "_2", "_3", …"""
+    taken: set[str] = set()
+    names = []
+    for file in files:
+        name, count = file.stem, 1
+        while name in taken:
+            count += 1
+            name = f"{file.stem}_{count}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def palette() -> NDArray[np.uint8]:

@@ -104,7 +104,7 @@ def test_segment_on_the_command_line(
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert lines[0]["objects"][0]["class_name"] == "a"
     assert "1 image was skipped" in lines[1]["error"]
-    assert sorted(path.name for path in out.iterdir()) == ["0.jpg", "0.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["0.jpg", "0.png"]  # not of what failed
     mask = np.asarray(Image.open(out / "0.png"))
     assert (mask.shape, set(np.unique(mask).tolist())) == ((32, 32), {0, 1})
     assert main(["segment", str(engine), pictures[0], "-o", str(out)]) == 2

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bas_edge.errors import InputError
-from bas_edge.segmentation.masks import palette, read_mask, write_mask
+from bas_edge.segmentation.masks import palette, read_mask, unique_names, write_mask
 
 
 @pytest.mark.parametrize("mode", ["P", "L"])
@@ -51,3 +51,8 @@ def test_the_palette_is_that_of_voc() -> None:
     assert colours[[0, 1, 2, 15, 20, 255]].tolist() == [
         [0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192],
     ]  # fmt: skip
+
+
+def test_images_of_one_name_have_masks_of_two() -> None:
+    files = [Path("a/1.jpg"), Path("b/1.jpg"), Path("1_2.jpg"), Path("c/1.png")]
+    assert unique_names(files) == ["1", "1_2", "1_2_2", "1_3"]

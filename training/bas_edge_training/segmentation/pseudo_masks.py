@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
 from bas_edge.metrics import ConfusionMatrix, SeedSweep, SegmentationAccuracy
-from bas_edge.segmentation import ImageSet, SetImage, read_image_set, write_mask
+from bas_edge.segmentation import ImageSet, SetImage, read_image_set, unique_names, write_mask
 from bas_edge.segmentation.index_file import write_index
 from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
 from bas_edge_training.machine import resolve_device
@@ -141,12 +141,13 @@ def make_masks(
     labelled = [image for image in images.images if image.labels]
     where = resolve_device(device)
     model = loaded.model.to(where)
+    names = unique_names([image.path for image in labelled])
     (folder / "masks").mkdir(parents=True, exist_ok=True)
     seeds, refined = _Tally(images.classes), _Tally(images.classes)
     written: list[tuple[Path, Path, tuple[int, ...]]] = []
     skipped: dict[str, str] = {}
     for done, image in enumerate(labelled, 1):
-        path = folder / "masks" / f"{image.name}.png"
+        path = folder / "masks" / f"{names[done - 1]}.png"
         try:
             pixels = read_image(image.path)
             truth = None if image.mask is None else _true_mask(image, pixels)
