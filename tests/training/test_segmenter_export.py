@@ -83,3 +83,17 @@ def test_other_checkpoints_and_files_are_refused(
         exporting.export_segmenter(folder, tmp_path / "m.onnx")
     with pytest.raises(InputError, match=r"does not end in \.onnx"):
         exporting.export_segmenter(folder, tmp_path / "m.engine")
+
+
+@pytest.mark.parametrize("side", [80, 112, 176, 208])
+def test_odd_cells_are_enlarged_as_pytorch_does(
+    make_model: Callable[..., BasModel], side: int
+) -> None:
+    """At map stride 16 the trunk has an odd number of cells here, and the tail half, rounded up."""
+    torch.manual_seed(3)
+    model = SegmenterModel(make_model("edge", classes=2, map_stride=16, side=side)).eval()
+    torch.nn.init.normal_(model.head.classifier.weight, std=0.3)
+    frames = np.random.default_rng(1).integers(0, 256, (2, side, side, 3), np.uint8)
+    graph = exporting.segmenter_graph(model)
+    assert exporting.run_in_batches(graph, frames)["scores"].shape[2:] == (side // 16, side // 16)
+    exporting._compare(graph, model, frames)

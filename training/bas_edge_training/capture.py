@@ -309,9 +309,10 @@ def _interpolate(
 ) -> str:  # fmt: skip
     if size is None or mode != "bilinear" or any((scale_factor, align_corners, *options.values())):
         raise InputError("The export resizes to a size, bilinearly, with half-pixel centres.")
-    factors = [side / own for side, own in zip(_pair(size), x.shape[2:], strict=True)]
-    if any(factor != round(factor) for factor in factors):
-        raise InputError(f"The export enlarges maps by whole factors, not by {factors}.")
+    factors = [np.float32(side / own) for side, own in zip(_pair(size), x.shape[2:], strict=True)]
+    for axis, (side, own) in enumerate(zip(_pair(size), x.shape[2:], strict=True)):
+        if float(factors[axis]) * own < side:  # runtimes round down, some in float64
+            factors[axis] = np.nextafter(factors[axis], np.float32(np.inf))
     scales = graph.constant("scales", np.array([1, 1, *factors], np.float32))
     return graph.node("Resize", [graph.value(x), "", scales], mode="linear")
 
