@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from bas_edge.evaluation import evaluate
     from bas_edge.localizer import Localizer
     from bas_edge.results import Localization, Timing
+    from bas_edge.segmentation.result import Segmentation
+    from bas_edge.segmenter import Segmenter
 
 __all__ = [
     "Localization",
     "Localizer",
+    "Segmentation",
+    "Segmenter",
     "Timing",
     "__version__",
     "build_engine",
@@ -40,6 +44,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Localization": "bas_edge.results",
     "Localizer": "bas_edge.localizer",
+    "Segmentation": "bas_edge.segmentation.result",
+    "Segmenter": "bas_edge.segmenter",
     "Timing": "bas_edge.results",
     "build_engine": "bas_edge.engine.build",
     "evaluate": "bas_edge.evaluation",

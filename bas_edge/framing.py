@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ __all__ = ["InputMask", "Placement", "frame_to_input", "place"]
 
 PADDING = 128
 
+_Pixel = TypeVar("_Pixel", np.bool_, np.uint8)
 _Rectangle = tuple[int, int, int, int]  # xyxy half-open, whole pixels
 
 
@@ -61,12 +63,15 @@ class Placement:
         x1, y1 = min(x1, float(right)), min(y1, float(bottom))
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
-    def mask_to_frame(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Input mask [h, w] → [H, W]: the input pixel under each frame pixel's centre."""
+    def mask_to_frame(self, mask: NDArray[_Pixel]) -> NDArray[_Pixel]:
+        """Input mask [h, w] → [H, W]: the input pixel under each frame pixel's centre.
+
+        0 where the frame was not shown.
+        """
         (scale_x, scale_y), (left, top, right, bottom) = self.scale, self.shown
         columns = ((np.arange(right - left) + 0.5) / scale_x).astype(np.intp) + self.target[0]
         rows = ((np.arange(bottom - top) + 0.5) / scale_y).astype(np.intp) + self.target[1]
-        whole = np.zeros(self.frame_size, np.bool_)
+        whole = np.zeros(self.frame_size, mask.dtype)
         whole[top:bottom, left:right] = mask.take(columns, axis=1).take(rows, axis=0)
         return whole
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bas_edge.device_frames import gpu_frame
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.engine.manifest import Manifest, ThresholdPolicy
+from bas_edge.engine.task import require_task
 from bas_edge.errors import BackendError, InputError
 from bas_edge.foreground import foreground_boxes
 from bas_edge.frames import Frame, checked_frame
@@ -81,7 +82,8 @@ class Localizer:
                 for another GPU or version, build it again from the engine's own graph, into it.
 
         Raises:
-            InputError: An argument is out of range, or there is nothing at `path`.
+            InputError: An argument is out of range, there is nothing at `path`, or it is an engine
+                for segmentation.
             EngineError: The engine is damaged, of another version, or breaks the graph contract.
             EngineMismatchError: The plan was built for another GPU or library version.
             MissingExtraError: The backend's library is not installed.
@@ -89,6 +91,7 @@ class Localizer:
         """
         engine: Engine = open_engine(path, check_plans=False)
         manifest = engine.manifest
+        require_task(engine.path, manifest, "localization")
         if not 1 <= max_boxes <= MAX_BOXES:
             raise InputError(f"max_boxes is {max_boxes}, but must be 1 to {MAX_BOXES}.")
         check_threads(threads)

@@ -10,6 +10,7 @@ from .analysis_rows import AnalysisRow
 from .gpu_rows import GpuFrameRow, GpuOpRow, missed_frame_targets, missed_op_targets
 from .pareto_rows import ParetoAccuracyRow, ParetoSpeedRow
 from .precision_rows import PlantedRow, PrecisionRow, missed_planted
+from .segmentation_rows import SegmentationRow, missed_segmentation
 from .steady_rows import SteadyRow, missed_steady
 from .stream_rows import (
     LiveRow,
@@ -38,6 +39,7 @@ __all__ = [
     "Provenance",
     "Ratio",
     "Row",
+    "SegmentationRow",
     "SoakRow",
     "SpeedRow",
     "SteadyRow",
@@ -197,6 +199,7 @@ Row = (
     | SoakRow
     | SteadyRow
     | AnalysisRow
+    | SegmentationRow
 )
 
 
@@ -258,6 +261,8 @@ def missed_targets(row: Row) -> list[str]:
         missed += missed_soak(row)
     elif isinstance(row, SteadyRow):
         missed += missed_steady(row)
+    elif isinstance(row, SegmentationRow):
+        missed += missed_segmentation(row)
     elif isinstance(row, GpuOpRow):
         missed += missed_op_targets(row)
     elif isinstance(row, GpuFrameRow):

@@ -21,6 +21,7 @@ from .rows import (
     Provenance,
     Ratio,
     Row,
+    SegmentationRow,
     SoakRow,
     SpeedRow,
     SteadyRow,
@@ -49,6 +50,7 @@ Some = TypeVar(
     SoakRow,
     SteadyRow,
     AnalysisRow,
+    SegmentationRow,
 )
 
 
@@ -75,6 +77,8 @@ def newest(rows: Iterable[Some]) -> list[Some]:
             key = (row.engine, row.video, row.threads, machine)
         elif isinstance(row, SoakRow):
             key = (row.engine, row.video, row.streams, row.reopened, machine)
+        elif isinstance(row, SegmentationRow):
+            key = (row.data, row.model)
         elif isinstance(row, SteadyRow):
             key = (row.video, row.model, row.camera)
         elif isinstance(row, AnalysisRow):

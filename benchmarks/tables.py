@@ -27,12 +27,14 @@ from .rows import (
     PlantedRow,
     PrecisionRow,
     Row,
+    SegmentationRow,
     SoakRow,
     SpeedRow,
     SteadyRow,
     Timing,
     VideoRow,
 )
+from .segmentation_tables import segmentation_line, segmentation_table
 from .steady_tables import steady_line, steady_table
 from .stream_tables import (
     live_line,
@@ -72,6 +74,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "soak": lambda: soak_table(_only(rows, SoakRow)),
         "steady": lambda: steady_table(_only(rows, SteadyRow)),
         "analysis": lambda: analysis_table(_only(rows, AnalysisRow)),
+        "segmentation": lambda: segmentation_table(_only(rows, SegmentationRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
@@ -125,6 +128,8 @@ def row_line(row: Row) -> str:
         return accuracy_line(row)
     if isinstance(row, ParetoSpeedRow):
         return speed_line(row)
+    if isinstance(row, SegmentationRow):
+        return segmentation_line(row)
     if isinstance(row, SteadyRow):
         return steady_line(row)
     if isinstance(row, AnalysisRow):

@@ -187,6 +187,13 @@ def tiny_onnx(graphs: ModuleType) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def tiny_segmenter() -> Callable[..., Path]:
+    """`tiny_segmenter(path, *, size=(32, 32), resize="stretch", …) -> path`, metadata included."""
+    function: Callable[..., Path] = _beside("segmentation_graph").tiny_segmenter
+    return function
+
+
+@pytest.fixture(scope="session")
 def cuda_build() -> ModuleType:
     """`tests/cuda_build.py`: builds the CUDA kernels, emulated or with nvcc."""
     return _beside("cuda_build")

@@ -26,6 +26,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py")) + sorted((REPOSITORY / "training").rglob
 PUBLIC = [
     "Localization",
     "Localizer",
+    "Segmentation",
+    "Segmenter",
     "Timing",
     "__version__",
     "build_engine",
@@ -60,6 +62,7 @@ ONE_FILE_EACH = {
     "websockets": "serve/server.py",
     "prometheus_client": "serve/metrics.py",
     "supervision": "results.py",
+    "pycocotools": "segmentation/coco.py",
     "paho": "video/sinks/mqtt.py",
     "urllib3": "video/sinks/webhook.py",
     "scipy": "datasets/matlab.py",

@@ -31,9 +31,12 @@ __all__ = ["VERBS", "app", "main"]
 VERBS = {  # in the order of the work, and of `--help`; verb → module
     "train": "train",
     "import-checkpoint": "import_checkpoint",
+    "seeds": "seeds",
+    "train-segmenter": "train_segmenter",
     "export": "export",
     "build-engine": "build_engine",
     "run": "run",
+    "segment": "segment",
     "serve": "serve",
     "evaluate": "evaluate",
     "analyse": "analyse",

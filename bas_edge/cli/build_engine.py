@@ -230,7 +230,7 @@ def command(
                 "engine": engine.path,
                 "manifest": engine.manifest,
                 "notes": notes,
-                "next": next_commands(engine.path),
+                "next": next_commands(engine.path, engine.manifest.task),
             }
         )
         return
@@ -288,7 +288,7 @@ def _print(engine: Engine) -> None:
         print(f"  {plan.file.path}: {', '.join(facts)}")
     _print_report(engine)
     print("\nNext:")
-    for line in next_commands(engine.path):
+    for line in next_commands(engine.path, engine.manifest.task):
         print(f"  {line}")
 
 
@@ -303,9 +303,14 @@ def _print_report(engine: Engine) -> None:
     print_summary(read_report(engine), engine.path)
 
 
-def next_commands(engine: Path) -> list[str]:
+def next_commands(engine: Path, task: str = "localization") -> list[str]:
     """Commands to paste once an engine exists, quoted for the shell."""
     name = shlex.quote(str(engine))
+    if task == "segmentation":
+        return [
+            f"bas-edge segment {name} photo.jpg -o masks --overlays",
+            f"bas-edge evaluate {name} VOC2012 --split val",
+        ]
     return [
         f"bas-edge run {name} photo.jpg",
         f"bas-edge run {name} clip.mp4",

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from bas_edge.cli.options import Backend, Engine, Json, Threads
-from bas_edge.cli.output import json_line, print_json, progress_bar, skipped_text
-from bas_edge.errors import PartialFailureError
+from bas_edge.cli.output import counted, json_line, print_json, progress_bar, skipped_text
+from bas_edge.errors import InputError, PartialFailureError
 
 __all__ = ["Protocol", "command"]
 
@@ -28,7 +28,8 @@ def command(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A CSV with path,label,class_name[,x0,y0,x1,y1], a folder, or a published set.",
+            help="A CSV with path,label,class_name[,x0,y0,x1,y1], a folder, or a published set; of "
+            "an engine for segmentation a VOC, COCO or index folder.",
         ),
     ],
     split: Annotated[
@@ -64,8 +65,26 @@ def command(
     json_output: Json = False,
 ) -> None:
     """Measure an engine on labelled images: print a table, write JSON."""
-    from bas_edge import evaluate
+    from bas_edge import evaluate, open_engine
 
+    if open_engine(engine, check_plans=False).manifest.task == "segmentation":
+        _segmentation(
+            engine,
+            annotations,
+            split or "val",
+            threads,
+            output,
+            {
+                "--background": background,
+                "--worst": worst,
+                "--update": update,
+                "--protocol": protocol is not Protocol.bas,
+                "--ten-crop": ten_crop,
+                "--backend": backend != "auto",
+            },
+            as_json=json_output,
+        )
+        return
     with progress_bar() as bar:
         task = bar.add_task("evaluate", total=None, note="")
         result = evaluate(
@@ -100,5 +119,49 @@ def command(
         first = result.skipped[0]
         raise PartialFailureError(
             f"{skipped_text(len(result.skipped))}; the first: {first.path}: {first.reason}",
+            hint="The figures are of the images that remain.",
+        )
+
+
+def _segmentation(
+    engine: Path,
+    data: Path,
+    split: str,
+    threads: int | None,
+    output: Path | None,
+    given: dict[str, object],
+    *,
+    as_json: bool,
+) -> None:
+    for name, value in given.items():
+        if value:
+            raise InputError(
+                f"{name} is about boxes, and {engine} is an engine for segmentation.",
+                hint="Leave it out.",
+            )
+    from bas_edge.segmentation.evaluate import evaluate_segmentation
+
+    with progress_bar() as bar:
+        task = bar.add_task("evaluate", total=None, note="")
+        found = evaluate_segmentation(
+            engine,
+            data,
+            split=split,
+            threads=threads,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if output is None and not as_json:
+        output = Path("evaluation.json")
+    if output is not None:
+        output.write_text(json_line(found.to_dict()) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print("\n".join(found.accuracy.table()))
+        print(f"\n{counted(found.images, 'image')}; written to {output}")
+    if found.skipped:
+        path, reason = next(iter(found.skipped.items()))
+        raise PartialFailureError(
+            f"{skipped_text(len(found.skipped))}; the first: {path}: {reason}",
             hint="The figures are of the images that remain.",
         )

@@ -12,6 +12,7 @@ import typer
 from bas_edge._require import require
 from bas_edge.cli.options import Json
 from bas_edge.cli.output import print_json, print_rows
+from bas_edge.errors import InputError
 
 __all__ = ["Maps", "command"]
 
@@ -81,6 +82,22 @@ def command(
     from bas_edge_training import export
 
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    if _is_segmenter(checkpoint):
+        _export_segmenter(
+            checkpoint,
+            output or folder / "model.onnx",
+            {
+                "--maps": maps is not Maps.auto,
+                "--k": k,
+                "--top-k": top_k,
+                "--images": images,
+                "--input-size": input_size,
+            },
+            simplify=simplify,
+            overwrite=overwrite,
+            as_json=json_output,
+        )
+        return
     report = export(
         checkpoint,
         output or folder / "model.onnx",
@@ -95,6 +112,44 @@ def command(
         reporter=lambda line: print(line, file=sys.stderr),
     )
     if json_output:
+        print_json(report.to_dict())
+        return
+    print_rows(report.rows())
+    print(f"\nNext:\n  {report.next_command}")
+
+
+def _is_segmenter(checkpoint: Path) -> bool:
+    """Whether a file or run folder is a segmenter's; what cannot be read is told by the export."""
+    from bas_edge_training.checkpoint import checkpoint_task
+
+    return checkpoint_task(checkpoint) == "segmentation"
+
+
+def _export_segmenter(
+    checkpoint: Path,
+    output: Path,
+    given: dict[str, object],
+    *,
+    simplify: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    for name, value in given.items():
+        if value:
+            raise InputError(
+                f"{name} is about class maps, and {checkpoint} is a segmenter.",
+                hint="Leave it out.",
+            )
+    from bas_edge_training.segmentation.export_segmenter import export_segmenter
+
+    report = export_segmenter(
+        checkpoint,
+        output,
+        simplify=simplify,
+        overwrite=overwrite,
+        reporter=lambda line: print(line, file=sys.stderr),
+    )
+    if as_json:
         print_json(report.to_dict())
         return
     print_rows(report.rows())

@@ -65,19 +65,15 @@ def _refuse_a_report(folder: Path) -> None:
 
 
 def _rows(manifest: Manifest) -> list[tuple[str, str]]:
-    policy, cut, training = manifest.input, manifest.threshold, manifest.training
+    policy, training = manifest.input, manifest.training
     names = list(manifest.classes)
     shown = ", ".join(names[:8]) + (f", … ({len(names) - 8} more)" if len(names) > 8 else "")
-    kind = "of each map's range" if cut.rule == "fixed" else "× the mean of the normalised map"
     rows = [
         ("name", manifest.name),
         ("task", manifest.task),
         ("classes", f"{len(names)}: {shown}"),
         ("input", f"{policy.width}×{policy.height} RGB uint8, {policy.resize}"),
-        ("method", manifest.method),
-        ("maps", f"{manifest.maps}, K = {manifest.k}, the best {manifest.top_k} averaged"),
-        ("threshold", f"{cut.value:g} {kind}" + (f" ({cut.chosen_by})" if cut.chosen_by else "")),
-        ("min score", f"{manifest.min_score:g}"),
+        *([] if manifest.task == "segmentation" else _localization(manifest)),
         *_overrides(manifest.overrides),
         ("precision", manifest.precision),
         *_precision_rows(manifest),
@@ -101,6 +97,18 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         rows += [(f"  {name}", f"{value:.1f}") for name, value in accuracy.metrics.items()]
     rows += [("created by", manifest.created_by), ("built with", manifest.build_command)]
     return [(name, value) for name, value in rows if value]
+
+
+def _localization(manifest: Manifest) -> list[tuple[str, str]]:
+    """How maps become boxes."""
+    cut = manifest.threshold
+    kind = "of each map's range" if cut.rule == "fixed" else "× the mean of the normalised map"
+    return [
+        ("method", manifest.method),
+        ("maps", f"{manifest.maps}, K = {manifest.k}, the best {manifest.top_k} averaged"),
+        ("threshold", f"{cut.value:g} {kind}" + (f" ({cut.chosen_by})" if cut.chosen_by else "")),
+        ("min score", f"{manifest.min_score:g}"),
+    ]
 
 
 def _overrides(overrides: Overrides) -> list[tuple[str, str]]:

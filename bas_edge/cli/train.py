@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,16 @@ import typer
 from bas_edge._require import require
 from bas_edge.cli.options import Json
 from bas_edge.cli.output import counted, print_json, print_rows, skipped_text
-from bas_edge.errors import PartialFailureError
+from bas_edge.errors import InputError, PartialFailureError
 
-__all__ = ["command"]
+__all__ = ["Task", "command"]
+
+
+class Task(str, Enum):
+    """How many labels an image has."""
+
+    localization = "localization"
+    segmentation = "segmentation"
 
 
 def command(
@@ -20,13 +28,18 @@ def command(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with one subfolder a class, a CSV (path,label,…), or a published set.",
+            help="A folder with one subfolder a class, a CSV (path,label,…), or a published set; "
+            "with --task segmentation a VOC, COCO or index folder.",
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The run folder. Default: runs/ and DATA's name."),
     ] = None,
+    task: Annotated[
+        Task,
+        typer.Option("--task", help="segmentation: images have several labels each."),
+    ] = Task.localization,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="An installed recipe's name, or a .toml file.")
     ] = None,
@@ -77,36 +90,64 @@ def command(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Train a localizer from image labels alone."""
+    """Train a localizer, or the first stage of a segmenter, from image labels alone."""
     for module in ("torch", "safetensors"):
         require(module, extra="train", purpose="Training")
-    from bas_edge_training import train
     from bas_edge_training.progress import ConsoleReporter
 
+    several = task is Task.segmentation
+    if several:
+        _refuse_single(
+            {
+                "--qat": qat,
+                "--validation": validation,
+                "--validation-split": validation_split,
+                "--background": background,
+            }
+        )
     short = {
         "schedule.epochs": epochs,
         "training.seed": seed,
         "training.deterministic": "true" if deterministic else None,
         "machine.workers": workers,
     }
-    result = train(
-        data,
-        output or Path("runs") / (data.stem or "run"),
-        recipe,
-        pretrained=pretrained,
-        qat=qat,
-        split=split,
-        validation=validation,
-        validation_split=validation_split,
-        background=background,
-        overrides=[
-            *(f"{key}={value}" for key, value in short.items() if value is not None),
-            *(overrides or ()),
-        ],
-        resume=resume,
-        overwrite=overwrite,
-        reporter=ConsoleReporter(),
-    )
+    output = output or Path("runs") / (data.stem or "run")
+    changed = [
+        *(f"{key}={value}" for key, value in short.items() if value is not None),
+        *(overrides or ()),
+    ]
+    if several:
+        from bas_edge_training.segmentation.bas_training import train_multi_label
+
+        result = train_multi_label(
+            data,
+            output,
+            recipe,
+            split=split or "train",
+            pretrained=pretrained,
+            overrides=changed,
+            resume=resume,
+            overwrite=overwrite,
+            reporter=ConsoleReporter(),
+        )
+    else:
+        from bas_edge_training import train
+
+        result = train(
+            data,
+            output,
+            recipe,
+            pretrained=pretrained,
+            qat=qat,
+            split=split,
+            validation=validation,
+            validation_split=validation_split,
+            background=background,
+            overrides=changed,
+            resume=resume,
+            overwrite=overwrite,
+            reporter=ConsoleReporter(),
+        )
     if json_output:
         print_json(result)
     else:
@@ -125,3 +166,10 @@ def command(
             f"{skipped_text(len(result.skipped))}; the first: {path}: {reason}",
             hint="The checkpoint is complete. Mend or remove these images.",
         )
+
+
+def _refuse_single(given: dict[str, object]) -> None:
+    """Refuse options that are for images with one label each."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name} is not for --task segmentation.", hint="Leave it out.")

@@ -107,6 +107,7 @@ def build_engine(
     )
     name = check_name(backend)
     source = read_manifest(model_onnx)
+    _check_task(source, name, precision)
     plan_job = _plan_job(Path(model_onnx), source, name, options, job, told.say)
     check_destination(output, overwrite=overwrite)
     with graph_form(Path(model_onnx), source, name, precision, job, told.say) as form:
@@ -140,6 +141,15 @@ def build_engine(
     if report is not None:
         report.written()
     return engine
+
+
+def _check_task(manifest: Manifest, backend: str, precision: str) -> None:
+    if manifest.task == "segmentation" and (backend in PLAN_BACKENDS or precision != "fp32"):
+        raise InputError(
+            f"An engine for segmentation is built in fp32 for ONNX Runtime, not in {precision} for "
+            f"{backend}.",
+            hint="Leave --precision and --backend out.",
+        )
 
 
 class _Told:

@@ -66,7 +66,7 @@ def check_outputs(outputs: Mapping[str, NDArray[Any]], count: int, manifest: Man
             raise EngineError(
                 f"The graph's output '{name}' holds NaN or infinite values.", hint=_HINT
             )
-    if manifest.maps == "selected":
+    if manifest.task == "localization" and manifest.maps == "selected":
         picked = np.take_along_axis(outputs["logits"], outputs["classes"].astype(np.int64), axis=1)
         best = -np.sort(-outputs["logits"], axis=1)[:, : manifest.k]
         if not np.array_equal(picked, best):
@@ -77,6 +77,8 @@ def check_outputs(outputs: Mapping[str, NDArray[Any]], count: int, manifest: Man
 
 
 def _expected_outputs(manifest: Manifest) -> dict[str, tuple[type[np.generic], _Shape]]:
+    if manifest.task == "segmentation":
+        return {"scores": (np.float32, (None, 1 + len(manifest.classes), None, None))}
     logits: dict[str, tuple[type[np.generic], _Shape]] = {
         "logits": (np.float32, (None, len(manifest.classes)))
     }

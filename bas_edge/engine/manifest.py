@@ -30,6 +30,7 @@ __all__ = [
     "Precision",
     "Quantization",
     "ResizePolicy",
+    "Task",
     "ThresholdPolicy",
     "ThresholdRule",
     "Training",
@@ -45,6 +46,7 @@ MapsForm = Literal["all", "selected", "mean"]
 Precision = Literal["fp32", "fp16", "int8"]
 ResizePolicy = Literal["stretch", "letterbox", "centre_crop"]
 ThresholdRule = Literal["fixed", "mean"]
+Task = Literal["localization", "segmentation"]
 
 
 class InputPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -220,6 +222,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Everything a runtime must know to run the graph and read its outputs.
 
     Attributes:
+        task: What the graph gives. For "segmentation" that is scores of every cell (docs/graph.md);
+            `maps`, `k`, `top_k`, `threshold` and `min_score` then mean nothing.
         classes: Names in the order of the logits, C of them.
         method: What computes the maps: "bas", or one of its baselines (docs/methods.md).
         maps: Which of the three output forms of the graph contract the graph has.
@@ -238,7 +242,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     schema_version: int = SCHEMA_VERSION
-    task: Literal["localization"] = "localization"
+    task: Task = "localization"
     name: str = ""
     created_by: str = ""
     method: str = "bas"

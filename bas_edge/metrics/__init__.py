@@ -18,6 +18,7 @@ from bas_edge.metrics.max_box_acc import MaxBoxAcc, MaxBoxAccV2, max_box_acc, ma
 from bas_edge.metrics.min_score import MinScore, choose_min_score
 from bas_edge.metrics.pixels import PixelAccuracy, PixelCurve
 from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS, BoxIous, BoxProtocol, open_protocol
+from bas_edge.metrics.segmentation import ConfusionMatrix, SeedSweep, SegmentationAccuracy
 from bas_edge.metrics.threshold import lambda_criterion, split_halves
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "BoxIous",
     "BoxProtocol",
     "ClassAccuracy",
+    "ConfusionMatrix",
     "GroundTruth",
     "LocalizationAccuracy",
     "MaxBoxAcc",
@@ -34,6 +36,8 @@ __all__ = [
     "MinScore",
     "PixelAccuracy",
     "PixelCurve",
+    "SeedSweep",
+    "SegmentationAccuracy",
     "box_accuracy",
     "box_iou",
     "choose_min_score",

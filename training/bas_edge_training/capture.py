@@ -304,6 +304,20 @@ def _max_pool2d(
     )
 
 
+def _interpolate(
+    graph: _Recorder, x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+    align_corners: bool | None = None, **options: Any,
+) -> str:  # fmt: skip
+    if size is None or mode != "bilinear" or any((scale_factor, align_corners, *options.values())):
+        raise InputError("The export resizes to a size, bilinearly, with half-pixel centres.")
+    factors = [np.float32(side / own) for side, own in zip(_pair(size), x.shape[2:], strict=True)]
+    for axis, (side, own) in enumerate(zip(_pair(size), x.shape[2:], strict=True)):
+        if float(factors[axis]) * own < side:  # runtimes round down, some in float64
+            factors[axis] = np.nextafter(factors[axis], np.float32(np.inf))
+    scales = graph.constant("scales", np.array([1, 1, *factors], np.float32))
+    return graph.node("Resize", [graph.value(x), "", scales], mode="linear")
+
+
 def _relu6(graph: _Recorder, x: Tensor, *_: Any, **__: Any) -> str:
     return graph.node("Clip", [graph.value(x), graph.scalar(0), graph.scalar(6)])
 
@@ -338,6 +352,7 @@ _RULES: dict[Any, Callable[..., str]] = {
     F.batch_norm: _batch_norm,
     F.pad: _pad,
     F.avg_pool2d: _avg_pool2d,
+    F.interpolate: _interpolate,
     torch.max_pool2d: _max_pool2d,
     F.relu: _unary("Relu"),
     torch.relu: _unary("Relu"),

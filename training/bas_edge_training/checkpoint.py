@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.errors import InputError
@@ -31,8 +31,11 @@ __all__ = [
     "CheckpointInfo",
     "DataSummary",
     "RunState",
+    "checkpoint_task",
+    "fill",
     "load_checkpoint",
     "load_run_state",
+    "load_weights",
     "save_checkpoint",
     "save_run_state",
 ]
@@ -72,6 +75,8 @@ class CheckpointInfo(Described, frozen=True, kw_only=True):
     Attributes:
         classes: Names in the order of the logits.
         recipe: Name of the recipe; `recipe_content` holds its values.
+        task: "segmentation" for the weights of a segmenter; UNSET is localization, as in files
+            of versions that knew no other.
         finished: False for a checkpoint taken while the run still went on.
         metrics: Last epoch's means and validation figures, by the names of log.csv.
         threshold: How the runtime should cut this model's maps; None leaves it to export.
@@ -85,6 +90,7 @@ class CheckpointInfo(Described, frozen=True, kw_only=True):
     recipe: str
     recipe_sha256: str
     recipe_content: dict[str, dict[str, Any]]
+    task: Literal["segmentation"] | msgspec.UnsetType = msgspec.UNSET
     data: DataSummary
     pretrained: str = ""
     epoch: int
@@ -152,8 +158,38 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if path.is_dir():
         path = path / "checkpoint.safetensors"
-    tensors, info = _load(path, CheckpointInfo, "a checkpoint of bas-edge")
+    tensors, info = load_weights(path)
+    if info.task is not msgspec.UNSET:
+        raise InputError(
+            f"{path} is the checkpoint of a segmenter, not of a BAS model.",
+            hint="Give the run of bas-edge train.",
+        )
     model = build_model(info.model)
+    fill(model, tensors, path)
+    return Checkpoint(path, model.eval(), info)
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
+    """What a checkpoint file holds, of either task. Raises InputError as `load_checkpoint`."""
+    return _load(path, CheckpointInfo, "a checkpoint of bas-edge")
+
+
+def checkpoint_task(path: str | Path) -> str:
+    """What a checkpoint (file or run folder) is of: "segmentation", or "" for anything else."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / "checkpoint.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(CHECKPOINT_KEY, "{}")
+        task = json.loads(text).get("task", "")
+    except (SafetensorError, OSError, ValueError, AttributeError):
+        return ""  # whoever loads it says what is wrong with it
+    return str(task)
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put the weights of a checkpoint into the model that it describes."""
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -161,7 +197,6 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise InputError(f"The weights in {path} do not fit their own description: {first}") from (
             error
         )
-    return Checkpoint(path, model.eval(), info)
 
 
 def save_run_state(path: Path, tensors: dict[str, Tensor], state: RunState) -> None:

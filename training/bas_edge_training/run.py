@@ -27,7 +27,7 @@ from bas_edge_training.contact_sheet import draw_contact_sheet, sample_indices
 from bas_edge_training.curves import draw_curves
 from bas_edge_training.data import TrainingData
 from bas_edge_training.machine import StopRequest, resolve_device
-from bas_edge_training.models import build_model
+from bas_edge_training.models import BasModel, build_model
 from bas_edge_training.progress import Reporter, RunPlan
 from bas_edge_training.qat_start import QatStart
 from bas_edge_training.recipe import Recipe
@@ -78,14 +78,14 @@ class Run:
         if start is not None:
             start.check_classes(data.classes, data.source)
             self.pretrained = start.info.pretrained
-            self.trainer = Trainer(start.model, recipe, self.device)
+            self.trainer = self._new_trainer(start.model)
         elif saved is None:
             self.pretrained = pretrained or ""
             model = new_model(recipe, len(data.classes), self.pretrained, reporter)
-            self.trainer = Trainer(model, recipe, self.device)
+            self.trainer = self._new_trainer(model)
         else:
             self.pretrained = saved.state.pretrained
-            self.trainer = Trainer(build_model(saved.state.model), recipe, self.device)
+            self.trainer = self._new_trainer(build_model(saved.state.model))
             self._restore(saved)
         self.began = self.saved_at = time.monotonic()
 
@@ -200,6 +200,9 @@ class Run:
         )
 
     # Where it starts
+
+    def _new_trainer(self, model: BasModel) -> Trainer:
+        return Trainer(model, self.recipe, self.device)
 
     def _restore(self, saved: SavedRun) -> None:
         state = saved.state
@@ -354,4 +357,8 @@ class Run:
             threshold=threshold,
             trained_ranges=self.ranges,
         )
-        save_checkpoint(self.folder.checkpoint, model.state_dict(), info)
+        save_checkpoint(self.folder.checkpoint, model.state_dict(), self._described(info))
+
+    def _described(self, info: CheckpointInfo) -> CheckpointInfo:
+        """What the checkpoint says; other tasks add to it."""
+        return info

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bas_edge.errors import BasEdgeError
 from bas_edge_training.batches import Batch
-from bas_edge_training.models import BasModel, LossConfig, bas_loss, parameter_groups
+from bas_edge_training.models import BasLosses, BasModel, LossConfig, bas_loss, parameter_groups
 from bas_edge_training.recipe import LossSection, Recipe
 
 __all__ = [
@@ -89,13 +89,11 @@ class Trainer:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor
-        labels = batch.labels.to(self.device)
-        empty = torch.zeros((), device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             share = risen(self.loss, number)
             weights = LossConfig(self.loss.alpha, share * self.loss.beta, share)
-            losses = bas_loss(self.model, self._frames(batch.frames), labels, weights)
-            total = losses.total
+            losses = self.losses(batch, weights)
+            total, empty = losses.total, torch.zeros((), device=self.device)
             if len(batch.background):
                 empty = empty_loss(*self.model(self._frames(batch.background)))
                 total = total + share * self.background_weight * empty
@@ -113,9 +111,19 @@ class Trainer:
             bas=losses.background.item(),
             area=losses.area.item(),
             empty=empty.item(),
-            top1=(losses.logits.argmax(1) == labels).float().mean().item(),
-            images=len(labels),
+            top1=self.right(losses.logits, batch).float().mean().item(),
+            images=len(batch.labels),
         )
+
+    def losses(self, batch: Batch, weights: LossConfig) -> BasLosses:
+        """The losses of the labelled images of a batch."""
+        return bas_loss(
+            self.model, self._frames(batch.frames), batch.labels.to(self.device), weights
+        )
+
+    def right(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Whether the best class of each image is right, from logits [N, C]: [N]."""
+        return logits.argmax(1) == batch.labels.to(self.device)
 
     def check_finite(self, number: int) -> None:
         """Raise DivergenceError where a weight is NaN or infinite."""

@@ -1,0 +1,96 @@
+"""`bas-edge seeds`: a checkpoint and image labels become masks to train a segmenter on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bas_edge._require import require
+from bas_edge.cli.options import Json
+from bas_edge.cli.output import counted, print_json, print_rows, progress_bar, skipped_text
+from bas_edge.errors import InputError, PartialFailureError
+
+__all__ = ["command"]
+
+
+def command(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="A run of `train --task segmentation`."),
+    ],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A VOC, COCO or index folder with labels.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to create: an index with masks/.")
+    ],
+    split: Annotated[str, typer.Option("--split", help="Which part of DATA.")] = "train",
+    threshold: Annotated[
+        float,
+        typer.Option("--threshold", help="Strength, 0 to 1, above which a pixel is no background."),
+    ] = 0.5,
+    scales: Annotated[
+        str, typer.Option("--scales", help="Of the image that the network sees.")
+    ] = "1.0,0.5,1.5,2.0",
+    size: Annotated[
+        int | None,
+        typer.Option("--size", min=32, help="Longest side at scale 1. Default: of training."),
+    ] = None,
+    activations: Annotated[
+        bool, typer.Option("--cam/--no-cam", help="Join class activation maps.")
+    ] = True,
+    steps: Annotated[
+        int, typer.Option("--walk-steps", min=0, help="Of the random walk; 0: none.")
+    ] = 30,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json_output: Json = False,
+) -> None:
+    """Make a mask of every labelled image, and score it where the true ones are known."""
+    for module in ("torch", "safetensors"):
+        require(module, extra="train", purpose="Making seeds")
+    from bas_edge_training.segmentation.pseudo_masks import make_masks
+    from bas_edge_training.segmentation.random_walk import WalkOptions
+
+    with progress_bar() as bar:
+        task = bar.add_task("seeds", total=None, note="")
+        report = make_masks(
+            checkpoint,
+            data,
+            output,
+            split=split,
+            threshold=threshold,
+            scales=_numbers(scales),
+            size=size,
+            activations=activations,
+            walk=WalkOptions(steps=steps),
+            device=device,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if json_output:
+        print_json(report.to_dict())
+    else:
+        print(f"Wrote {counted(report.images, 'mask')} to {report.folder}")
+        if report.seeds is not None and report.refined is not None:
+            rows = [("mIoU", f"at {threshold:g}", "best in hindsight")]
+            for name, found in (("seeds", report.seeds), ("after the walk", report.refined)):
+                best = f"{100 * found.best.miou:.1f} (at {found.best_threshold:g})"
+                rows.append((name, f"{100 * found.given.miou:.1f}", best))
+            print_rows(rows)
+        print(f"\nNext:\n  {report.next_command}")
+    if report.skipped:
+        path, reason = next(iter(report.skipped.items()))
+        raise PartialFailureError(
+            f"{skipped_text(len(report.skipped))}; the first: {path}: {reason}",
+            hint="The masks of the others are complete. Mend or remove these images.",
+        )
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--scales is '{text}', not numbers between commas.", hint="For example: 1.0,0.5"
+        ) from None

@@ -1,0 +1,81 @@
+"""`bas-edge train-segmenter`: images with masks become a run folder with a segmenter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bas_edge._require import require
+from bas_edge.cli.options import Json
+from bas_edge.cli.output import counted, print_json, print_rows, skipped_text
+from bas_edge.errors import PartialFailureError
+
+__all__ = ["command"]
+
+
+def command(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="What `seeds` wrote, or any set with masks.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The run folder. Default: runs/ and DATA's name."),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--start", metavar="CHECKPOINT", help="The BAS run whose backbone it takes."),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which part of DATA.")] = "train",
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="An installed recipe's name, or a .toml file.")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option("--pretrained", help="Backbone weights instead: a path, or URL#sha256=…"),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any key of the recipe; repeat."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = (
+        False
+    ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in --output.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Train a segmenter on masks."""
+    for module in ("torch", "safetensors"):
+        require(module, extra="train", purpose="Training")
+    from bas_edge_training.progress import ConsoleReporter
+    from bas_edge_training.segmentation.segmenter_training import train_segmenter
+
+    result = train_segmenter(
+        data,
+        output or Path("runs") / f"{data.stem or 'run'}_segmenter",
+        recipe,
+        split=split,
+        start=start,
+        pretrained=pretrained,
+        overrides=overrides or (),
+        resume=resume,
+        overwrite=overwrite,
+        reporter=ConsoleReporter(),
+    )
+    if json_output:
+        print_json(result)
+    else:
+        epochs, steps = counted(result.epochs, "epoch"), counted(result.steps, "step")
+        print(f"Trained {epochs} ({steps}) in {result.seconds / 60:.1f} minutes")
+        shown = ("loss", "area", "top1", "val_top1", "val_area")  # others are of BAS
+        print_rows((n, f"{result.metrics[n]:.4g}") for n in shown if n in result.metrics)
+        print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
+    if result.skipped:
+        path, reason = next(iter(result.skipped.items()))
+        raise PartialFailureError(
+            f"{skipped_text(len(result.skipped))}; the first: {path}: {reason}",
+            hint="The checkpoint is complete. Mend or remove these images.",
+        )

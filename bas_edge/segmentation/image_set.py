@@ -1,0 +1,78 @@
+"""Images with the classes that are in them, and the mask of each where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bas_edge.errors import InputError
+
+__all__ = ["ImageSet", "MaskSource", "SetImage"]
+
+
+class MaskSource(Protocol):
+    """Where the mask of one image comes from."""
+
+    def read(self) -> NDArray[np.uint8]:
+        """[H, W] at the image's size: 0 is background, 1 to C are classes, 255 is ignored.
+
+        Raises:
+            InputError: It cannot be read, or holds a value that is no class.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetImage:
+    """One image of a set.
+
+    Attributes:
+        path: The image file; it existed when the set was read.
+        labels: The classes in it, as ascending indices into `ImageSet.classes`; none twice.
+        mask: Of its pixels, where class c of `labels` has the value c + 1; None if unknown.
+    """
+
+    path: Path
+    labels: tuple[int, ...]
+    mask: MaskSource | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageSet:
+    """Images of one split of a data set.
+
+    Attributes:
+        source: The folder that it was read from.
+        split: Which part of it.
+        classes: C names, without the background.
+        images: In the order of the data set's own list.
+        masks_expected: Where masks were looked for, in words.
+    """
+
+    source: Path
+    split: str
+    classes: tuple[str, ...]
+    images: tuple[SetImage, ...]
+    masks_expected: str
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every image has one."""
+        return all(image.mask is not None for image in self.images)
+
+    def require_masks(self) -> None:
+        """Raise InputError, with the place where masks were expected, if there are none."""
+        if not self.has_masks:
+            raise InputError(
+                f"The split '{self.split}' of {self.source} has no masks.",
+                hint=f"They were expected {self.masks_expected}.",
+            )

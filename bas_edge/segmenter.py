@@ -1,0 +1,166 @@
+"""The runtime of segmentation: frame → resize → network → the class of each pixel."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bas_edge.backends import Backend, open_backend
+from bas_edge.engine.bundle import open_engine
+from bas_edge.engine.contract import INPUT_NAME, check_graph
+from bas_edge.engine.manifest import Manifest
+from bas_edge.engine.task import require_task
+from bas_edge.errors import BackendError
+from bas_edge.frames import Frame, checked_frame
+from bas_edge.framing import Placement, frame_to_input, place
+from bas_edge.localizer_options import check_threads
+from bas_edge.ops import maps_to_boxes, upsample_maps
+from bas_edge.results import ColorOrder, Timing, check_color
+from bas_edge.segmentation.result import Segmentation, SegmentedClass
+
+__all__ = ["Segmenter"]
+
+
+class Segmenter:
+    """A loaded engine for segmentation, on ONNX Runtime.
+
+    Thread-safety: every method may be called from any thread; calls run one after another.
+
+    Example:
+        with Segmenter("voc.engine") as segmenter:
+            result = segmenter.run(cv2.imread("street.jpg"), color="bgr")
+            print([found.class_name for found in result.objects])
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, threads: int | None = None, spin: bool = True
+    ) -> None:
+        """Open an engine bundle, or a bare `.onnx` file with bas-edge metadata.
+
+        Args:
+            path: The bundle's folder or the file. The hash of everything that is used is checked.
+            threads: CPU threads of the network; None lets ONNX Runtime choose.
+            spin: Whether these stay awake between frames; see `Localizer`.
+
+        Raises:
+            InputError: There is nothing at `path`, or it is an engine for localization.
+            EngineError: The engine is damaged, of another version, or breaks the graph contract.
+            BackendError: ONNX Runtime refuses the graph.
+        """
+        check_threads(threads)
+        engine = open_engine(path, check_plans=False)
+        require_task(engine.path, engine.manifest, "segmentation")
+        self._manifest = engine.manifest
+        backend = open_backend("onnxruntime", engine.model_path, threads=threads, spin=spin)
+        try:
+            check_graph(backend.inputs, backend.outputs, engine.manifest)
+        except BaseException:
+            backend.close()
+            raise
+        self._backend: Backend | None = backend
+        self._lock = threading.Lock()
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the engine says about itself."""
+        return self._manifest
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names, without the background; `SegmentedClass.label` is an index into them."""
+        return self._manifest.classes
+
+    def run(self, frame: Frame, *, color: ColorOrder = "rgb") -> Segmentation:
+        """Segment one frame.
+
+        Args:
+            frame: [H, W, 3] uint8, any strides, read-only or not; or a Pillow image.
+            color: The order of the channels, "rgb" or "bgr"; not looked at for a Pillow image.
+
+        Raises:
+            InputError: The frame has another type, dtype or shape.
+            BackendError: The network failed, or this Segmenter is closed.
+        """
+        return self.run_batch((frame,), color=color)[0]
+
+    def run_batch(
+        self, frames: Iterable[Frame], *, color: ColorOrder = "rgb"
+    ) -> list[Segmentation]:
+        """Segment each frame, one after another; frames may differ in size.
+
+        Every frame is checked before the first is run.
+        """
+        check_color(color)
+        given = list(frames)
+        swap = color == "bgr"
+        checked = [checked_frame(frame, swap, at, len(given)) for at, frame in enumerate(given)]
+        with self._lock:
+            if self._backend is None:
+                raise BackendError("This Segmenter is closed.", hint="Open a new one.")
+            return [self._segment(self._backend, *shot) for shot in checked]
+
+    def close(self) -> None:
+        """Free the backend's memory, after a run in progress. Safe to call twice."""
+        with self._lock:
+            if self._backend is not None:
+                self._backend.close()
+                self._backend = None
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _segment(self, backend: Backend, frame: NDArray[np.uint8], swap: bool) -> Segmentation:
+        start = time.perf_counter_ns()
+        placement = place(frame.shape[:2], self._manifest.input)
+        pixels = frame_to_input(frame, placement)  # [h, w, 3]
+        if swap:
+            pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+        resized = time.perf_counter_ns()
+        scores = backend.run({INPUT_NAME: pixels[None]})["scores"][0]  # [1 + C, cells, cells]
+        inferred = time.perf_counter_ns()
+        if not np.isfinite(scores).all():
+            raise BackendError(
+                "The network gave scores that are not finite.",
+                hint="Check the engine with bas-edge inspect, and build it again.",
+            )
+        mask = upsample_maps(scores, placement.input_size).argmax(axis=0).astype(np.uint8)
+        whole = placement.mask_to_frame(mask)
+        objects = _objects(mask, whole, placement, self.classes)
+        done = time.perf_counter_ns()
+        timing = Timing(
+            (resized - start) / 1e6, (inferred - resized) / 1e6, (done - inferred) / 1e6
+        )
+        return Segmentation(whole, objects, timing)
+
+
+def _objects(
+    mask: NDArray[np.uint8],
+    whole: NDArray[np.uint8],
+    placement: Placement,
+    classes: Sequence[str],
+) -> tuple[SegmentedClass, ...]:
+    """The classes of a frame whose input has `mask` [h, w] and which has `whole` [H, W]."""
+    count = np.bincount(whole.reshape(-1), minlength=1 + len(classes))
+    found = []
+    for value in np.flatnonzero(count[1:]) + 1:
+        inside = mask == value
+        size = placement.input_size
+        box = (0, 0, size[1], size[0])
+        if not inside.all():  # a map without any range has no foreground
+            boxes = maps_to_boxes(inside.astype(np.float32)[None], size, 0.5)
+            x0, y0, x1, y1 = boxes.boxes[0, 0].tolist()
+            box = (x0, y0, x1, y1)
+        on_frame = placement.box_to_frame(box)
+        if on_frame is not None:  # else it lies in the padding of a letterbox
+            label = int(value) - 1
+            area = int(count[value]) / whole.size
+            found.append(SegmentedClass(label, classes[label], on_frame, area))
+    return tuple(sorted(found, key=lambda one: (-one.area, one.label)))

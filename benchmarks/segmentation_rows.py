@@ -1,0 +1,53 @@
+"""From image labels to a segmenter, as a row."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .timings import Provenance
+
+__all__ = ["SegmentationRow", "missed_segmentation"]
+
+
+class SegmentationRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="segmentation", tag_field="kind"
+):
+    """One run of the whole pipeline on one set; mIoU in percent, background included.
+
+    Attributes:
+        data: The set.
+        model: The engine's name.
+        images: Training images, and those of the split "val".
+        seeds, walked: Pseudo masks of the training images before and after the random walk: at
+            the threshold that they were written with, and at the best one in hindsight.
+        background: Of masks that are all background: on training images, and on "val".
+        segmenter: Of the engine: on training images, and on "val".
+        training: How it was trained, in words.
+    """
+
+    case: str = "segmentation"
+    provenance: Provenance
+    data: str
+    model: str
+    images: tuple[int, int]
+    seeds: tuple[float, float]
+    walked: tuple[float, float]
+    background: tuple[float, float]
+    segmenter: tuple[float, float]
+    training: str
+
+
+def missed_segmentation(row: SegmentationRow) -> list[str]:
+    """The walk has to raise mIoU, and every stage to be above no seeds at all."""
+    missed = []
+    for at, which in enumerate(("as written", "at the best threshold")):
+        if row.walked[at] <= row.seeds[at]:
+            missed.append(
+                f"{row.data}: {row.walked[at]:g} mIoU after the walk, {row.seeds[at]:g} before, "
+                f"{which}"
+            )
+    if row.seeds[1] <= row.background[0]:
+        missed.append(f"{row.data}: seeds of {row.seeds[1]:g} mIoU are no better than none")
+    if row.segmenter[1] <= row.background[1]:
+        missed.append(f"{row.data}: the segmenter is no better than background alone")
+    return missed

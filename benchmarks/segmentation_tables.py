@@ -1,0 +1,40 @@
+"""Segmentation rows as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .segmentation_rows import SegmentationRow
+from .table_text import measured, newest, table
+
+__all__ = ["segmentation_line", "segmentation_table"]
+
+
+def segmentation_table(rows: Sequence[SegmentationRow]) -> str:
+    """A line for each stage of each run."""
+    rows = newest(rows)
+    lines = []
+    for row in rows:
+        train, held = (f"{count} images" for count in row.images)
+        for what, images, found in (
+            ("background everywhere", f"train, {train}", (row.background[0], None)),
+            ("seeds", f"train, {train}", row.seeds),
+            ("after the random walk", f"train, {train}", row.walked),
+            ("segmenter, engine", f"train, {train}", (row.segmenter[0], None)),
+            ("background everywhere", f"val, {held}", (row.background[1], None)),
+            ("segmenter, engine", f"val, {held}", (row.segmenter[1], None)),
+        ):
+            figures = [f"{value:.1f}" if value is not None else "–" for value in found]
+            lines.append([row.data, row.model, what, images, *figures])
+    headers = ["data", "model", "masks", "images", "mIoU", "at the best threshold"]
+    training = dict.fromkeys(f"- {row.model}: {row.training}." for row in rows)
+    return "\n\n".join([table(headers, lines), *(["\n".join(training)] if rows else []),
+                        *measured(rows)])  # fmt: skip
+
+
+def segmentation_line(row: SegmentationRow) -> str:
+    """One line for the terminal."""
+    return (
+        f"seeds {row.seeds[0]:g}, after the walk {row.walked[0]:g}, segmenter "
+        f"{row.segmenter[0]:g} on train and {row.segmenter[1]:g} on val"
+    )

@@ -1,0 +1,114 @@
+"""mIoU of an engine on a set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bas_edge.cli import main
+from bas_edge.errors import InputError
+from bas_edge.segmentation import write_mask
+from bas_edge.segmentation.evaluate import evaluate_segmentation
+
+Tiny = Callable[..., Path]
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """Two 32 × 32 images of halves whose true masks are exact but for one wrong quarter."""
+    root = tmp_path / "set"
+    root.mkdir()
+    for number in range(2):
+        pixels = np.zeros((32, 32, 3), np.uint8)
+        pixels[:, 16:, number] = 255
+        mask = np.zeros((32, 32), np.uint8)
+        mask[:, 16:] = number + 1
+        if number:
+            mask[:16] = 255
+        Image.fromarray(pixels).save(root / f"{number}.png")
+        write_mask(root / f"{number}_mask.png", mask)
+    (root / "index.csv").write_text(
+        "path,labels,mask_path,split\n0.png,a,0_mask.png,val\n1.png,b,1_mask.png,val\n"
+    )
+    values = {"1": "a", "2": "b", "3": "c"}
+    (root / "classes.json").write_text(json.dumps({"mask_values": values}))
+    return root
+
+
+@pytest.fixture
+def engine(tiny_segmenter: Tiny, tmp_path: Path) -> Path:
+    return tiny_segmenter(tmp_path / "tiny.onnx")
+
+
+def test_masks_are_scored_and_ignored_pixels_do_not_count(engine: Path, colours: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = evaluate_segmentation(engine, colours, progress=lambda *at: seen.append(at))
+    assert seen == [(1, 2), (2, 2)]
+    assert found.images == 2
+    assert found.accuracy.counts.sum() == 32 * 32 + 16 * 32
+    assert found.accuracy.iou[:3].min() > 0.85  # the border lies between two cells
+    assert np.isnan(found.accuracy.iou[3])
+    assert found.to_dict()["miou"] == found.accuracy.miou
+
+
+def test_an_image_of_another_size_than_its_mask_is_skipped(engine: Path, colours: Path) -> None:
+    Image.new("RGB", (30, 32)).save(colours / "0.png")
+    found = evaluate_segmentation(engine, colours)
+    assert found.images == 1
+    assert "[32, 30], the true one [32, 32]" in found.skipped[str(colours / "0.png")]
+    Image.new("RGB", (30, 32)).save(colours / "1.png")
+    with pytest.raises(InputError, match="None of the 2 images can be measured"):
+        evaluate_segmentation(engine, colours)
+
+
+def test_other_classes_and_missing_masks_are_refused(engine: Path, colours: Path) -> None:
+    values = {"1": "a", "2": "b", "3": "d"}
+    (colours / "classes.json").write_text(json.dumps({"mask_values": values}))
+    with pytest.raises(InputError, match=r"from 'a' to 'c'; .* from 'a' to 'd'"):
+        evaluate_segmentation(engine, colours)
+    (colours / "index.csv").write_text("path,labels,split\n0.png,a,val\n")
+    with pytest.raises(InputError, match="has no masks"):
+        evaluate_segmentation(engine, colours)
+
+
+def test_evaluate_on_the_command_line(
+    engine: Path, colours: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["evaluate", str(engine), str(colours), "--json"]) == 0
+    fields: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert fields["iou"]["c"] is None
+    report = tmp_path / "report.json"
+    assert main(["evaluate", str(engine), str(colours), "-o", str(report)]) == 0
+    assert "mean IoU" in capsys.readouterr().out
+    assert json.loads(report.read_text())["miou"] == fields["miou"]
+    assert main(["evaluate", str(engine), str(colours), "--update"]) == 2
+    assert "--update is about boxes" in capsys.readouterr().err
+
+
+def test_segment_on_the_command_line(
+    engine: Path, colours: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (colours / "more").mkdir()
+    (colours / "more" / "0.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    pictures = [str(colours / "0.png"), str(colours / "more")]
+    code = main(["segment", str(engine), *pictures, "-o", str(out), "--overlays", "--json"])
+    said = capsys.readouterr()
+    assert code == 7
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert lines[0]["objects"][0]["class_name"] == "a"
+    assert "1 image was skipped" in lines[1]["error"]
+    assert sorted(path.name for path in out.iterdir()) == ["0.jpg", "0.png"]  # not of what failed
+    mask = np.asarray(Image.open(out / "0.png"))
+    assert (mask.shape, set(np.unique(mask).tolist())) == ((32, 32), {0, 1})
+    assert main(["segment", str(engine), pictures[0], "-o", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main(["segment", str(engine), pictures[0], "--overlays"]) == 2
+    assert main(["segment", str(engine), pictures[0]]) == 0
+    assert "0.png: a 5" in capsys.readouterr().out

@@ -1,0 +1,189 @@
+"""Seeds, the random walk, and the masks that come of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from bas_edge.errors import InputError
+from bas_edge.images import read_image
+from bas_edge.segmentation import read_image_set, write_mask
+from bas_edge_training import load_checkpoint
+from bas_edge_training.models import BasModel
+from bas_edge_training.segmentation.pseudo_masks import make_masks
+from bas_edge_training.segmentation.random_walk import WalkOptions, spread
+from bas_edge_training.segmentation.seeds import SeedOptions, best_seeds, seed_maps
+
+CPU = torch.device("cpu")
+ONE = SeedOptions(size=64, scales=(1.0,), mirrored=False, activations=False)
+
+
+@pytest.fixture
+def frame() -> NDArray[np.uint8]:
+    return np.random.default_rng(4).integers(0, 256, (32, 64, 3), np.uint8)
+
+
+def test_one_scale_is_the_foreground_map_over_its_maximum(
+    make_model: Callable[..., BasModel], frame: NDArray[np.uint8]
+) -> None:
+    model = make_model("edge", classes=4)
+    found = seed_maps(model, frame, (3, 1), ONE, CPU)
+    pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        maps = torch.sigmoid(model.generator(model.features(pixels)))[:, [3, 1]]
+    maps = torch.nn.functional.interpolate(maps, (32, 64), mode="bilinear")[0]
+    expected = maps / (maps.amax((1, 2), keepdim=True) + 1e-5)
+    torch.testing.assert_close(torch.from_numpy(found), expected)
+
+
+def test_scales_and_mirror_images_are_added_and_activations_joined(
+    make_model: Callable[..., BasModel], frame: NDArray[np.uint8]
+) -> None:
+    """From runs of one scale each; a maximum of 1 is all that is known of each, so sums of two."""
+    model = make_model("edge", classes=4)
+    both = SeedOptions(size=64, scales=(1.0,), activations=False)
+    found = seed_maps(model, frame, (2,), both, CPU)
+    mirrored = seed_maps(model, np.ascontiguousarray(frame[:, ::-1]), (2,), both, CPU)
+    np.testing.assert_allclose(found, mirrored[:, :, ::-1], atol=1e-5)
+    assert np.abs(found - seed_maps(model, frame, (2,), ONE, CPU)).max() > 1e-3
+    two = SeedOptions(size=64, scales=(1.0, 0.5), mirrored=False)
+    again = SeedOptions(size=64, scales=(0.5, 1.0), mirrored=False)
+    fused = seed_maps(model, frame, (2,), two, CPU)
+    np.testing.assert_allclose(fused, seed_maps(model, frame, (2,), again, CPU), atol=1e-5)
+    assert fused.max() == pytest.approx(1, abs=1e-4)
+    assert fused.min() >= 0
+
+
+def test_the_strongest_class_wins_and_ties_go_to_the_first() -> None:
+    maps = np.array([[[0.2, 0.5, 0.9]], [[0.4, 0.5, 0.1]]], np.float32)
+    best, strength = best_seeds(maps, (6, 2))
+    assert best.tolist() == [[3, 7, 7]]
+    assert strength.tolist() == np.array([[0.4, 0.5, 0.9]], np.float32).tolist()
+
+
+def two_halves() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A red left half beside a blue right one, and a seed on a few cells of the left."""
+    pixels = np.zeros((24, 32, 3), np.uint8)
+    pixels[:, :16, 0] = pixels[:, 16:, 2] = 200
+    seeds = np.zeros((1, 24, 32), np.float32)
+    seeds[0, 8:16, 4:12] = 1
+    return pixels, seeds
+
+
+def test_the_walk_fills_what_looks_alike_and_stops_at_edges() -> None:
+    pixels, seeds = two_halves()
+    walked = spread(pixels, seeds, WalkOptions(steps=60, stride=4))
+    assert walked.max() == pytest.approx(1, abs=1e-4)
+    assert walked[0, :, :12].min() > 0.5  # where there was no seed at all
+    assert walked[0, :, 20:].max() < 0.01
+
+
+def test_one_step_is_the_mean_of_the_cells_that_can_be_reached() -> None:
+    """All of one colour: each cell becomes the mean over its disc inside of the image."""
+    random = np.random.default_rng(0)
+    seeds = random.random((2, 5, 6), np.float32)
+    seeds[:, 2, 3] = 2  # the maximum after a step is not 1, so compare up to a factor
+    options = WalkOptions(steps=1, radius=2, stride=1, power=1)
+    walked = spread(np.full((5, 6, 3), 90, np.uint8), seeds, options)
+    expected = np.zeros_like(seeds)
+    for y, x in np.ndindex(5, 6):
+        near = [
+            seeds[:, v, u] for v, u in np.ndindex(5, 6) if (v - y) ** 2 + (u - x) ** 2 <= 4
+        ]  # fmt: skip
+        expected[:, y, x] = np.mean(near, axis=0)
+    expected /= expected.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(walked, expected, atol=2e-5)
+
+
+def test_no_steps_and_no_seeds_leave_maps_as_they_are() -> None:
+    pixels, seeds = two_halves()
+    assert spread(pixels, seeds, WalkOptions(steps=0)) is seeds
+    assert not spread(pixels, np.zeros_like(seeds), WalkOptions()).any()
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """Three images with squares, true masks, and a third without any label."""
+    root = tmp_path / "set"
+    root.mkdir()
+    lines = ["path,labels,mask_path"]
+    for number, label in enumerate((0, 1, None)):
+        pixels = np.full((40, 48, 3), 60, np.uint8)
+        mask = np.zeros((40, 48), np.uint8)
+        if label is not None:
+            pixels[8:30, 10:34, label] = 250
+            mask[8:30, 10:34] = label + 1
+        Image.fromarray(pixels).save(root / f"{number}.png")
+        write_mask(root / f"{number}_mask.png", mask)
+        name = "" if label is None else f"class {label}"
+        lines.append(f"{number}.png,{name},{number}_mask.png")
+    (root / "index.csv").write_text("\n".join(lines) + "\n")
+    values = {str(number + 1): f"class {number}" for number in range(2)}
+    (root / "classes.json").write_text(json.dumps({"mask_values": values}))
+    return root
+
+
+@pytest.fixture
+def run_folder(make_model: Callable[..., BasModel], make_checkpoint: Callable[..., Path]) -> Path:
+    return make_checkpoint(make_model("edge", classes=2))
+
+
+def test_masks_are_written_as_a_set_and_scored(
+    colours: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    walk = WalkOptions(steps=5)
+    report = make_masks(
+        run_folder, colours, tmp_path / "masks", size=64, scales=(1.0,), threshold=0.6, walk=walk
+    )
+    assert report.images == 2
+    found = read_image_set(tmp_path / "masks", "train")
+    assert [image.labels for image in found.images] == [(0,), (1,)]
+    first = found.images[0]
+    assert first.mask is not None
+    options = SeedOptions(size=64, scales=(1.0,))
+    model = load_checkpoint(run_folder).model
+    pixels = read_image(first.path)
+    maps = spread(pixels, seed_maps(model, pixels, (0,), options, CPU), walk)
+    np.testing.assert_array_equal(first.mask.read(), (maps[0] > np.float32(0.6)).astype(np.uint8))
+    assert report.refined is not None
+    assert report.seeds is not None
+    assert report.refined.best.miou >= report.refined.given.miou - 1e-9
+    assert dict(report.refined.curve)[0.6] == pytest.approx(report.refined.given.miou)
+    assert json.loads(json.dumps(report.to_dict()))["images"] == 2
+
+
+def test_without_true_masks_there_are_no_scores(
+    colours: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    text = (colours / "index.csv").read_text().splitlines()
+    bare = "\n".join(line.rpartition(",")[0] for line in text)
+    (colours / "index.csv").write_text(bare + "\n")
+    (colours / "0.png").write_bytes(b"no image")
+    report = make_masks(run_folder, colours, tmp_path / "masks", size=64, scales=(1.0,))
+    assert (report.seeds, report.refined, report.images) == (None, None, 1)
+    assert list(report.skipped) == [str(colours / "0.png")]
+
+
+def test_what_cannot_be_used_is_refused_before_any_work(
+    colours: Path, run_folder: Path, tmp_path: Path, make_model: Callable[..., BasModel]
+) -> None:
+    with pytest.raises(InputError, match=r"The threshold is 1\.5"):
+        make_masks(run_folder, colours, tmp_path / "out", threshold=1.5)
+    with pytest.raises(InputError, match=r"scales are \[0\.01\]"):
+        make_masks(run_folder, colours, tmp_path / "out", scales=(0.01,))
+    with pytest.raises(InputError, match="exists already"):
+        make_masks(run_folder, colours, colours)
+    values = {"1": "class 0", "2": "other"}
+    (colours / "classes.json").write_text(json.dumps({"mask_values": values}))
+    text = (colours / "index.csv").read_text()
+    (colours / "index.csv").write_text(text.replace("class 1", "other"))
+    with pytest.raises(InputError, match=r"to 'class 1'; .* to 'other'"):
+        make_masks(run_folder, colours, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
