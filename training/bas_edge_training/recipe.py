@@ -238,12 +238,12 @@ class Recipe(Section, frozen=True, kw_only=True):
         return hashlib.sha256(content).hexdigest()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Every section but `[machine]`, as plain values.
+        """Every section but `[machine]`, as the plain values that JSON has.
 
         `[qat]` and `[localization]` are left out where nothing in them was changed, as most runs
         have no use for them.
         """
-        sections: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
+        sections: dict[str, dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(self))
         del sections["machine"]
         for name, default in (("qat", QatSection()), ("localization", LocalizationSection())):
             if getattr(self, name) == default:
