@@ -55,7 +55,7 @@ Side = Annotated[int, msgspec.Meta(ge=32, le=1024)]
 
 _LATER_KEYS: dict[tuple[str, str], Any] = {  # and the value that stands for their absence
     ("model", "map_stride"): 8,
-    ("schedule", "decay_epochs"): (),
+    ("schedule", "decay_epochs"): [],
     ("schedule", "decay_factor"): 0.1,
 }
 
