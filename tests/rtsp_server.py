@@ -42,7 +42,7 @@ class RtspServer:
         self,
         frames: list[NDArray[np.uint8]],
         *,
-        fps: int = 25,
+        fps: int = 100,  # opening takes FFmpeg a number of pictures
         keyframe_every: int = 10,
         user: str | None = None,
         password: str | None = None,
