@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Networks this small only lose time to threads that wait for each other. For torch and NumPy, in
 # programs that tests start too; before anything here imports either.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of tests that ask for more
 
 # No timed assertions: a busy machine is not a bug.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
