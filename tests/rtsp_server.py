@@ -72,7 +72,12 @@ class RtspServer:
         self._bell, self._ringer = socket.socketpair()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._listener: socket.socket | None = None
-        self._listen(0)
+        # Without listening, it keeps the port from other programs while the camera is dead.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port = self._place.getsockname()[1]
+        self._listen()
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="rtsp-server")
         self._thread.start()
@@ -122,7 +127,7 @@ class RtspServer:
 
     def restart(self) -> None:
         """After `kill`: listen again on the same port. The loop went on in the meantime."""
-        self._do(lambda: self._listen(self.port))
+        self._do(self._listen)
 
     def corrupt(self, packets: int = 20, mode: Damage = "flip") -> None:
         """Damage the next RTP packets: bytes of the payload, or the whole packet is left out.
@@ -148,8 +153,8 @@ class RtspServer:
         self._ringer.send(b"!")
         self._thread.join()
         self._selector.close()
-        self._bell.close()
-        self._ringer.close()
+        for each in (self._bell, self._ringer, self._place):
+            each.close()
 
     def _do(self, job: Callable[[], None]) -> None:
         done = threading.Event()
@@ -164,15 +169,14 @@ class RtspServer:
 
         self._jobs.put(run)
         self._ringer.send(b"!")
-        assert done.wait(10), "the thread of the server has died"
+        assert done.wait(60), "the thread of the server has died"
         if failed:
             raise failed[0]
 
-    def _listen(self, port: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
+    def _listen(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self.port = self._listener.getsockname()[1]
 
     def _deafen(self) -> None:
         if self._listener is not None:

@@ -30,7 +30,8 @@ def proxied(rtsp: ModuleType) -> Iterator[tuple[Any, FaultProxy]]:
 
 
 def numbers(proxy: FaultProxy) -> Iterator[int | None]:
-    with av.open(f"rtsp://127.0.0.1:{proxy.port}/live", options=QUICK, timeout=(5, 5)) as container:
+    url = f"rtsp://127.0.0.1:{proxy.port}/live"
+    with av.open(url, options=QUICK, timeout=(20, 20)) as container:
         for frame in container.decode(container.streams.video[0]):
             yield frame_number(frame.to_ndarray(format="rgb24"))
 
