@@ -40,9 +40,11 @@ demo: $(STAMPS)/package
 	  $(if $(VIDEO),--video "$(VIDEO)") $(if $(PRETRAINED),--pretrained "$(PRETRAINED)")
 
 # A file of tests stays in one process, and files in their order: the longest are not the last.
+# A process that dies takes its file with it, which would else be begun again.
 test: lint $(STAMPS)/rtx-$(RTX)
 	BAS_EDGE_REQUIRE_RTX="$$(cat $(STAMPS)/rtx-$(RTX))" $(BIN)/python -m pytest \
-	  --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	  --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	  --max-worker-restart 0 $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .

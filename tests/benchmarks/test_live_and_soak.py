@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from pipeline_parts import PatientLocalizer
 from pipeline_time import Of, time_by_results
+from scripted_source import until
 
 from bas_edge.video import VideoSource
 from bas_edge.video.sources.claimed_frame import ClaimedFrame
@@ -186,9 +186,8 @@ def test_medians_of_tenths_growth_and_slope() -> None:
 def test_a_process_is_watched() -> None:
     watch = Watch(os.getpid(), every_s=0.01)
     watch.start()
-    threading.Event().wait(0.1)
+    until(lambda: len(watch.samples) > 2)
     watch.stop()
-    assert len(watch.samples) > 2
     assert watch.samples[0].rss_mib > 10
     assert watch.samples[0].threads >= 2
     assert watch.samples[0].descriptors > 2
