@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 from collections.abc import Iterator
@@ -95,7 +96,8 @@ def test_the_proxy_dies_and_comes_back(proxied: tuple[Any, FaultProxy]) -> None:
     proxy.kill()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", proxy.port))
-    list(frames)  # it ends
+    with contextlib.suppress(av.error.InvalidDataError):  # a picture that is cut in two
+        list(frames)  # it ends
     proxy.restart()
     assert next(numbers(proxy)) is not None
 
