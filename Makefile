@@ -11,7 +11,8 @@
 #
 # Variables: PYTHON (interpreter), VENV (environment), VENV_ARGS (for example
 # --system-site-packages), TORCH_INDEX (package index for torch, for CPU-only builds), OUT
-# (demo's output folder), PRETRAINED (backbone weights for your own images), PYTEST_ARGS, RTX.
+# (demo's output folder), PRETRAINED (backbone weights for your own images), PYTEST_ARGS, RTX,
+# WORKERS (processes that run the tests; 0 runs them in pytest's own).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -23,6 +24,7 @@ VIDEO ?=
 PRETRAINED ?=
 PYTEST_ARGS ?=
 RTX ?= 1
+WORKERS ?= 2
 
 SHELL := /bin/bash
 BIN := $(VENV)/bin
@@ -37,8 +39,12 @@ demo: $(STAMPS)/package
 	$(BIN)/bas-edge demo --output "$(OUT)" $(if $(DATA),--data "$(DATA)") \
 	  $(if $(VIDEO),--video "$(VIDEO)") $(if $(PRETRAINED),--pretrained "$(PRETRAINED)")
 
+# A file of tests stays in one process, and files in their order: the longest are not the last.
+# A process that dies takes its file with it, which would else be begun again.
 test: lint $(STAMPS)/rtx-$(RTX)
-	BAS_EDGE_REQUIRE_RTX="$$(cat $(STAMPS)/rtx-$(RTX))" $(BIN)/python -m pytest $(PYTEST_ARGS)
+	BAS_EDGE_REQUIRE_RTX="$$(cat $(STAMPS)/rtx-$(RTX))" $(BIN)/python -m pytest \
+	  --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	  --max-worker-restart 0 $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .

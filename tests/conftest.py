@@ -18,6 +18,11 @@ from hypothesis import HealthCheck, Phase, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# Networks this small only lose time to threads that wait for each other. For torch and NumPy, in
+# programs that tests start too; before anything here imports either.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of tests that ask for more
+
 # No timed assertions: a busy machine is not a bug.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -101,6 +106,24 @@ def _require_browser(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_of_onnx_runtime() -> Iterator[None]:
+    """What leaves the number of threads to ONNX Runtime gets one; see OMP_NUM_THREADS above."""
+    import onnxruntime  # after OMP_NUM_THREADS
+
+    session = onnxruntime.InferenceSession
+    former: Callable[..., None] = session.__init__
+
+    def init(self: Any, path: Any, sess_options: Any = None, *rest: Any, **more: Any) -> None:
+        options = sess_options or onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.intra_op_num_threads or 1
+        former(self, path, options, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "__init__", init)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images and video; tests that need it are marked `shared_data`."""
@@ -134,6 +157,7 @@ _beside("numbered_frames")
 _beside("scripted_source")
 _beside("stub_localizer")
 _beside("pipeline_parts")
+_beside("pipeline_time")
 _beside("served", "serve/served.py")
 _beside("chromium", "serve/chromium.py")
 _beside("stream_results")

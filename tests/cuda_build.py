@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -38,6 +39,13 @@ def _environment() -> dict[str, str]:
 def build(name: str, target: str, **options: str) -> Path:
     """Configure and build `target` in build/<name>, from where it was left; returns the folder."""
     folder = REPOSITORY / "build" / f"{name}-{sys.implementation.cache_tag}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # tests run in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _built(folder, target, options)
+
+
+def _built(folder: Path, target: str, options: dict[str, str]) -> Path:
     defines = {
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",

@@ -48,7 +48,7 @@ class News(msgspec.Struct, frozen=True):
 
 
 async def converse(site: Site, viewer: Viewer, socket: Socket) -> int | None:
-    """Serve one page until either side ends it.
+    """Serve one page until either side ends it, and close its viewer.
 
     Returns:
         Why the server ends it; None where the page did.
@@ -62,6 +62,7 @@ async def converse(site: Site, viewer: Viewer, socket: Socket) -> int | None:
         talking.result()
         return GOING_AWAY
     finally:
+        viewer.close()  # asyncio.wait_for loses a cancellation now and then, before Python 3.12
         for task in (listening, talking):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):

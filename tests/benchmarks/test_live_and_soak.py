@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from stub_localizer import StubLocalizer
+from pipeline_parts import PatientLocalizer
+from pipeline_time import Of, time_by_results
+from scripted_source import until
 
 from bas_edge.video import VideoSource
 from bas_edge.video.sources.claimed_frame import ClaimedFrame
@@ -59,7 +60,10 @@ def soaked(**changes: object) -> Soaked:
     return Soaked(**{**fields, **changes})
 
 
-def test_cameras_on_a_tiny_engine(engine: Path, clip: Path, provenance: Provenance) -> None:
+def test_cameras_on_a_tiny_engine(
+    engine: Path, clip: Path, provenance: Provenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_by_results(monkeypatch, 6)
     figures = watch_cameras(engine, clip, 2, 1.2)
     assert figures.results > 5
     assert figures.accounted
@@ -70,8 +74,13 @@ def test_cameras_on_a_tiny_engine(engine: Path, clip: Path, provenance: Provenan
 
 
 def test_streams_on_a_tiny_engine(
-    engine: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine: Path,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    time_by_results(monkeypatch, 6)
     found = run_streams(engine, clip, tmp_path, streams=2, seconds=1.5, max_fps=20, compete_s=0.3)
     assert capsys.readouterr().out == "started\n"
     assert len(found.results) == 2
@@ -87,13 +96,14 @@ def test_streams_on_a_tiny_engine(
     assert len(found.contest.results) == 2
 
 
-def slow_contest() -> Contest:
-    pixels = np.zeros((32, 32, 3), np.uint8)
-    return compete(StubLocalizer(delay_s=0.01), 2, pixels, streams=6, seconds=1.0)
+def slow_contest(monkeypatch: pytest.MonkeyPatch, results: int, of: Of) -> Contest:
+    localizer, pixels = PatientLocalizer(delay_s=0.01), np.zeros((32, 32, 3), np.uint8)
+    localizer.lanes = time_by_results(monkeypatch, results, of=of).lanes
+    return compete(localizer, 2, pixels, streams=6, seconds=1.0)
 
 
-def test_streams_that_compete_get_the_same() -> None:
-    contest = slow_contest()
+def test_streams_that_compete_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    contest = slow_contest(monkeypatch, 20, all)
     pairs = zip(contest.results, contest.offered, strict=True)
     assert all(5 < got < 0.8 * had for got, had in pairs)
     assert unfairness_percent(contest.results) <= 10
@@ -102,12 +112,13 @@ def test_streams_that_compete_get_the_same() -> None:
 def test_a_pipeline_that_favours_its_first_stream_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     never = property(lambda _: 0, lambda *_: None)  # when it was served last
     monkeypatch.setattr("bas_edge.video.lane.Lane.served", never, raising=False)
-    assert unfairness_percent(slow_contest().results) > 50
+    assert unfairness_percent(slow_contest(monkeypatch, 40, any).results) > 50
 
 
 def test_drops_that_are_told_wrong_are_seen(
     engine: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    time_by_results(monkeypatch, 6)
     monkeypatch.setattr(ClaimedFrame, "dropped", property(lambda _: 1))
     assert not watch_cameras(engine, clip, 1, 0.5).accounted
 
@@ -175,9 +186,8 @@ def test_medians_of_tenths_growth_and_slope() -> None:
 def test_a_process_is_watched() -> None:
     watch = Watch(os.getpid(), every_s=0.01)
     watch.start()
-    threading.Event().wait(0.1)
+    until(lambda: len(watch.samples) > 2)
     watch.stop()
-    assert len(watch.samples) > 2
     assert watch.samples[0].rss_mib > 10
     assert watch.samples[0].threads >= 2
     assert watch.samples[0].descriptors > 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,23 +53,38 @@ def write_run(folder: Path, *, classes: int, finished: bool = True) -> None:
     save_checkpoint(folder / "checkpoint.safetensors", model.state_dict(), info)
 
 
-@pytest.fixture
-def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What to type; worker processes answer in this one, and say that a call takes 2 or 8 ms."""
+WORDS = [
+    *("plan.toml", "--runs", "runs", "--work", "work", "--results", "rows"),
+    *("--threads", "1", "--blocks", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs, pictures, and the engines of the plan; tests work on copies."""
+    folder = tmp_path_factory.mktemp("pareto")
     for name in ("small", "large"):
-        write_run(tmp_path / "runs" / name, classes=2)
-    (tmp_path / "plan.toml").write_text(PLAN, encoding="utf-8")
+        write_run(folder / "runs" / name, classes=2)
+    (folder / "plan.toml").write_text(PLAN, encoding="utf-8")
     lines = ["path,label,class_name,x0,y0,x1,y1"]
     random = np.random.default_rng(0)
     for index in range(4):
         pixels = random.integers(0, 90, (40, 60, 3), np.uint8)
         pixels[10:30, 20:50] = 255 - 40 * index
-        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        Image.fromarray(pixels).save(folder / f"{index}.png")
         lines.append(f"{index}.png,{index % 2},class {index % 2},20,10,50,30")
-    (tmp_path / "val.csv").write_text("\n".join(lines), encoding="utf-8")
-    (tmp_path / "train.csv").write_text(
+    (folder / "val.csv").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "train.csv").write_text(
         "\n".join(line.rsplit(",", 4)[0] for line in lines), encoding="utf-8"
     )
+    with pytest.MonkeyPatch.context() as patch:
+        arrange(folder, patch)
+        assert main([*WORDS, "--data", str(folder / "val.csv"), "--only", "engines"]) == 0
+    return folder
+
+
+def arrange(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Worker processes answer in this one, and say that a call takes 2 or 8 ms."""
 
     def in_process(case: Comparison, variant: str, settings: Settings, job: str) -> str:
         if job == "answer":
@@ -77,18 +93,24 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         times = {"times_ms": [2.0 if variant == "ours" else 8.0], "stages_ms": {"infer": 1.0}}
         return json.dumps(times)
 
-    monkeypatch.setattr(harness, "run_worker", in_process)
+    patch.setattr(harness, "run_worker", in_process)
     left_out = Simplification(False, 0, 0, "left out")
-    monkeypatch.setattr(exporting, "run_onnxsim", lambda model, _frames: (model, left_out))
-    data = str(tmp_path / "val.csv")  # tables name its folder
-    options = ["--runs", "runs", "--data", data, "--work", "work", "--results", "rows"]
-    monkeypatch.chdir(tmp_path)
-    return ["plan.toml", *options, "--threads", "1", "--blocks", "2"]
+    patch.setattr(exporting, "run_onnxsim", lambda model, _frames: (model, left_out))
+    patch.chdir(folder)
+
+
+@pytest.fixture
+def words(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What to type."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    arrange(tmp_path, monkeypatch)
+    return [*WORDS, "--data", str(tmp_path / "val.csv")]  # tables name its folder
 
 
 def test_one_command_makes_measures_and_goes_on(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.rmtree(tmp_path / "work" / "small-48-fp16.engine")
     assert main([*words, "--only", "accuracy"]) == 0
     assert main(words) == 0
     rows = read_rows(tmp_path / "rows")
@@ -121,8 +143,7 @@ def test_one_command_makes_measures_and_goes_on(
 def test_a_folder_of_engines_needs_a_baseline_for_its_latency(
     words: list[str], tmp_path: Path
 ) -> None:
-    assert main([*words, "--only", "engines"]) == 0
-    options = ["work", *words[3:], "--results", "others"]
+    options = ["work", *words[1:], "--results", "others"]
     with pytest.raises(SystemExit, match="needs --baseline RUN"):
         main([*options, "--only", "latency"])
     assert main([*options, "--baseline", "runs/large"]) == 0
@@ -138,6 +159,7 @@ def test_what_cannot_be_made_or_compared_is_said_and_the_rest_goes_on(
     (tmp_path / "plan.toml").write_text(
         PLAN.replace('["fp32", "fp16"]', '["fp32"]') + more, encoding="utf-8"
     )
+    shutil.rmtree(tmp_path / "work")  # all is made anew
     write_run(tmp_path / "runs" / "running", classes=2, finished=False)
     write_run(tmp_path / "runs" / "three", classes=3)
     assert main([*words, "--baseline", "runs/three"]) == 1

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from numbered_frames import numbered
+from pipeline_time import time_by_results
 
 from bas_edge.signals import SIGNALS
 from bas_edge.video import VideoSource
@@ -22,8 +23,11 @@ Invoke = Callable[..., tuple[int, list[Any], str]]
 Say = Callable[..., tuple[int, str, str]]
 
 
-def test_a_stream_for_a_while(workplace: Path, rtsp: ModuleType, say: Say) -> None:
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+def test_a_stream_for_a_while(
+    workplace: Path, rtsp: ModuleType, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_by_results(monkeypatch, 6)
+    with rtsp.RtspServer(numbered(50)) as server:
         code, out, err = say("run", "tiny.onnx", server.url, "--duration", "2", "--save")
         assert code == 0
         assert "frames localized" in out
@@ -40,9 +44,10 @@ def test_a_stream_for_a_while(workplace: Path, rtsp: ModuleType, say: Say) -> No
 
 
 def test_json_and_another_file_hold_the_same(
-    workplace: Path, rtsp: ModuleType, invoke: Invoke
+    workplace: Path, rtsp: ModuleType, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+    time_by_results(monkeypatch, 6)
+    with rtsp.RtspServer(numbered(50)) as server:
         code, lines, _ = invoke(
             "run", "tiny.onnx", server.url, "--duration", "2", "--jsonl", "also.jsonl"
         )
@@ -100,9 +105,10 @@ def test_a_wrong_password_is_said_and_shown_nowhere(
 
 
 def test_one_of_two_streams_that_fails_is_a_partial_failure(
-    workplace: Path, rtsp: ModuleType, invoke: Invoke
+    workplace: Path, rtsp: ModuleType, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+    time_by_results(monkeypatch, 1)
+    with rtsp.RtspServer(numbered(50)) as server:
         missing = server.url.replace("/live", "/nothing")
         code, lines, err = invoke("run", "tiny.onnx", server.url, missing, "--duration", "3")
     assert code == 7
@@ -115,7 +121,7 @@ def test_a_signal_is_how_it_ends_well(
     workplace: Path, rtsp: ModuleType, stop: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "bas_edge.cli", "run", "tiny.onnx"]
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+    with rtsp.RtspServer(numbered(50)) as server:
         with subprocess.Popen(
             [*command, server.url, "--json", "--save", "-o", "out"],
             stdout=subprocess.PIPE,

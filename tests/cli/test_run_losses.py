@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from full_disk import full_disk
 from numbered_frames import numbered
+from pipeline_time import time_by_results
 
 Say = Callable[..., tuple[int, str, str]]
 
@@ -21,8 +22,11 @@ FULL = "Cannot write out/results.jsonl: File too large."
 
 
 @pytest.mark.usefixtures("workplace")
-def test_a_camera_outlives_a_full_disk(rtsp: ModuleType, say: Say) -> None:
-    with rtsp.RtspServer(numbered(50), fps=25) as server, full_disk(2000):
+def test_a_camera_outlives_a_full_disk(
+    rtsp: ModuleType, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_by_results(monkeypatch, 30)  # more lines than there is room for
+    with rtsp.RtspServer(numbered(50)) as server, full_disk(2000):
         code, out, err = say("run", "tiny.onnx", server.url, "-o", "out", "--duration", "3")
     assert code == 1
     lines = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
@@ -36,9 +40,12 @@ def test_a_camera_outlives_a_full_disk(rtsp: ModuleType, say: Say) -> None:
 
 
 @pytest.mark.usefixtures("workplace")
-def test_one_output_that_fails_leaves_the_other_whole(rtsp: ModuleType, say: Say) -> None:
+def test_one_output_that_fails_leaves_the_other_whole(
+    rtsp: ModuleType, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_by_results(monkeypatch, 6)
     Path("mine.txt").write_text("mine")
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+    with rtsp.RtspServer(numbered(50)) as server:
         words = ("run", "tiny.onnx", server.url, "--jsonl", "mine.txt", "-o", "out")
         code, out, err = say(*words, "--duration", "2")
     assert code == 1
@@ -67,7 +74,7 @@ def test_a_reader_that_ends_is_the_end_of_the_run(
     workplace: Path, rtsp: ModuleType, clips: ModuleType, kind: str
 ) -> None:
     clips.write_clip(Path("long.mp4"), [np.zeros((48, 64, 3), np.uint8)] * 2000)
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+    with rtsp.RtspServer(numbered(50)) as server:
         source = server.url if kind == "camera" else "long.mp4"
         command = [sys.executable, "-m", "bas_edge.cli", "run", "tiny.onnx", source, "--json"]
         read, write = os.pipe()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from numbered_frames import numbered
+from pipeline_time import time_by_results
 
 from bas_edge.video import Pipeline, Sink, Smoothing, Stream, VideoSource
 
@@ -28,6 +29,7 @@ def nobody() -> Iterator[str]:
 def test_a_file_beside_a_camera_is_still_a_file(
     workplace: Path, rtsp: ModuleType, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    time_by_results(monkeypatch, 6)
     how: dict[str, tuple[str, Smoothing]] = {}
 
     def add(self: Pipeline, stream: Stream, *, sinks: list[Sink], smooth: Smoothing) -> None:
@@ -36,7 +38,7 @@ def test_a_file_beside_a_camera_is_still_a_file(
 
     former_add = Pipeline.add
     monkeypatch.setattr(Pipeline, "add", add)
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+    with rtsp.RtspServer(numbered(50)) as server:
         code, lines, _ = invoke(
             *("run", "tiny.onnx", "clip.mp4", "photos/a.jpg", server.url),
             *("--duration", "2", "-o", "out"),
@@ -66,14 +68,15 @@ def test_a_file_beside_a_camera_is_still_a_file(
 
 
 def test_the_duration_of_a_file_is_its_own(
-    workplace: Path, rtsp: ModuleType, invoke: Invoke
+    workplace: Path, rtsp: ModuleType, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    time_by_results(monkeypatch, 6)
     code, lines, _ = invoke("run", "tiny.onnx", "clip.mp4", "--duration", "0.1", "-o", "out")
     assert code == 0
     assert [line["time_s"] for line in lines[:-1]] == [0.0, 0.04, 0.08]
     assert lines[-1]["summary"]["videos"][0]["expected_frames"] == 3
     assert len(list(VideoSource("out/clip.mp4"))) == 3
-    with rtsp.RtspServer(numbered(50), fps=25) as server:
+    with rtsp.RtspServer(numbered(50)) as server:
         code, lines, _ = invoke("run", "tiny.onnx", "clip.mp4", server.url, "--duration", "2.02")
     assert code == 0
     assert sum(line.get("source") == "clip.mp4" for line in lines) == 5
@@ -81,8 +84,9 @@ def test_the_duration_of_a_file_is_its_own(
 
 
 def test_cameras_of_one_name_are_told_apart_in_all_their_lines(
-    workplace: Path, rtsp: ModuleType, invoke: Invoke
+    workplace: Path, rtsp: ModuleType, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    time_by_results(monkeypatch, 6)
     with rtsp.RtspServer(numbered(50)) as one, rtsp.RtspServer(numbered(50)) as other:
         code, lines, err = invoke("run", "tiny.onnx", one.url, other.url, "--duration", "2")
     assert code == 0
@@ -106,8 +110,9 @@ def test_a_camera_that_is_given_twice_is_said(workplace: Path, nobody: str, say:
 
 
 def test_a_camera_that_was_never_there_is_a_failure(
-    workplace: Path, nobody: str, rtsp: ModuleType, say: Say
+    workplace: Path, nobody: str, rtsp: ModuleType, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    time_by_results(monkeypatch, 6)
     code, out, err = say("run", "tiny.onnx", nobody, "--duration", "1")
     assert (code, out) == (9, "\n127.0.0.1-live: nothing localized\n")
     assert "bas-edge: " in err
@@ -133,8 +138,9 @@ def test_why_the_only_camera_ended_is_said_once(
 
 
 def test_a_video_that_cannot_be_opened_leaves_the_camera_alone(
-    workplace: Path, rtsp: ModuleType, say: Say
+    workplace: Path, rtsp: ModuleType, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    time_by_results(monkeypatch, 6)
     Path("broken.mp4").write_text("no video at all")
     with rtsp.RtspServer(numbered(50)) as server:
         code, out, err = say("run", "tiny.onnx", "broken.mp4", server.url, "--duration", "2")

@@ -1,4 +1,6 @@
 // The scheduler behind cuda_runtime.h: fibers of one block, run in turns.
+#undef _FORTIFY_SOURCE  // which takes a jump to another stack for a mistake
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdio>
@@ -36,16 +38,18 @@ struct Barrier {
   unsigned expected = 0, arrived = 0, generation = 0;
 };
 
+// It outlives its block: the next one's thread of this number runs on it too.
 struct Fiber {
-  ucontext_t context;
+  jmp_buf here;  // where it stopped; a jump asks nothing of the system, as swapcontext does
   std::unique_ptr<char[]> stack;
+  bool begun = false;
   bool finished;
   Barrier* waits_for;
   unsigned generation;  // of waits_for when the wait began
 };
 
 struct Block {
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   std::vector<std::unique_ptr<Fiber>> fibers;
   unsigned threads = 0;
   unsigned current = 0;
@@ -63,7 +67,7 @@ Block& block() {
 
 void yield() {
   Block& b = block();
-  swapcontext(&b.fibers[b.current]->context, &b.scheduler);
+  if (_setjmp(b.fibers[b.current]->here) == 0) _longjmp(b.scheduler, 1);
 }
 
 void wait(Barrier& barrier) {
@@ -82,9 +86,26 @@ void wait(Barrier& barrier) {
 
 void fiber_main() {
   Block& b = block();
-  (*b.body)();
-  b.fibers[b.current]->finished = true;
-  yield();
+  for (;;) {
+    (*b.body)();
+    b.fibers[b.current]->finished = true;
+    yield();
+  }
+}
+
+// Lets a fiber run until it yields. A function that calls setjmp is never inlined.
+void resume(Fiber& fiber) {
+  Block& b = block();
+  if (_setjmp(b.scheduler) != 0) return;
+  if (fiber.begun) _longjmp(fiber.here, 1);
+  fiber.begun = true;
+  ucontext_t first;
+  getcontext(&first);
+  first.uc_stack.ss_sp = fiber.stack.get();
+  first.uc_stack.ss_size = kStackBytes;
+  first.uc_link = nullptr;
+  makecontext(&first, fiber_main, 0);
+  setcontext(&first);
 }
 
 void run_block(Block& b) {
@@ -97,11 +118,6 @@ void run_block(Block& b) {
     Fiber& fiber = *b.fibers[t];
     fiber.finished = false;
     fiber.waits_for = nullptr;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, fiber_main, 0);
   }
   b.barrier = {b.threads, 0, 0};
   for (unsigned warp = 0; warp < b.threads / 32; ++warp) b.warp_barriers[warp] = {32, 0, 0};
@@ -125,7 +141,7 @@ void run_block(Block& b) {
       progress = true;
       b.current = t;
       threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
-      swapcontext(&b.scheduler, &fiber.context);
+      resume(fiber);
       if (fiber.finished) --left;
     }
     if (!progress && everyone) {

@@ -34,10 +34,12 @@ class Place(NamedTuple):
     Attributes:
         open_tiny: Opens an ONNX file of `tests/graphs.py`.
         open_exported: Opens the engine of `benchmarks.models` in a folder.
+        pictures: Frames of a camera's size that it is given.
     """
 
     open_tiny: Callable[..., Localizer]
     open_exported: Callable[..., Localizer]
+    pictures: int
     frames: int
     cycles: int
 
@@ -55,7 +57,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
             machine.bundle(model, engine)
         return Localizer(engine, **options)
 
-    yield Place(open_model, lambda work, **o: open_model(work / "edge.onnx", **o), 6, 3)
+    yield Place(open_model, lambda work, **o: open_model(work / "edge.onnx", **o), 2, 6, 3)
 
 
 def _real(request: pytest.FixtureRequest, folder: Path) -> Place:
@@ -87,7 +89,7 @@ def _real(request: pytest.FixtureRequest, folder: Path) -> Place:
         )
         return opened
 
-    return Place(open_tiny, open_exported, 1000, 100)
+    return Place(open_tiny, open_exported, 6, 1000, 100)
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ def test_boxes_and_labels_are_those_of_the_cpu(
 
 def test_an_exported_model_gives_the_boxes_of_the_cpu(place: Place, tmp_path: Path) -> None:
     write_engine(tmp_path, "edge")
-    frames = [example_frame(seed) for seed in range(6)]
+    frames = [example_frame(seed) for seed in range(place.pictures)]
     with (
         place.open_exported(tmp_path) as on_gpu,
         Localizer(tmp_path / "edge.engine", backend="onnxruntime") as on_cpu,

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-LONG_S = 30.0
+LONG_S = 60.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --mute-audio "

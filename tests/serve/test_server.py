@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from bas_edge import Localizer
 from bas_edge.errors import BackendError, InputError
 from bas_edge.serve import Controls, LiveViews, ServeOptions, Server, serve
-from bas_edge.video import FrameResult, Pipeline, StreamEvent, open_source, pipeline_stats
+from bas_edge.video import FrameResult, Pipeline, StreamEvent, open_source
 
 Serve = Callable[..., AbstractContextManager[Served]]
 
@@ -69,7 +69,10 @@ def test_the_address_to_open_holds_the_token_where_no_server_sees_it(serve: Serv
 class FullDisk:
     """A sink that fails at once."""
 
+    failed_at: int | None = None
+
     def write(self, result: FrameResult) -> None:
+        self.failed_at = result.index
         raise OSError(f"/secret/place is full at frame {result.index}")
 
     def event(self, event: StreamEvent) -> None:
@@ -121,14 +124,15 @@ def test_health_is_failing_once_a_program_that_gives_frames_raised(serve: Serve)
 
 def test_health_is_failing_once_a_sink_failed(serve: Serve) -> None:
     with serve(a_camera()) as running:
-        running.pipeline.add(a_camera("gate"), sinks=[FullDisk()])
+        disk = FullDisk()
+        running.pipeline.add(a_camera("gate"), sinks=[disk])
         until(lambda: running.ask("GET", "/healthz", token=None).status == 503)
         assert running.ask("GET", "/healthz", token=None).json == {
             "status": "failing",
             "reasons": ["Sinks and smoothers that failed: 1."],
         }
         assert running.ask("GET", "/api/streams").json["problems"] == [
-            "FullDisk: /secret/place is full at frame 0"
+            f"FullDisk: /secret/place is full at frame {disk.failed_at}"
         ]
 
 
@@ -169,14 +173,17 @@ def test_a_sink_that_waits_for_its_broker_is_a_problem_and_no_reason_to_restart(
 def test_health_is_failing_while_a_sink_hangs(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline_stats, "_HANGS_S", 0.05)
+    now = [100.0]
     sink = HangingDisk()
     with serve(a_camera()) as running:
+        monkeypatch.setattr(running.pipeline._busy, "_clock", lambda: now[0])
         running.pipeline.add(a_camera("gate"), sinks=[sink])
-        until(lambda: running.ask("GET", "/healthz", token=None).status == 503)
-        health = running.ask("GET", "/healthz", token=None).json
+        until(lambda: sink.held is not None)
+        now[0] += 40.0  # what else is at work comes back and begins anew
+        said = ["The sink HangingDisk has not come back for 40 s."]
+        until(lambda: running.ask("GET", "/healthz", token=None).json["reasons"] == said)
+        assert running.ask("GET", "/healthz", token=None).status == 503
         sink.go.set()
-        assert health["reasons"] == ["The sink HangingDisk has not come back for 0 s."]
         until(lambda: running.ask("GET", "/healthz", token=None).status == 200)
 
 
@@ -270,7 +277,8 @@ def samples(running: Served, **options: object) -> dict[tuple[str, ...], float]:
 
 def test_metrics_are_what_prometheus_reads(serve: Serve) -> None:
     with serve(a_camera('por"ch\n\\'), a_camera()) as running:
-        until(lambda: samples(running)["bas_edge_stream_results_total", "door"] > 5)
+        for name in ("door", 'por"ch\n\\'):
+            until(lambda name=name: samples(running)["bas_edge_stream_found_total", name] > 5)
         running.ask("GET", "/api/streams", token=None)
         values = samples(running)
     assert values["bas_edge_stream_state", "running", "door"] == 1

@@ -12,7 +12,7 @@ import pytest
 from served import Served, a_camera, glow, pixels_of, until
 
 from bas_edge.errors import StreamConnectionError
-from bas_edge.serve import LiveViews
+from bas_edge.serve import LiveViews, live_views
 from bas_edge.serve.event_log import EventLog
 from bas_edge.serve.picture import Look, nearest_look, render
 from bas_edge.video import StreamEvent
@@ -29,9 +29,11 @@ def test_nothing_is_encoded_while_nobody_looks(serve: Serve) -> None:
             page.watch()
             page.picture()
         until(lambda: running.ask("GET", "/api/streams").json["viewers"] == 0)
-        made = running.site.pictures.encoded
-        number = running.views.newest("door").number
-        until(lambda: running.views.newest("door").number > number + 10)
+        made = 0
+        for _ in range(2):  # one may still have been in the making
+            made = running.site.pictures.encoded
+            number = running.views.newest("door").number
+            until(lambda number=number: running.views.newest("door").number > number + 10)
         assert running.site.pictures.encoded == made > 0
 
 
@@ -60,7 +62,8 @@ def test_a_watched_stream_that_does_not_exist_does_no_harm(shared: Served) -> No
         page.picture()
 
 
-def test_viewers_share_what_is_encoded(serve: Serve) -> None:
+def test_viewers_share_what_is_encoded(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_views, "_RATE_S", 1.0)
     still = a_camera(moves=False)
     with serve(still) as running:
         until(lambda: running.views.newest("door") is not None)
@@ -69,10 +72,11 @@ def test_viewers_share_what_is_encoded(serve: Serve) -> None:
         with running.page() as one, running.page() as other:
             for page in (one, other):
                 page.watch()
-            assert one.picture().jpeg == other.picture().jpeg
+            plain = one.picture().jpeg
+            assert other.picture().jpeg == plain
             assert running.site.pictures.encoded == 1
             other.watch(overlay=1.0)
-            assert other.picture().jpeg != one.picture
+            assert other.picture().jpeg != plain
             assert running.site.pictures.encoded == 2
 
 

@@ -27,7 +27,7 @@ TINY = (
     "data.batch_size=8",
     "schedule.steps=2",
     "schedule.warmup_steps=0",
-    "machine.workers=1",
+    "machine.workers=0",
     "machine.threads=1",
 )
 STAGES = [

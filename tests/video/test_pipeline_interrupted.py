@@ -14,7 +14,7 @@ from stub_localizer import StubLocalizer
 from bas_edge.signals import asked_to_end
 from bas_edge.video import FrameResult, Pipeline, StreamEvent, open_source
 
-LONG_S = 30.0  # no test needs it; one that hangs ends here
+LONG_S = 60.0  # no test needs it; one that hangs ends here
 
 
 class Closing:

@@ -11,7 +11,7 @@ from stub_localizer import StubLocalizer
 
 from bas_edge.video import FrameResult, Pipeline, Stream, StreamEvent, open_source
 
-LONG_S = 30.0  # no test needs it; one that hangs ends here
+LONG_S = 60.0  # no test needs it; one that hangs ends here
 
 
 class Heard:

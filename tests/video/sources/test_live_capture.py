@@ -150,13 +150,13 @@ def test_five_restarts_leave_no_thread_and_no_descriptor(camera: Any) -> None:
     with stream:
         frame_of(stream)
         descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (a count is all)
-        threads = threading.active_count()
+        threads = set(threading.enumerate())
         for _ in range(5):
             camera.kill()
             until(lambda: stream.state == "reconnecting")
             camera.restart()
             after_gap(stream)
-        assert threading.active_count() == threads
+        assert set(threading.enumerate()) <= threads
         assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208  (a count is all)
     assert not reading_threads()
 
@@ -179,14 +179,14 @@ def test_a_stall_that_ends(camera: Any) -> None:
 
 
 def test_a_stall_that_does_not_end_is_a_lost_connection(camera: Any) -> None:
-    stream, events = watched(camera.url, silence_s=1.2)
+    stream, events = watched(camera.url, silence_s=0.6)
     with stream:
         number_of_true(frame_of(stream))
         camera.stall()
         emptied_until(stream, "reconnecting")
         camera.resume()
         frame = after_gap(stream)
-    assert frame.gap_s > 1
+    assert frame.gap_s > 0.5
     lost = next(event for event in events if event.state == "reconnecting")
     assert isinstance(lost.error, StreamTimeoutError)
     assert "was silent for too long." in lost.reason
