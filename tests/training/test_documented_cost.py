@@ -1,24 +1,31 @@
-"""The arithmetic and sizes that docs/training.md gives for each width, stride and head."""
+"""The arithmetic and sizes that docs/training.md and docs/backbones.md give."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bas_edge_training.models import ModelConfig, build_model
+from bas_edge_training.models import ModelConfig, backbone_names, build_model, find_backbone
 from bas_edge_training.models.layers import ConvUnit
 
-PAGE = Path(__file__).parents[2] / "docs" / "training.md"
+DOCS = Path(__file__).parents[2] / "docs"
 ROW = re.compile(
     r"^\| (?P<head>edge|paper) \| (?P<width>[\d.]+) \| (?P<stride>8|16) \| [^|]+ "
     r"\| (?P<macs>\d+) \| (?P<parameters>[\d.]+) \|$",
     re.M,
 )
-ROWS = list(ROW.finditer(PAGE.read_text(encoding="utf-8")))
+ROWS = list(ROW.finditer((DOCS / "training.md").read_text(encoding="utf-8")))
+BACKBONE = re.compile(
+    r"^\| `(?P<name>\w+)` \| (?P<stride>8|16) \| [^|]+ "
+    r"\| (?P<edge>[\d.]+ \| [\d.]+) \| (?P<paper>[\d.]+ \| [\d.]+) \|$",
+    re.M,
+)
+BACKBONES = list(BACKBONE.finditer((DOCS / "backbones.md").read_text(encoding="utf-8")))
 
 
 def millions(config: ModelConfig) -> tuple[float, float]:
@@ -54,3 +61,19 @@ def test_the_table_has_every_row() -> None:
     rows = [row.group("head", "width", "stride") for row in ROWS]
     edge = [("edge", width, stride) for width in ("1", "0.75", "0.5") for stride in ("8", "16")]
     assert rows == [*edge, ("paper", "1", "8")]
+
+
+@pytest.mark.parametrize("row", BACKBONES, ids=lambda row: "-".join(row.group(1, 2)))
+@pytest.mark.parametrize("head", ["edge", "paper"])
+def test_backbones_cost_what_their_page_says(row: re.Match[str], head: Any) -> None:
+    macs, parameters = millions(
+        ModelConfig(
+            architecture=row["name"], head=head, map_stride=int(row["stride"]), num_classes=50
+        )
+    )
+    assert f"{macs / 1000:.2f} | {parameters:.2f}" == row[head]
+
+
+def test_every_backbone_is_on_its_page() -> None:
+    known = [(n, s) for n in backbone_names() for s in find_backbone(n).map_strides]
+    assert sorted((row["name"], int(row["stride"])) for row in BACKBONES) == known

@@ -176,16 +176,10 @@ def test_shapes_move_everything_but_the_batch() -> None:
         np.testing.assert_allclose(got, expected.numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("fixed", "message"),
-    [
-        (lambda x: (x.reshape(2, 24),), "reshapes with -1 for the batch"),
-        (lambda x: (x.flatten(0, 1),), "can flatten the last axes, and never the batch"),
-    ],
-)
+@pytest.mark.parametrize("fixed", [lambda x: (x.reshape(4, 12),), lambda x: (x.flatten(0, 1),)])
 def test_shapes_that_would_fix_the_batch_are_refused(
-    fixed: Callable[[Tensor], tuple[Tensor, ...]], message: str
+    fixed: Callable[[Tensor], tuple[Tensor, ...]],
 ) -> None:
     x = torch.zeros(2, 2, 3, 4)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match="can reshape everything but the batch"):
         capture(fixed, x, module=nn.Identity(), input_name="x", output_names=("y",))

@@ -6,7 +6,7 @@ paddings, normalisation constants) is already a number by then and becomes a con
 Python control flow therefore needs no tracing rules, node names are the module's own
 (`trunk.blocks.3.dw.conv`), and only torch's stable public API is used.
 
-An operation with no rule here is refused by name: add one function to `_RULES`.
+An operation with no rule here or in capture_rules.py is refused by name: add one function there.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bas_edge.errors import InputError
-from bas_edge_training.capture_shapes import SHAPE_RULES
+from bas_edge_training.capture_rules import FUNCTIONS, Rule
 from bas_edge_training.models import Seam
 
-__all__ = ["BATCH", "IR_VERSION", "OPSET", "capture"]
+__all__ = ["BATCH", "IR_VERSION", "OPSET", "Recorder", "capture"]
 
 OPSET = 17  # TensorRT 8.6 reads up to 17; nothing here needs more
 IR_VERSION = 8  # the one that goes with opset 17: ONNX Runtime 1.17 refuses newer
+_ALMOST_ZERO = 1e-30
 BATCH = "N"  # name of the dynamic axis
 
 
@@ -57,7 +58,7 @@ def capture(
     Raises:
         InputError: A torch function was used that has no rule here.
     """
-    recorder = _Recorder(module, example, input_name)
+    recorder = Recorder(module, example, input_name)
     handles = [
         hook
         for name, child in module.named_modules()
@@ -77,7 +78,7 @@ def capture(
     return recorder.model(output_names, outputs)
 
 
-class _Recorder(TorchFunctionMode):
+class Recorder(TorchFunctionMode):
     """The graph so far, and which live tensor is which of its values."""
 
     def __init__(self, module: nn.Module, example: Tensor, input_name: str) -> None:
@@ -102,7 +103,8 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         result = func(*args, **kwargs)
-        if not isinstance(result, Tensor) or not any(self._known(a) for a in _flat(args, kwargs)):
+        computed = [part for part in _flat((result,), {}) if isinstance(part, Tensor)]
+        if not computed or not any(self._known(a) for a in _flat(args, kwargs)):
             return result
         rule = _RULES.get(func)
         if rule is None:
@@ -110,11 +112,13 @@ class _Recorder(TorchFunctionMode):
             raise InputError(
                 f"The export knows no ONNX form of torch's '{name}', used in "
                 f"'{self._scope() or 'the model'}'.",
-                hint="Add a rule for it in bas_edge_training/capture.py.",
+                hint="Add a rule for it in bas_edge_training/capture_rules.py.",
             )
-        name = rule(self, *args, **kwargs)
-        self._names[id(result)] = name
-        self._alive.append(result)
+        names = rule(self, *args, **kwargs)
+        names = names if isinstance(names, list) else [names]
+        for tensor, name in zip(computed, names, strict=True):
+            self._names[id(tensor)] = name
+        self._alive += computed
         return result
 
     def entering(self, name: str) -> Callable[..., None]:
@@ -146,6 +150,7 @@ class _Recorder(TorchFunctionMode):
     def scalar(self, number: float) -> str:
         """A float32 constant, one for the whole graph."""
         name = f"{float(number):g}"
+        name = name if float(name) == number else repr(float(number))
         self.constants[name] = np.asarray(number, np.float32)
         return name
 
@@ -214,7 +219,7 @@ def _flat(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
 
 
 def _conv2d(
-    graph: _Recorder, x: Tensor, weight: Tensor, bias: Tensor | None = None,
+    graph: Recorder, x: Tensor, weight: Tensor, bias: Tensor | None = None,
     stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
 ) -> str:  # fmt: skip
     if isinstance(padding, str):
@@ -236,23 +241,24 @@ def _conv2d(
 
 
 def _batch_norm(
-    graph: _Recorder, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor,
-    bias: Tensor, training: bool = False, **options: float,
+    graph: Recorder, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None = None,
+    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> str:  # fmt: skip
+    del momentum
     if training:
         raise ValueError("the module is in training mode: call eval() before capture()")
-    inputs = [graph.value(t) for t in (x, weight, bias, mean, var)]
-    return graph.node(
-        "BatchNormalization", inputs, name=graph.layer(weight), epsilon=options["eps"]
-    )
+    scale = torch.ones_like(mean) if weight is None else weight
+    offset = torch.zeros_like(mean) if bias is None else bias
+    inputs = [graph.value(t) for t in (x, scale, offset, mean, var)]
+    return graph.node("BatchNormalization", inputs, name=graph.layer(mean), epsilon=eps)
 
 
 def _pad(
-    graph: _Recorder, x: Tensor, pad: Sequence[int], mode: str = "constant",
+    graph: Recorder, x: Tensor, pad: Sequence[int], mode: str = "constant",
     value: float | None = None,
 ) -> str:  # fmt: skip
-    if mode != "constant" or value:
-        raise InputError(f"The export knows only padding with zeros, not {mode} {value}.")
+    if mode != "constant":
+        raise InputError(f"The export knows only padding with a number, not '{mode}'.")
     before, after = [0] * x.dim(), [0] * x.dim()
     for axis, (low, high) in enumerate(zip(pad[::2], pad[1::2], strict=True), 1):
         before[-axis], after[-axis] = low, high
@@ -264,30 +270,42 @@ def _pad(
             limits = [graph.constant(label, np.array([v], np.int64)) for label, v in bounds]
             name = graph.node("Slice", [name, *limits])
     pads = np.array([max(p, 0) for p in before + after], np.int64)
-    return graph.node("Pad", [name, graph.constant("pads", pads)]) if pads.any() else name
+    filling = [graph.scalar(value)] if value else []  # zeros need none
+    inputs = [name, graph.constant("pads", pads), *filling]
+    return graph.node("Pad", inputs) if pads.any() else name
 
 
-def _cat(graph: _Recorder, tensors: Sequence[Tensor], dim: int = 0) -> str:
+def _cat(graph: Recorder, tensors: Sequence[Tensor], dim: int = 0) -> str:
     return graph.node("Concat", [graph.value(t) for t in tensors], axis=dim)
 
 
 def _avg_pool2d(
-    graph: _Recorder, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
-    *others: Any, **options: Any,
+    graph: Recorder, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
+    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> str:  # fmt: skip
-    if others or options:
-        raise InputError("The export knows no average pooling with rounding up or a divisor.")
     kernel, pads = _pair(kernel_size), _pair(padding) * 2
-    padded: dict[str, Any] = {"pads": pads, "count_include_pad": 1} if any(pads) else {}
     strides = _pair(stride or kernel)
+    rooms = [side + 2 * pad - k for side, pad, k in zip(x.shape[-2:], pads, kernel, strict=False)]
+    rounded = ceil_mode and any(room % s for room, s in zip(rooms, strides, strict=True))
+    if rounded or divisor_override is not None:
+        raise InputError("The export knows no average pooling with rounding up or a divisor.")
+    padded: dict[str, Any] = {"pads": pads, "count_include_pad": int(count_include_pad)}
+    padded = padded if any(pads) else {}
     value = graph.value(x)
     return graph.node("AveragePool", [value], kernel_shape=kernel, strides=strides, **padded)
 
 
 def _max_pool2d(
-    graph: _Recorder, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
-    dilation: Any = 1, ceil_mode: bool = False,
+    graph: Recorder, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
+    dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False,
 ) -> str:  # fmt: skip
+    if return_indices:
+        raise InputError("The export knows no pooling that says where its maxima were.")
+    value = graph.value(x)
+    for node in graph.nodes:
+        if node.op_type == "Pad" and node.output[0] == value and len(node.input) == 2:
+            # ONNX Runtime makes zeros before a MaxPool its padding, which is no value at all.
+            node.input.append(graph.scalar(_ALMOST_ZERO))
     kernel, starts = _pair(kernel_size), _pair(padding)
     strides, ends = _pair(stride or kernel), _pair(padding)
     if _pair(dilation) != [1, 1]:
@@ -300,75 +318,51 @@ def _max_pool2d(
                 windows -= 1  # a window of padding alone
             ends[axis] += max(0, windows * strides[axis] - room)
     return graph.node(
-        "MaxPool", [graph.value(x)], kernel_shape=kernel, strides=strides, pads=[*starts, *ends]
+        "MaxPool", [value], kernel_shape=kernel, strides=strides, pads=[*starts, *ends]
     )
 
 
-def _interpolate(
-    graph: _Recorder, x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-    align_corners: bool | None = None, **options: Any,
-) -> str:  # fmt: skip
-    if size is None or mode != "bilinear" or any((scale_factor, align_corners, *options.values())):
-        raise InputError("The export resizes to a size, bilinearly, with half-pixel centres.")
-    factors = [np.float32(side / own) for side, own in zip(_pair(size), x.shape[2:], strict=True)]
-    for axis, (side, own) in enumerate(zip(_pair(size), x.shape[2:], strict=True)):
-        if float(factors[axis]) * own < side:  # runtimes round down, some in float64
-            factors[axis] = np.nextafter(factors[axis], np.float32(np.inf))
-    scales = graph.constant("scales", np.array([1, 1, *factors], np.float32))
-    return graph.node("Resize", [graph.value(x), "", scales], mode="linear")
-
-
-def _relu6(graph: _Recorder, x: Tensor, *_: Any, **__: Any) -> str:
+def _relu6(graph: Recorder, x: Tensor, *_: Any, **__: Any) -> str:
     return graph.node("Clip", [graph.value(x), graph.scalar(0), graph.scalar(6)])
 
 
-def _float(graph: _Recorder, x: Tensor) -> str:
+def _mean(graph: Recorder, x: Tensor, dim: Any = None, keepdim: bool = False) -> str:
+    if dim is None:
+        raise InputError("The export knows no mean over everything, the batch among it.")
+    axes = sorted(d % x.dim() for d in (dim if isinstance(dim, (list, tuple)) else [dim]))
+    if keepdim and x.dim() == 4 and axes == [2, 3]:
+        return graph.node("GlobalAveragePool", [graph.value(x)])
+    return graph.node("ReduceMean", [graph.value(x)], axes=axes, keepdims=int(keepdim))
+
+
+def _permute(graph: Recorder, x: Tensor, *dims: Any) -> str:
+    order = dims[0] if isinstance(dims[0], (list, tuple)) else dims
+    return graph.node("Transpose", [graph.value(x)], perm=list(order))
+
+
+def _float(graph: Recorder, x: Tensor) -> str:
     if x.dtype == torch.float32:
         return graph.value(x)
     return graph.node("Cast", [graph.value(x)], to=TensorProto.FLOAT)
-
-
-def _elementwise(op: str) -> Callable[..., str]:
-    def rule(graph: _Recorder, *args: Any) -> str:
-        return graph.node(op, [graph.value(a) for a in args])
-
-    return rule
-
-
-def _unary(op: str) -> Callable[..., str]:
-    def rule(graph: _Recorder, x: Tensor, *_: Any, **__: Any) -> str:
-        return graph.node(op, [graph.value(x)])
-
-    return rule
 
 
 def _pair(value: Any) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value)
 
 
-_RULES: dict[Any, Callable[..., str]] = {
-    **SHAPE_RULES,
+_RULES: dict[Any, Rule] = {
+    **FUNCTIONS,
     F.conv2d: _conv2d,
     F.batch_norm: _batch_norm,
     F.pad: _pad,
     F.avg_pool2d: _avg_pool2d,
-    F.interpolate: _interpolate,
+    F.max_pool2d: _max_pool2d,
     torch.max_pool2d: _max_pool2d,
-    F.relu: _unary("Relu"),
-    torch.relu: _unary("Relu"),
     F.relu6: _relu6,
     torch.cat: _cat,
-    torch.sigmoid: _unary("Sigmoid"),
-    torch.sign: _unary("Sign"),
-    Tensor.abs: _unary("Abs"),
-    Tensor.matmul: _elementwise("MatMul"),
+    Tensor.mean: _mean,
+    torch.mean: _mean,
+    Tensor.permute: _permute,
+    torch.permute: _permute,
     Tensor.float: _float,
-    Tensor.add: _elementwise("Add"),
-    Tensor.__add__: _elementwise("Add"),
-    Tensor.sub: _elementwise("Sub"),
-    Tensor.__sub__: _elementwise("Sub"),
-    Tensor.mul: _elementwise("Mul"),
-    Tensor.__mul__: _elementwise("Mul"),
-    Tensor.div: _elementwise("Div"),
-    Tensor.__truediv__: _elementwise("Div"),
 }

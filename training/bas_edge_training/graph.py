@@ -212,10 +212,11 @@ def _fold_pads(model: onnx.ModelProto) -> None:
         for value in node.input:
             readers.setdefault(value, []).append(node)
     for node in reversed([n for n in model.graph.node if n.op_type == "Pad"]):
-        (conv,) = readers[node.output[0]]
+        conv, *others = readers[node.output[0]]
         pads = numpy_helper.to_array(constants[node.input[1]])
         before, after = np.split(pads, 2)
-        if conv.op_type != "Conv" or any(before[:2]) or any(after[:2]):
+        plain = len(node.input) == 2 and not others  # filled with zeros, for one reader
+        if not plain or conv.op_type != "Conv" or any(before[:2]) or any(after[:2]):
             continue
         (own,) = (a for a in conv.attribute if a.name == "pads")
         own.ints[:] = np.add(own.ints, [*before[2:], *after[2:]]).tolist()

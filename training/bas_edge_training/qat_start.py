@@ -14,7 +14,7 @@ import msgspec
 
 from bas_edge.errors import InputError
 from bas_edge_training.checkpoint import CheckpointInfo, load_checkpoint
-from bas_edge_training.models import BasModel, fold_batch_norm
+from bas_edge_training.models import BasModel, find_backbone, fold_batch_norm
 from bas_edge_training.recipe import (
     ModelSection,
     Recipe,
@@ -126,7 +126,13 @@ def read_qat_start(checkpoint: str | Path) -> QatStart:
     """Read a checkpoint or the run folder that holds it, and fold its BatchNorm.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It cannot be read, or its backbone cannot be rounded.
     """
     loaded = load_checkpoint(checkpoint)
+    architecture = loaded.info.model.architecture
+    if find_backbone(architecture).foreign:
+        raise InputError(
+            f"{architecture} cannot be trained while it is rounded: its layers pass no Seams.",
+            hint="bas-edge build-engine --precision int8 quantizes it after training.",
+        )
     return QatStart(loaded.path, fold_batch_norm(loaded.model), loaded.info)

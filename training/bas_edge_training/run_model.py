@@ -28,7 +28,8 @@ def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter)
     backbone = find_backbone(options.architecture)
     norm = options.norm
     if norm == "auto":
-        norm = "batch" if backbone.batch_norm and not pretrained else "none"
+        kept = backbone.foreign or not pretrained
+        norm = "batch" if backbone.batch_norm and kept else "none"
     model = build_model(
         ModelConfig(
             architecture=options.architecture,

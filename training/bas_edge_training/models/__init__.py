@@ -6,6 +6,7 @@ from .backbone import Backbone, Dialect, Features, Tail, Trunk
 from .bas import BasModel, build_model
 from .config import TENSORFLOW, TIMM, TORCHVISION, Conventions, ModelConfig
 from .folding import fold_batch_norm
+from .layers import ConvUnit
 from .losses import BasLosses, LossConfig, bas_loss, erased_logits
 from .parameters import parameter_groups
 from .registry import backbone_names, find_backbone, register_backbone
@@ -20,6 +21,7 @@ __all__ = [
     "BasLosses",
     "BasModel",
     "Conv2d",
+    "ConvUnit",
     "Conventions",
     "Dialect",
     "Features",

@@ -56,6 +56,7 @@ class Dialect:
         conventions: How weights of this family are used, where the file itself does not say.
         names: Path of a ConvUnit in a BasModel, such as "trunk.layer1.0.conv1" -> the names of
             its convolution and BatchNorm in the file; "" for a BatchNorm that is folded already.
+            Of a `foreign` one: path of a module without "trunk." or "tail." -> its name and "".
     """
 
     family: str
@@ -76,6 +77,9 @@ class Backbone:
             no stride, and there is nothing to dilate.
         batch_norm: Whether it has BatchNorm, in its published form.
         ordered: Files of unknown names are read too, layer by layer in this one's order.
+        foreign: Made of other modules than ConvUnits. They keep their own initialisation and
+            BatchNorm (norm is "batch"), a file's tensors are those of the modules, and as they
+            pass no Seams there is no quantization-aware training.
     """
 
     build: Callable[[ModelConfig], tuple[Trunk, Tail]]
@@ -85,6 +89,7 @@ class Backbone:
     trained_stride: int = 16
     batch_norm: bool = True
     ordered: bool = False
+    foreign: bool = False
 
     @property
     def conventions(self) -> Conventions:
@@ -103,4 +108,6 @@ class Backbone:
             return f"{name} has map_stride {allowed}, not {config.map_stride}."
         if config.norm == "batch" and not self.batch_norm:
             return f'{name} has no BatchNorm, so norm is "none", not "batch".'
+        if config.norm == "none" and self.foreign:
+            return f'{name} keeps its BatchNorm, so norm is "batch", not "none".'
         return None

@@ -48,8 +48,9 @@ class BasModel(nn.Module):
         self.generator = Generator(
             self.trunk.channels, self.trunk.fine_channels, config.num_classes, kind=config.head
         )
-        initialise_backbone(self.trunk)
-        initialise_backbone(self.tail)
+        if not backbone.foreign:
+            initialise_backbone(self.trunk)
+            initialise_backbone(self.tail)
 
     def set_conventions(self, conventions: Conventions) -> None:
         """Adopt the normalisation, activation and padding of a pretrained backbone."""

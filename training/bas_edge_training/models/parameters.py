@@ -33,13 +33,11 @@ def parameter_groups(
     for part in (model.trunk, model.tail):
         for module in part.modules():
             own = dict(module.named_parameters(recurse=False))
-            if isinstance(module, nn.BatchNorm2d):
-                backbone.append(own.pop("weight"))
-                backbone_bias += own.values()
-            elif isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d):
                 lone = module.groups > 1 or module.in_channels == 3  # the stem, or depthwise
                 (folded if lone else backbone).append(own.pop("weight"))
-                backbone_bias += own.values()
+            for name, value in own.items():
+                (backbone_bias if name.endswith("bias") else backbone).append(value)
     for top in (model.head, model.generator):
         for name, value in top.named_parameters():
             (head_bias if name.endswith("bias") else head).append(value)

@@ -12,6 +12,7 @@ from .inception_v3 import INCEPTION_V3
 from .mobilenet_v1 import MOBILENET_V1
 from .mobilenet_v2 import MOBILENET_V2
 from .resnet50 import RESNET50
+from .timm_networks import PREFIX, timm_backbone
 from .vgg16 import VGG16
 
 __all__ = ["backbone_names", "find_backbone", "register_backbone"]
@@ -38,21 +39,31 @@ def register_backbone(name: str, backbone: Backbone) -> None:
 
 
 def backbone_names() -> list[str]:
-    """Names of all backbones, those of installed packages among them."""
+    """Names of all backbones, those of installed packages among them, without timm's."""
     return sorted({*_BACKBONES, *_offered()})
 
 
 def find_backbone(name: str) -> Backbone:
-    """The backbone of this name.
+    """The backbone of this name; `timm:NAME` is one of timm's networks.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or what a package offers by this name is no Backbone.
+        MissingExtraError: It is one of timm's, and timm is not installed.
     """
     if name not in _BACKBONES:
+        if name.startswith(PREFIX):
+            return timm_backbone(name)
         offered = _offered().get(name)
         if offered is None:
             raise _unknown(name)
-        register_backbone(name, offered.load())
+        backbone = offered.load()
+        if not isinstance(backbone, Backbone):
+            raise InputError(
+                f"{offered.value}, offered as the backbone '{name}', is a "
+                f"{type(backbone).__name__}, not a Backbone.",
+                hint="It is an entry point of an installed package: mend or remove that.",
+            )
+        register_backbone(name, backbone)
     return _BACKBONES[name]
 
 
@@ -66,5 +77,5 @@ def _unknown(name: str) -> InputError:
     guess = f"Did you mean '{close[0]}'? " if close else ""
     return InputError(
         f"There is no backbone '{name}'.",
-        hint=f"{guess}Known: {', '.join(known)}.",
+        hint=f"{guess}Known: {', '.join(known)}, and {PREFIX}NAME.",
     )

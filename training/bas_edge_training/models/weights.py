@@ -15,6 +15,7 @@ from bas_edge.errors import InputError
 from .backbone import Backbone, Dialect
 from .bas import BasModel
 from .config import CHECKPOINT_KEY, TORCHVISION, Conventions
+from .foreign_weights import fill_foreign
 from .layers import ConvUnit
 from .registry import backbone_names, find_backbone
 from .weight_files import read_weights, stated_conventions
@@ -56,7 +57,8 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     Reads safetensors, or a `.pth`/`.pt` state dict with `weights_only=True`. Layers are matched
     by name, in any of the backbone's dialects or those of a `checkpoint.safetensors` that
     `bas-edge train` wrote; MobileNetV1s of unknown names by order. BatchNorm is folded into the
-    convolutions of a model with norm "none", and kept in one with norm "batch".
+    convolutions of a model with norm "none", and kept in one with norm "batch". Where the backbone
+    is `foreign` (timm's), tensors are matched by their names.
 
     Raises:
         InputError: The file is missing or unreadable, of another backbone, or of another width.
@@ -65,6 +67,8 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     tensors, metadata = read_weights(path)
     units = backbone_units(model)
     backbone = find_backbone(model.config.architecture)
+    if backbone.foreign:
+        return _foreign(model, backbone, path, tensors, metadata)
     dialect = _dialect(tensors, units, backbone)
     if CHECKPOINT_KEY in metadata:
         described = _described(metadata[CHECKPOINT_KEY], path)
@@ -134,6 +138,26 @@ def fill_unit(unit: ConvUnit, layer: Layer, where: str) -> int:
     unit.conv.weight.copy_(weight)
     _fill_bn(unit.bn, bias, layer.bn)
     return 5
+
+
+def _foreign(
+    model: BasModel,
+    backbone: Backbone,
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+) -> PretrainedReport:
+    """A file for a backbone of other modules: its own names, or those of our checkpoints."""
+    dialect, conventions = None, stated_conventions(metadata, backbone.conventions)
+    if CHECKPOINT_KEY in metadata:
+        described = _described(metadata[CHECKPOINT_KEY], path)
+        _require_same_reading(described, model, backbone, path)
+        conventions = described.conventions
+    else:
+        dialect = next(iter(backbone.dialects), None)
+    loaded, ignored = fill_foreign(model, tensors, dialect, path)
+    model.set_conventions(conventions)
+    return PretrainedReport(path, loaded, ignored, conventions)
 
 
 class _Model(msgspec.Struct):
@@ -209,7 +233,7 @@ def _architecture_of(tensors: Mapping[str, Tensor], model: BasModel) -> str | No
     for name in backbone_names():
         backbone = find_backbone(name)
         config = msgspec.structs.replace(model.config, architecture=name, norm="none", map_stride=8)
-        if name == model.config.architecture or backbone.problem(config):
+        if name == model.config.architecture or backbone.foreign or backbone.problem(config):
             continue
         with torch.device("meta"):
             units = backbone_units(BasModel(config))
