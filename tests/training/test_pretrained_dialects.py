@@ -138,3 +138,18 @@ def test_a_file_of_none_says_what_it_begins_with(tmp_path: Path) -> None:
     save_file({"encoder.0.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"none of the names of a resnet50; its first is encoder"):
         load_pretrained(small("resnet50"), tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("resnet50", "layer3.6.conv1.weight"), ("mobilenet_v2", "features.2.conv.1.fc1.weight")],
+)
+def test_a_deeper_network_is_not_cut_short(name: str, more: str, tmp_path: Path) -> None:
+    """ResNet101 has all of ResNet50's tensors, and SE-networks those of the plain ones."""
+    dialect = next(d for d in find_backbone(name).dialects if "torchvision" in d.family)
+    state = state_of(small(name, norm="batch"), dialect.names) | {more: torch.zeros(3, 3, 1, 1)}
+    save_file(state, tmp_path / "deeper.safetensors")
+    with pytest.raises(InputError, match=f"but has {more}, so it is no {name}"):
+        load_pretrained(small(name), tmp_path / "deeper.safetensors")
+    with pytest.raises(InputError, match="none of the names of a vgg16"):
+        load_pretrained(small("vgg16"), tmp_path / "deeper.safetensors")
