@@ -77,7 +77,8 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         norm: "batch" keeps BatchNorm in the backbone (training from scratch); "none" is for
             pretrained weights with BatchNorm folded into them.
         input_size: Side of the square network input, in pixels.
-        conventions: Normalisation, activation and padding of the backbone.
+        conventions: Normalisation, activation and padding of the backbone. The default suits
+            MobileNetV1; another one's are `find_backbone(architecture).conventions`.
         shift_x: Pixels by which frames are moved to the left before the backbone, so that maps
             lie on their objects. Measured after training (`bas_edge_training.alignment`).
         rectified: Class maps pass a ReLU before their mean is the logit, as in the first release
