@@ -212,6 +212,10 @@ def test_objects_and_cut_files_are_refused(
         ({"classes": ["a", "b"]}, "2 class names for the 4 classes"),
         ({"recipe": "cub_resnet50_published"}, "is for a resnet50, not a vgg16"),
         ({"architecture": "vgg19"}, "There is no backbone 'vgg19'"),
+        (
+            {"architecture": "resnet", "task": "segmentation", "release": "bas"},
+            "came with the release bas-extension, not with bas",
+        ),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ def import_checkpoint(
             f"Of BAS for {task}, no {name} was published.",
             hint="--arch resnet50" if task == "segmentation" else f"--arch {_known()}",
         )
+    if task == "segmentation" and release == "bas":
+        raise InputError(
+            "Segmentation came with the release bas-extension, not with bas.",
+            hint="Leave --release out.",
+        )
     tensors, facts = read_weights(path)
     release = release or _release(tensors, facts, task, path)
     tensors = {  # of the first release, InceptionV3's class head has a name of its own
