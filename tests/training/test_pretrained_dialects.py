@@ -153,3 +153,14 @@ def test_a_deeper_network_is_not_cut_short(name: str, more: str, tmp_path: Path)
         load_pretrained(small(name), tmp_path / "deeper.safetensors")
     with pytest.raises(InputError, match="none of the names of a vgg16"):
         load_pretrained(small("vgg16"), tmp_path / "deeper.safetensors")
+
+
+def test_a_published_checkpoint_has_to_be_imported_first(tmp_path: Path) -> None:
+    """InceptionV3's has torchvision's names, but other normalisation, and filters not dilated."""
+    names = find_backbone("inception_v3").dialects[0].names
+    state = state_of(small("inception_v3", norm="batch"), names)
+    generator = {"classifier_loc.0.weight": torch.zeros(3, 192, 3, 3)}
+    torch.save({"model": state | generator, "best_thr": 0.1}, tmp_path / "best_gt.pth.tar")
+    with pytest.raises(InputError, match="a checkpoint that BAS published") as caught:
+        load_pretrained(small("inception_v3"), tmp_path / "best_gt.pth.tar")
+    assert "import-checkpoint" in (caught.value.hint or "")

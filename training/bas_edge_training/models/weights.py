@@ -22,6 +22,7 @@ from .weight_files import read_weights, stated_conventions
 
 __all__ = ["Layer", "PretrainedReport", "backbone_units", "fill_unit", "load_pretrained"]
 
+_PUBLISHED = "classifier_loc.0.weight"  # the generator of BAS's published networks
 BN_KEYS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -65,6 +66,11 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     """
     path = Path(path)
     tensors, metadata = read_weights(path)
+    if _PUBLISHED in tensors:  # its names are the family's, its conventions and strides are not
+        raise InputError(
+            f"{path} is a checkpoint that BAS published, not one of a backbone.",
+            hint="bas-edge import-checkpoint makes a run of it, whose checkpoint.safetensors fits.",
+        )
     units = backbone_units(model)
     backbone = find_backbone(model.config.architecture)
     if backbone.foreign:
