@@ -22,8 +22,7 @@ class Layer:
 
     Attributes:
         node: Its name.
-        operator: "Conv", "Gemm", "MatMul", "AveragePool", "MaxPool",
-            "Concat" or "Add".
+        operator: "Conv", "Gemm", "MatMul", "AveragePool", "MaxPool", "Concat" or "Add".
         sources: The tensors it reads, without its weights.
         result: What it computes, behind its activation.
         activation: Name of the Relu or Clip that alone reads the node; "" where there is none.

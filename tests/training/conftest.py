@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, save_checkpoint
-from bas_edge_training.models import BasModel, ModelConfig, build_model
+from bas_edge_training.models import BasModel, ModelConfig, build_model, find_backbone
 from bas_edge_training.recipe import Recipe, load_recipe
 
 TINY = (
@@ -100,6 +100,7 @@ def lively_model(
         norm=norm,
         centred=centred,
         map_stride=map_stride,
+        conventions=find_backbone(architecture).conventions,
     )
     model = build_model(config).eval()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:

@@ -1,4 +1,4 @@
-"""Every backbone against its published structure, and through the whole chain."""
+"""Every backbone as it learns, sees and is dilated, and through the whole chain."""
 
 from __future__ import annotations
 
@@ -40,29 +40,6 @@ from bas_edge_training.rounded_model import find_places
 NAMES = ("inception_v3", "mobilenet_v1", "mobilenet_v2", "resnet50", "vgg16")
 HEADS = ("paper", "edge")
 
-# Parameters of the published networks without their classifiers, BatchNorm's included.
-PARAMETERS = {
-    "mobilenet_v1": 3_206_976,
-    "mobilenet_v2": 2_223_872,
-    "vgg16": 14_714_688,
-    "resnet50": 23_508_032,
-    "inception_v3": 21_785_568,
-}
-# Multiply-accumulates of their convolutions for 224 pixels, at the strides of the original.
-ARITHMETIC = {
-    "mobilenet_v1": 567_716_352,
-    "mobilenet_v2": 299_494_272,
-    "vgg16": 15_346_630_656,
-    "resnet50": 4_087_136_256,
-}
-CHANNELS = {  # of F, and of what the class head reads
-    "mobilenet_v1": (512, 1024),
-    "mobilenet_v2": (96, 1280),
-    "vgg16": (512, 512),
-    "resnet50": (1024, 2048),
-    "inception_v3": (768, 2048),
-}
-
 
 def tiny(architecture: str, **options: Any) -> BasModel:
     """Width 0.125 at 64 pixels; seeded."""
@@ -72,76 +49,8 @@ def tiny(architecture: str, **options: Any) -> BasModel:
     return build_model(ModelConfig(architecture=architecture, **options))
 
 
-def published(architecture: str, **options: Any) -> ModelConfig:
-    norm = "batch" if find_backbone(architecture).batch_norm else "none"
-    options = {"head": "paper", "num_classes": 200, "atrous": False, "norm": norm, **options}
-    return ModelConfig(architecture=architecture, **options)
-
-
-def arithmetic(model: BasModel, run: Callable[[], object]) -> int:
-    """Multiply-accumulates of the backbone's convolutions while `run` runs."""
-    total = 0
-
-    def count(unit: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(unit, ConvUnit)
-        total += output[0].numel() * unit.conv.weight[0].numel()
-
-    units = [module for module in model.modules() if isinstance(module, ConvUnit)]
-    hooks = [unit.register_forward_hook(count) for unit in units]
-    run()
-    for hook in hooks:
-        hook.remove()
-    return total
-
-
 def test_these_are_all_of_them() -> None:
     assert tuple(backbone_names()) == NAMES
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_structure_is_the_published_one(name: str) -> None:
-    with torch.device("meta"):  # shapes only: nothing is computed
-        model = build_model(published(name))
-        frames = torch.zeros(1, 3, 224, 224)
-        features = model.features(frames)
-        deep, wide = CHANNELS[name]
-        assert features.deep.shape == (1, deep, 28, 28)
-        assert features.fine is not None
-        assert features.fine.shape == (1, model.trunk.fine_channels, 28, 28)
-        tail = model.tail(features.deep)
-        assert tail.shape == (1, wide, 14, 14)
-        logits, maps = model(frames)
-    assert (logits.shape, maps.shape) == ((1, 200), (1, 200, 28, 28))
-    backbone = [*model.trunk.parameters(), *model.tail.parameters()]
-    assert sum(parameter.numel() for parameter in backbone) == PARAMETERS[name]
-    assert model.generator.conv.weight.shape == (200, deep, 3, 3)
-    assert model.head.conv1.weight.shape == (1024, wide, 3, 3)
-
-
-@pytest.mark.parametrize("name", list(ARITHMETIC))
-def test_at_its_own_strides_it_costs_what_the_original_costs(name: str) -> None:
-    stride = find_backbone(name).trained_stride
-    with torch.device("meta"), torch.no_grad():
-        model = build_model(published(name, map_stride=stride)).eval()
-        frames = torch.zeros(1, 3, 224, 224)
-        assert arithmetic(model, lambda: model(frames)) == ARITHMETIC[name]
-
-
-def test_inception_costs_what_its_cells_say() -> None:
-    """No network of this cut was published with a count: weights times cells, stage by stage."""
-    cells = {"1a": 112, "2a": 110, "2b": 110, "3b": 56, "4a": 54, "5": 28, "6": 28}
-    with torch.device("meta"), torch.no_grad():
-        model = build_model(published("inception_v3")).eval()
-        frames = torch.zeros(1, 3, 224, 224)
-        counted = arithmetic(model, lambda: model.features(frames))
-    expected = 0
-    for path, unit in model.trunk.named_modules():
-        if isinstance(unit, ConvUnit):
-            stage = path.split("_")[1].split(".")[0]
-            side = cells[stage if stage in cells else stage[0]]
-            expected += unit.conv.weight.numel() * side**2
-    assert counted == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -174,9 +83,7 @@ def test_background_term_teaches_only_the_map(name: str, head: Any) -> None:
     learnt = {name.partition(".")[0] for name, p in model.named_parameters() if p.grad is not None}
     assert learnt == {"trunk", "generator"}
     losses.total.backward()
-    assert {name for name, p in model.named_parameters() if p.grad is None} <= {
-        "trunk.blocks.0.none"
-    }
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "resnet50"])
@@ -206,13 +113,21 @@ def test_dilated_inception_reads_what_it_was_trained_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "stride", "plain"),
-    [("resnet50", 8, -3.5), ("resnet50", 16, -7.5), ("inception_v3", 8, 2.5), ("vgg16", 8, 0.0)],
+    ("name", "stride", "plain", "width"),
+    [
+        ("resnet50", 8, -3.5, 107),
+        ("resnet50", 16, -7.5, 107),
+        ("inception_v3", 8, 2.5, 159),
+        ("vgg16", 8, 0.0, 60),
+    ],
 )
 def test_centred_cells_see_their_own_place(
-    name: str, stride: int, plain: float, monkeypatch: pytest.MonkeyPatch
+    name: str, stride: int, plain: float, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Symmetric filters: where a cell's gradient has its centre is where the cell looks."""
+    """Symmetric filters: where a cell's gradient has its centre is where the cell looks.
+
+    `width` pixels of it are not zero, as the trunks' docstrings say.
+    """
 
     def mean(pool: MaxPool, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, pool.kernel, pool.stride, pool.padding, pool.round_up)
@@ -232,6 +147,7 @@ def test_centred_cells_see_their_own_place(
         distance = plain - (round(plain - 0.5 * np.sign(plain)) if centred else 0)
         for axis in (2, 3):
             weight = seen.sum([a for a in range(4) if a != axis])
+            assert int((weight != 0).sum()) == width
             looks_at = float((weight * pixels).sum() / weight.sum())
             assert looks_at - stride * (cell + 0.5) == pytest.approx(distance, abs=0.02)
 
@@ -257,9 +173,12 @@ def test_folding_batch_norm_changes_nothing(name: str) -> None:
 def test_from_checkpoint_to_box(
     name: str, head: Any, tmp_path: Path, make_checkpoint: Callable[..., Path]
 ) -> None:
-    """Export checks PyTorch against the graph itself; odd pooling and dilation are in it."""
+    """Export checks PyTorch against the graph itself; odd pooling and dilation are in it.
+
+    onnxsim, most of the time, gets to see each backbone once.
+    """
     model = tiny(name, head=head, atrous=name != "resnet50")
-    export(make_checkpoint(model), tmp_path / "net.onnx")
+    export(make_checkpoint(model), tmp_path / "net.onnx", simplify=head == "edge")
     engine = build_engine(tmp_path / "net.onnx", tmp_path / "net.engine")
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
     with Localizer(engine.path) as localizer:
@@ -288,16 +207,6 @@ def test_every_place_that_int8_rounds_can_be_trained(name: str, flavour: Any) ->
     assert places.rounded
     units = [m for m in tiny(name).modules() if isinstance(m, ConvUnit)]
     assert len(places.weights) > 0.9 * len(units)
-
-
-def test_the_segmentation_resnet_is_the_published_one() -> None:
-    with torch.device("meta"):
-        model = build_model(published("resnet50", head="segmentation", map_stride=16))
-        features = model.features(torch.zeros(1, 3, 448, 448))
-        tail = model.tail(features.deep)
-    assert features.deep.shape == (1, 1024, 28, 28)
-    assert tail.shape == (1, 2048, 28, 28)
-    assert (model.head.classifier.bias, model.generator.conv.bias) == (None, None)
 
 
 @pytest.mark.parametrize(

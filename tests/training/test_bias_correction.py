@@ -7,6 +7,7 @@ import torch
 
 from bas_edge_training.bias_correction import correct_biases
 from bas_edge_training.models import ModelConfig, build_model
+from bas_edge_training.models.layers import ConvUnit
 from bas_edge_training.rounded_model import clear_rounding, observe_ranges, round_as
 
 
@@ -40,3 +41,13 @@ def test_the_rounded_model_is_nearer_to_float_afterwards() -> None:
         == corrected
     )
     assert after < 0.5 * before
+
+
+def test_a_mean_that_is_a_convolution_has_no_bias_to_correct() -> None:
+    """InceptionV3's dilated poolings: the graph has weights there, the model has no module."""
+    torch.manual_seed(1)
+    config = ModelConfig(architecture="inception_v3", width=0.125, num_classes=3, input_size=64)
+    model = build_model(config).eval()
+    frames = np.random.default_rng(2).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    convolutions = [unit for unit in model.modules() if isinstance(unit, ConvUnit)]
+    assert correct_biases(model, frames) == len(convolutions)

@@ -137,8 +137,8 @@ def without(name: str) -> Change:
     return lambda state: {key: value for key, value in state.items() if key != name}
 
 
-def bent(state: State) -> State:
-    return state | {"layer2.0.conv2.weight": torch.zeros(3, 3, 1, 1)}
+def instead(name: str, *shape: int) -> Change:
+    return lambda state: state | {name: torch.zeros(shape)}
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,17 @@ def bent(state: State) -> State:
     [
         (without("layer2.1.bn2.bias"), r"1 missing \(layer2\.1\.bn2\.bias\); none left over"),
         (lambda state: state | {"fc.weight": torch.zeros(2)}, r"1 left over \(fc\.weight\)"),
-        (bent, r"layer2\.0\.conv2\.weight has shape \[3, 3, 1, 1\], but a resnet50"),
+        (
+            instead("layer2.0.conv2.weight", 3, 3, 1, 1),
+            r"layer2\.0\.conv2\.weight has shape \[3, 3, 1, 1\], but a resnet50",
+        ),
         (without("classifier_loc.0.weight"), "no classifier_loc.0.weight, the generator"),
+        (
+            instead("classifier_loc.0.weight", 0, 256, 3, 3),
+            r"shape \[0, 256, 3, 3\], but a generator",
+        ),
+        (instead("classifier_loc.0.weight"), r"shape \[\], but a generator"),
+        (instead("conv1.weight"), r"conv1\.weight has shape \[\], but a resnet50"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_named(change: Change, words: str, tmp_path: Path) -> None:
@@ -166,6 +175,13 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         import_checkpoint(path, tmp_path / "run", architecture="vgg", task="segmentation")
     with pytest.raises(InputError, match="Of BAS for localization, no mobilenet_v2"):
         import_checkpoint(path, tmp_path / "run", architecture="mobilenet_v2")
+
+
+def test_an_epoch_that_is_no_number_is_unknown(tmp_path: Path) -> None:
+    wrapped = {"model": published_state("vgg"), "best_thr": np.float32(0.1), "epoch": "last"}
+    torch.save(wrapped, tmp_path / "x.pth.tar")
+    report = import_checkpoint(tmp_path / "x.pth.tar", tmp_path / "run", architecture="vgg")
+    assert (report.release, report.epoch) == ("bas-extension", 0)
 
 
 class Payload:
@@ -196,6 +212,10 @@ def test_objects_and_cut_files_are_refused(
         ({"classes": ["a", "b"]}, "2 class names for the 4 classes"),
         ({"recipe": "cub_resnet50_published"}, "is for a resnet50, not a vgg16"),
         ({"architecture": "vgg19"}, "There is no backbone 'vgg19'"),
+        (
+            {"architecture": "resnet", "task": "segmentation", "release": "bas"},
+            "came with the release bas-extension, not with bas",
+        ),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, Any], words: str, tmp_path: Path) -> None:

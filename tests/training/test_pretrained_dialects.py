@@ -138,3 +138,29 @@ def test_a_file_of_none_says_what_it_begins_with(tmp_path: Path) -> None:
     save_file({"encoder.0.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"none of the names of a resnet50; its first is encoder"):
         load_pretrained(small("resnet50"), tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("resnet50", "layer3.6.conv1.weight"), ("mobilenet_v2", "features.2.conv.1.fc1.weight")],
+)
+def test_a_deeper_network_is_not_cut_short(name: str, more: str, tmp_path: Path) -> None:
+    """ResNet101 has all of ResNet50's tensors, and SE-networks those of the plain ones."""
+    dialect = next(d for d in find_backbone(name).dialects if "torchvision" in d.family)
+    state = state_of(small(name, norm="batch"), dialect.names) | {more: torch.zeros(3, 3, 1, 1)}
+    save_file(state, tmp_path / "deeper.safetensors")
+    with pytest.raises(InputError, match=f"but has {more}, so it is no {name}"):
+        load_pretrained(small(name), tmp_path / "deeper.safetensors")
+    with pytest.raises(InputError, match="none of the names of a vgg16"):
+        load_pretrained(small("vgg16"), tmp_path / "deeper.safetensors")
+
+
+def test_a_published_checkpoint_has_to_be_imported_first(tmp_path: Path) -> None:
+    """InceptionV3's has torchvision's names, but other normalisation, and filters not dilated."""
+    names = find_backbone("inception_v3").dialects[0].names
+    state = state_of(small("inception_v3", norm="batch"), names)
+    generator = {"classifier_loc.0.weight": torch.zeros(3, 192, 3, 3)}
+    torch.save({"model": state | generator, "best_thr": 0.1}, tmp_path / "best_gt.pth.tar")
+    with pytest.raises(InputError, match="a checkpoint that BAS published") as caught:
+        load_pretrained(small("inception_v3"), tmp_path / "best_gt.pth.tar")
+    assert "import-checkpoint" in (caught.value.hint or "")

@@ -31,7 +31,7 @@ def correct_biases(model: BasModel, frames: NDArray[np.uint8]) -> int:
         How many layers were corrected.
     """
     places = find_places(model, "tensorrt")  # weights are the same in both flavours
-    layers = [layer for layer in places.layers if layer.weighted]
+    layers = [layer for layer in places.layers if layer.node in places.weights]
     found = {layer.sources[0]: TensorStatistics() for layer in layers}
     observe(model, places, frames, {tensor: one.add for tensor, one in found.items()})
     corrected = 0

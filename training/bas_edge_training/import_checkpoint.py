@@ -128,6 +128,11 @@ def import_checkpoint(
             f"Of BAS for {task}, no {name} was published.",
             hint="--arch resnet50" if task == "segmentation" else f"--arch {_known()}",
         )
+    if task == "segmentation" and release == "bas":
+        raise InputError(
+            "Segmentation came with the release bas-extension, not with bas.",
+            hint="Leave --release out.",
+        )
     tensors, facts = read_weights(path)
     release = release or _release(tensors, facts, task, path)
     tensors = {  # of the first release, InceptionV3's class head has a name of its own
@@ -151,7 +156,8 @@ def import_checkpoint(
     names = tuple(classes) if classes is not None else tuple(f"class {i}" for i in range(count))
     if len(names) != count:
         raise InputError(f"{len(names)} class names for the {count} classes of {path}.")
-    epoch = int(float(facts.get("epoch", "0")))
+    told = facts.get("epoch", "")
+    epoch = int(told) if told.isdecimal() else 0
     info = CheckpointInfo(
         model=model.config,
         classes=names,
@@ -221,10 +227,17 @@ def _model(
     path: Path,
 ) -> BasModel:
     """An empty model of the file's width and classes, after all its names and shapes fit."""
-    classes, width = len(found["classifier_loc.0.weight"]), 1.0
+    generator, width = found["classifier_loc.0.weight"], 1.0
+    if generator.dim() != 4 or not len(generator):
+        raise InputError(
+            f"{path}: classifier_loc.0.weight has shape {list(generator.shape)}, but a generator "
+            "of BAS has [classes, channels, 3, 3] there.",
+            hint="Is it a published checkpoint?",
+        )
+    classes = len(generator)
     needed = published_shapes(name, task, classes)
     stem, shape = next(iter(needed.items()))
-    if stem in found and 0 < len(found[stem]) < 2 * shape[0]:
+    if stem in found and found[stem].dim() == 4 and 0 < len(found[stem]) < 2 * shape[0]:
         width = len(found[stem]) / shape[0]
         needed = published_shapes(name, task, classes, width)
     missing = [key for key in needed if key not in found]

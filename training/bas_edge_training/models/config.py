@@ -70,14 +70,15 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         map_stride: Pixels of the input to one cell of the maps. 8 is the published form, and
             that of checkpoints which do not say; 16 has a quarter of the cells.
         atrous: Dilate the filters behind the removed stride, so that pretrained ones read what
-            they were trained on. False is the published form. Where no stride is removed (VGG16,
-            map stride 16), both are the same network.
+            they were trained on. False is the published form. Where no stride is removed (VGG16;
+            map stride 16, but for the head "segmentation"), both are the same network.
         centred: Pad so that maps are displaced by at most half a pixel, not by several (3.5 in
             MobileNets) as in the published form, which is that of checkpoints which do not say.
         norm: "batch" keeps BatchNorm in the backbone (training from scratch); "none" is for
             pretrained weights with BatchNorm folded into them.
         input_size: Side of the square network input, in pixels.
-        conventions: Normalisation, activation and padding of the backbone.
+        conventions: Normalisation, activation and padding of the backbone. The default suits
+            MobileNetV1; another one's are `find_backbone(architecture).conventions`.
         shift_x: Pixels by which frames are moved to the left before the backbone, so that maps
             lie on their objects. Measured after training (`bas_edge_training.alignment`).
         rectified: Class maps pass a ReLU before their mean is the logit, as in the first release

@@ -32,9 +32,8 @@ class ClassHead(nn.Module):
             hidden if kind == "paper" else channels, num_classes, 1, bias=kind != "segmentation"
         )
         _initialise(self)
-        if (
-            kind == "edge"
-        ):  # straight on pretrained features, Xavier's logits would be far too large
+        if kind == "edge":
+            # Straight on pretrained features, Xavier's logits would be far too large.
             nn.init.normal_(self.classifier.weight, std=0.01)
 
     def features(self, x: Tensor) -> Tensor:

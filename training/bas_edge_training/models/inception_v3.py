@@ -171,7 +171,7 @@ def _mixed_7(inputs: int, config: ModelConfig) -> Mixed:
 
 
 class InceptionV3Trunk(Trunk):
-    """Conv2d_1a to Mixed_6e; `fine` leaves Mixed_6a, the first block behind the removed stride.
+    """Conv2d_1a to Mixed_6e; `fine` leaves Mixed_6a, and sees 159 pixels.
 
     The two convolutions without padding move what cells see by 1 cell each, the three halvings
     by half a pixel of their input in the other direction: -0.5 + 2 - 1 + 4 - 2 = 2.5 pixels to the

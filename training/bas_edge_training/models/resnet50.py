@@ -66,7 +66,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50Trunk(Trunk):
-    """conv1 to layer3; `fine` leaves its first block, and sees 99 pixels.
+    """conv1 to layer3; `fine` leaves its first block, and sees 107 pixels.
 
     conv1, the pooling and layer2 halve the map with symmetric padding, and each sees half a
     pixel of its input to the upper left of the middle of its cell: 0.5 + 1 + 2 = 3.5 pixels of the

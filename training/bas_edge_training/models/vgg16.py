@@ -18,7 +18,7 @@ _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels at widt
 
 
 class VGG16Trunk(Trunk):
-    """conv1_1 to conv4_3; `fine` leaves conv4_1, and sees 44 pixels."""
+    """conv1_1 to conv4_3; `fine` leaves conv4_1, and sees 60 pixels."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ from .config import Conventions
 __all__ = ["read_weights", "stated_conventions"]
 
 _ACTIVATIONS: dict[str, Literal["relu6", "relu"]] = {"relu6": "relu6", "relu": "relu"}
+_FACTS = (int, float, str, np.number)
 _WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the state dict
 
 
@@ -52,7 +53,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     facts: dict[str, str] = {}
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            facts |= {k: str(v) for k, v in state.items() if isinstance(v, (int, float, str))}
+            facts |= {k: str(v) for k, v in state.items() if isinstance(v, _FACTS)}
             state = state[key]
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")

@@ -22,6 +22,7 @@ from .weight_files import read_weights, stated_conventions
 
 __all__ = ["Layer", "PretrainedReport", "backbone_units", "fill_unit", "load_pretrained"]
 
+_PUBLISHED = "classifier_loc.0.weight"  # the generator of BAS's published networks
 BN_KEYS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -65,6 +66,11 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
     """
     path = Path(path)
     tensors, metadata = read_weights(path)
+    if _PUBLISHED in tensors:  # its names are the family's, its conventions and strides are not
+        raise InputError(
+            f"{path} is a checkpoint that BAS published, not one of a backbone.",
+            hint="bas-edge import-checkpoint makes a run of it, whose checkpoint.safetensors fits.",
+        )
     units = backbone_units(model)
     backbone = find_backbone(model.config.architecture)
     if backbone.foreign:
@@ -75,7 +81,7 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
         _require_same_reading(described, model, backbone, path)
         conventions = described.conventions
         layers, ignored = _of_checkpoint(tensors, units, path)
-    elif dialect is not None and not _missing(tensors, units, dialect):
+    elif dialect is not None and not _misfit(tensors, units, dialect):
         layers, ignored = _named(tensors, units, dialect)
         conventions = stated_conventions(metadata, dialect.conventions)
     elif other := _architecture_of(tensors, model):
@@ -85,8 +91,9 @@ def load_pretrained(model: BasModel, path: str | Path) -> PretrainedReport:
         )
     elif dialect is not None:
         raise InputError(
-            f"{path} has {dialect.family} names, but lacks {_missing(tensors, units, dialect)[0]}, "
-            f"so it is no {model.config.architecture}."
+            f"{path} has {dialect.family} names, but {_misfit(tensors, units, dialect)}, "
+            f"so it is no {model.config.architecture}.",
+            hint="Give a file of this architecture.",
         )
     elif backbone.ordered:
         layers, ignored = _ordered(tensors, units, path)
@@ -228,6 +235,21 @@ def _missing(
     return [name for name in needed if name not in tensors]
 
 
+def _misfit(tensors: Mapping[str, Tensor], units: Mapping[str, ConvUnit], dialect: Dialect) -> str:
+    """What shows that a file under this dialect's names is of another network; "" if nothing does.
+
+    A deeper network has all that a backbone needs, and more among it: ResNet101's layer3.6 beside
+    ResNet50's layer3.5. A classifier stands apart: fc, AuxLogits.
+    """
+    if missing := _missing(tensors, units, dialect):
+        return f"lacks {missing[0]}"
+    parts = {dialect.names(place)[0].partition(".")[0] for place in units}
+    for name in _named(tensors, units, dialect)[1]:
+        if name.partition(".")[0] in parts:
+            return f"has {name}"
+    return ""
+
+
 def _architecture_of(tensors: Mapping[str, Tensor], model: BasModel) -> str | None:
     """The architecture whose layers the file has, all of them; None where it is none we know."""
     for name in backbone_names():
@@ -238,7 +260,7 @@ def _architecture_of(tensors: Mapping[str, Tensor], model: BasModel) -> str | No
         with torch.device("meta"):
             units = backbone_units(BasModel(config))
         dialect = _dialect(tensors, units, backbone)
-        if dialect is not None and not _missing(tensors, units, dialect):
+        if dialect is not None and not _misfit(tensors, units, dialect):
             return name
     return None
 
