@@ -108,7 +108,8 @@ class Run:
             if self.start is not None:
                 self._calibrate(self.start)
             with self._log() as log:
-                while self.number < self.total and not self._agreed(self._out_of_time()):
+                # The clocks of processes differ, and all have to do the same.
+                while self.number < self.total and not self.team.any_of([self._out_of_time()])[0]:
                     self._train_epoch(log, stop, resume_with)
                     self._end_epoch(log)
             return self._finish()
@@ -305,10 +306,6 @@ class Run:
     def _out_of_time(self) -> bool:
         limit_s = 60 * self.recipe.schedule.max_minutes
         return 0 < limit_s <= self.seconds and self.number > 0
-
-    def _agreed(self, wish: bool) -> bool:
-        """Whether any process wishes it: clocks differ, and all have to do the same."""
-        return self.team.any_of([wish])[0]
 
     def _row(self, row: str, figures: Mapping[str, float], factor: float) -> LogRow:
         return LogRow(
