@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import astuple
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from bas_edge.errors import InputError
 from bas_edge_training.batches import Batch
 from bas_edge_training.models import ModelConfig, build_model
 from bas_edge_training.recipe import LossSection, Recipe, apply_overrides
-from bas_edge_training.step_loss import StepLoss, empty_loss
+from bas_edge_training.step_loss import StepLoss, empty_loss, exchange_statistics
 from bas_edge_training.trainer import (
     DivergenceError,
     Trainer,
@@ -145,6 +147,27 @@ def test_torch_compile_that_fails_is_told_plainly(
     trainer = make_trainer(tiny_recipe, "training.compile=true")
     with pytest.raises(InputError, match=r"torch\.compile cannot compile the model here: No w"):
         trainer.step(make_batch(), 1, 1.0)
+
+
+def test_every_kind_of_batch_norm_exchanges_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(width=0.125, num_classes=3, norm="batch", input_size=32)
+    model = build_model(config)
+    weights = [id(parameter) for parameter in model.parameters()]
+    exchange_statistics(model)
+    assert StepLoss(model).synced
+    assert not [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert [id(parameter) for parameter in model.parameters()] == weights  # the optimizer's
+
+    class WithActivation(torch.nn.BatchNorm2d):
+        """As timm's BatchNormAct2d, which torch's own conversion would replace by half of it."""
+
+    converted: list[torch.nn.Module] = []
+    layers = SimpleNamespace(convert_sync_batchnorm=converted.append)
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(layers=layers))
+    monkeypatch.setitem(sys.modules, "timm.layers", layers)
+    other = torch.nn.Sequential(WithActivation(2))
+    exchange_statistics(other)
+    assert converted == [other]
 
 
 def test_average_follows_the_weights(tiny_recipe: Recipe) -> None:

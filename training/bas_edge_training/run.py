@@ -100,9 +100,8 @@ class Run:
         epochs = -(-self.total // len(self.images.loader))
         self.reporter.begin(RunPlan(self.total, epochs, self.number))
         try:
-            norm = self.trainer.model.config.norm
             for sentence in introduction(
-                self.data, self.name, self.recipe, self.device, norm, self.team
+                self.data, self.name, self.recipe, self.device, self.trainer.model, self.team
             ):
                 self.reporter.note(sentence)
             if self.start is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bas_edge_training.data import TrainingData
 from bas_edge_training.recipe import Recipe
@@ -16,13 +17,17 @@ __all__ = ["explained_divergence", "introduction"]
 
 
 def introduction(
-    data: TrainingData, name: str, recipe: Recipe, device: torch.device, norm: str, team: Team
+    data: TrainingData,
+    name: str,
+    recipe: Recipe,
+    device: torch.device,
+    model: nn.Module,
+    team: Team,
 ) -> Iterator[str]:
     """What is trained on what, and what the user should know before it begins.
 
     Args:
         name: Of the recipe.
-        norm: As in ModelConfig.
     """
     yield (
         f"{len(data.paths)} images of {len(data.classes)} classes, "
@@ -31,7 +36,8 @@ def introduction(
     )
     if team.size > 1:
         yield f"{team.size} processes share each batch of {recipe.data.batch_size}."
-    if norm == "batch" and device.type == "cpu" and team.size > 1:
+    normalised = any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+    if normalised and device.type == "cpu" and team.size > 1:
         yield (
             "note: on CPUs each process normalises its own part of a batch, so that results "
             "depend on their number."

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bas_edge._require import require
 from bas_edge_training.models import BasLosses, BasModel, LossConfig, bas_loss, weighted_loss
 
-__all__ = ["Losses", "StepLoss", "empty_loss"]
+__all__ = ["Losses", "StepLoss", "empty_loss", "exchange_statistics"]
 
 
 class Losses(NamedTuple):
@@ -72,6 +73,17 @@ class StepLoss(nn.Module):
     def weighted(self, means: Losses, weights: LossConfig) -> Tensor:
         """What labelled frames are to minimise."""
         return weighted_loss(means.ce, means.fg, means.bas, means.area, weights)
+
+
+def exchange_statistics(model: nn.Module) -> None:
+    """Let BatchNorm take its statistics from the batches of all processes: on GPUs only."""
+    layers = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    if any(type(layer) is not nn.BatchNorm2d for layer in layers):  # timm's have an activation too
+        own = require("timm.layers", extra="timm", purpose="A backbone timm:NAME")
+        own.convert_sync_batchnorm(model)
+    else:
+        convert = nn.SyncBatchNorm.convert_sync_batchnorm
+        convert(model)  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 def empty_loss(logits: Tensor, maps: Tensor) -> Tensor:

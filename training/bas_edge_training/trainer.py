@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bas_edge.errors import BasEdgeError, InputError
 from bas_edge_training.batches import Batch
 from bas_edge_training.gradient_sum import GradientSum
 from bas_edge_training.models import BasModel, LossConfig, parameter_groups
 from bas_edge_training.recipe import LossSection, Recipe
-from bas_edge_training.step_loss import StepLoss
+from bas_edge_training.step_loss import StepLoss, exchange_statistics
 from bas_edge_training.team import ALONE, Team
 
 __all__ = [
@@ -93,7 +93,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
         self.averaged = copy.deepcopy(self.model).eval() if self.training.ema else None
         if team.size > 1 and device.type == "cuda":  # torch has it for GPUs only
-            nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]  # untyped in torch
+            exchange_statistics(self.model)
         self.losses = self._new_losses()
         if self.training.compile:
             self.losses.compile()
