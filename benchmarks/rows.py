@@ -21,6 +21,7 @@ from .stream_rows import (
     missed_soak,
 )
 from .timings import Provenance, Ratio, Timing, ratio_of, timing_of
+from .train_rows import TrainProcessesRow
 
 __all__ = [
     "RESULTS",
@@ -44,6 +45,7 @@ __all__ = [
     "SpeedRow",
     "SteadyRow",
     "Timing",
+    "TrainProcessesRow",
     "VideoRow",
     "append_row",
     "missed_targets",
@@ -198,6 +200,7 @@ Row = (
     | LiveRow
     | SoakRow
     | SteadyRow
+    | TrainProcessesRow
     | AnalysisRow
     | SegmentationRow
 )

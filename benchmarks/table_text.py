@@ -26,6 +26,7 @@ from .rows import (
     SpeedRow,
     SteadyRow,
     Timing,
+    TrainProcessesRow,
     VideoRow,
 )
 
@@ -51,6 +52,7 @@ Some = TypeVar(
     SteadyRow,
     AnalysisRow,
     SegmentationRow,
+    TrainProcessesRow,
 )
 
 

@@ -32,6 +32,7 @@ from .rows import (
     SpeedRow,
     SteadyRow,
     Timing,
+    TrainProcessesRow,
     VideoRow,
 )
 from .segmentation_tables import segmentation_line, segmentation_table
@@ -45,6 +46,7 @@ from .stream_tables import (
     soak_table,
 )
 from .table_text import Some, both, measured, ms, newest, ratio_text, table
+from .train_tables import train_processes_line, train_processes_table
 
 __all__ = ["PAGE", "compare_table", "page_with_rows", "pictures", "row_line"]
 
@@ -75,6 +77,7 @@ def page_with_rows(page: str, rows: Sequence[Row]) -> str:
         "steady": lambda: steady_table(_only(rows, SteadyRow)),
         "analysis": lambda: analysis_table(_only(rows, AnalysisRow)),
         "segmentation": lambda: segmentation_table(_only(rows, SegmentationRow)),
+        "train_processes": lambda: train_processes_table(_only(rows, TrainProcessesRow)),
         "floors": floors_table,
         "gpu_ops": lambda: op_table(_only(rows, GpuOpRow)),
         "gpu_frames": lambda: frame_tables(_only(rows, GpuFrameRow)),
@@ -132,6 +135,8 @@ def row_line(row: Row) -> str:
         return segmentation_line(row)
     if isinstance(row, SteadyRow):
         return steady_line(row)
+    if isinstance(row, TrainProcessesRow):
+        return train_processes_line(row)
     if isinstance(row, AnalysisRow):
         return analysis_line(row)
     metrics = ", ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -85,15 +86,28 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = (
         False
     ),
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume",
+            help="As --resume, but begin where nothing was saved, and do nothing where it is "
+            "finished: one command for torchrun --max-restarts and job queues.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in --output.")
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Train a localizer, or the first stage of a segmenter, from image labels alone."""
+    """Train a localizer, or the first stage of a segmenter, from image labels alone.
+
+    On several GPUs or processes: torchrun --nproc-per-node 2 -m bas_edge.cli train DATA ...
+    """
     for module in ("torch", "safetensors"):
         require(module, extra="train", purpose="Training")
     from bas_edge_training.progress import ConsoleReporter
+    from bas_edge_training.team import launched_team
+    from bas_edge_training.team_failure import PeerError
 
     several = task is Task.segmentation
     if several:
@@ -103,6 +117,7 @@ def command(
                 "--validation": validation,
                 "--validation-split": validation_split,
                 "--background": background,
+                "--auto-resume": auto_resume or None,
             }
         )
     short = {
@@ -116,6 +131,7 @@ def command(
         *(f"{key}={value}" for key, value in short.items() if value is not None),
         *(overrides or ()),
     ]
+    team = launched_team()
     if several:
         from bas_edge_training.segmentation.bas_training import train_multi_label
 
@@ -133,21 +149,28 @@ def command(
     else:
         from bas_edge_training import train
 
-        result = train(
-            data,
-            output,
-            recipe,
-            pretrained=pretrained,
-            qat=qat,
-            split=split,
-            validation=validation,
-            validation_split=validation_split,
-            background=background,
-            overrides=changed,
-            resume=resume,
-            overwrite=overwrite,
-            reporter=ConsoleReporter(),
-        )
+        try:
+            result = train(
+                data,
+                output,
+                recipe,
+                pretrained=pretrained,
+                qat=qat,
+                split=split,
+                validation=validation,
+                validation_split=validation_split,
+                background=background,
+                overrides=changed,
+                resume="auto" if auto_resume else resume,
+                overwrite=overwrite,
+                reporter=ConsoleReporter(),
+            )
+        except PeerError as error:
+            if error.told:
+                raise typer.Exit(error.exit_code) from None
+            raise
+        if not team.leads:
+            return
     if json_output:
         print_json(result)
     else:
@@ -162,9 +185,12 @@ def command(
         print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
     if result.skipped:
         path, reason = next(iter(result.skipped.items()))
+        what = f"{skipped_text(len(result.skipped))}; the first: {path}: {reason}"
+        if team.size > 1:  # any exit code but 0 is a crash for torchrun, which would start anew
+            print(f"note: {what}", file=sys.stderr)
+            return
         raise PartialFailureError(
-            f"{skipped_text(len(result.skipped))}; the first: {path}: {reason}",
-            hint="The checkpoint is complete. Mend or remove these images.",
+            what, hint="The checkpoint is complete. Mend or remove these images."
         )
 
 

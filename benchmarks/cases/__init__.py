@@ -13,6 +13,7 @@ from . import (
     import_time,
     maps_to_boxes,
     resize_frame,
+    train_step,
     video,
 )
 
@@ -25,6 +26,7 @@ _MODULES = (
     frame_to_box_edge,
     video,
     import_time,
+    train_step,
     cuda_ops,
     frame_to_box_gpu,
 )

@@ -84,6 +84,38 @@ def test_train_passes_its_options(calls: list[Any], say: Say) -> None:
     assert out.endswith("Next:\n  bas-edge export runs/birds\n")
 
 
+def test_auto_resume(calls: list[Any], say: Say) -> None:
+    assert say("train", "birds.csv", "--auto-resume")[0] == 0
+    assert calls[0][1]["resume"] == "auto"
+
+
+def test_in_a_team_one_process_tells_and_skipped_images_are_no_crash(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skipped = (("a.jpg", "it is damaged."),)
+    monkeypatch.setattr("bas_edge_training.train", lambda *_, **__: trained(skipped=skipped))
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RANK", "0")
+    code, out, err = say("train", "birds")
+    assert (code, err) == (0, "note: 1 image was skipped; the first: a.jpg: it is damaged.\n")
+    assert "Next:" in out
+    monkeypatch.setenv("RANK", "1")
+    assert say("train", "birds") == (0, "", "")
+
+
+def test_what_another_process_tells_is_told_once(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bas_edge_training.team_failure import PeerError
+
+    def fail(told: bool) -> None:
+        raise PeerError("The loss became nan.", told=told, exit_code=5)
+
+    monkeypatch.setattr("bas_edge_training.train", lambda *_, **__: fail(True))
+    assert say("train", "birds") == (5, "", "")
+    monkeypatch.setattr("bas_edge_training.train", lambda *_, **__: fail(False))
+    assert say("train", "birds") == (5, "", "bas-edge: The loss became nan.\n")
+
+
 def test_train_says_which_images_it_skipped(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     skipped = (("a.jpg", "it is damaged."), ("b.jpg", "it is empty."))
     monkeypatch.setattr("bas_edge_training.train", lambda *_, **__: trained(skipped=skipped))

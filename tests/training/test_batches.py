@@ -12,7 +12,13 @@ from bas_edge_training.image_store import ImageStore
 
 
 def loader(
-    images: Path, background: Path | None = None, *, workers: int = 0, flip: bool = True
+    images: Path,
+    background: Path | None = None,
+    *,
+    workers: int = 0,
+    flip: bool = True,
+    rank: int = 0,
+    size: int = 1,
 ) -> BatchLoader:
     paths = sorted(images.glob("*/*"))
     return BatchLoader(
@@ -25,6 +31,8 @@ def loader(
         flip=flip,
         seed=9,
         workers=workers,
+        rank=rank,
+        size=size,
     )
 
 
@@ -52,6 +60,23 @@ def test_starting_inside_an_epoch_gives_the_same_rest(
     whole = list(loader(image_folder, background_folder).epoch(1))
     assert_same(whole[2:], list(loader(image_folder, background_folder).epoch(1, first=2)))
     assert list(loader(image_folder).epoch(1, first=3)) == []
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_processes_have_the_same_batches_between_them(
+    image_folder: Path, background_folder: Path, size: int
+) -> None:
+    parts = [
+        list(loader(image_folder, background_folder, rank=rank, size=size).epoch(2))
+        for rank in range(size)
+    ]
+    batches = list(loader(image_folder, background_folder).epoch(2))
+    for whole, *shares in zip(batches, *parts, strict=True):
+        for name in ("frames", "labels", "background"):
+            dealt = [each for share in shares for each in getattr(share, name).tolist()]
+            assert sorted(dealt) == sorted(getattr(whole, name).tolist())
+        counts = [len(share.labels) + len(share.background) for share in shares]
+        assert max(counts) - min(counts) <= 1
 
 
 def test_shapes_and_one_visit_an_epoch(image_folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bas_edge.errors import InputError
+from bas_edge_training import machine
 from bas_edge_training.machine import (
     StopRequest,
     keep_freed_memory,
@@ -15,6 +16,7 @@ from bas_edge_training.machine import (
     torch_settings,
 )
 from bas_edge_training.recipe import Recipe, apply_overrides
+from bas_edge_training.team import Team
 
 
 def test_glibc_is_told_and_others_are_left_alone() -> None:
@@ -40,6 +42,44 @@ def test_device_that_is_not_there() -> None:
     assert resolve_device("cpu").type == "cpu"
     with pytest.raises(InputError, match=r"machine\.device is cuda:63, but torch sees \d+ CUDA"):
         resolve_device("cuda:63")
+
+
+def test_several_processes_want_a_device_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    second = Team(rank=3, size=4, local_rank=1, local_size=2)
+    assert resolve_device("auto", second) == torch.device("cuda:1")
+    assert chosen == [torch.device("cuda:1")]
+    with pytest.raises(InputError, match=r"machine\.device is cuda:0, but 4 processes need"):
+        resolve_device("cuda:0", second)
+    with pytest.raises(InputError, match="3 processes are to train on this machine, but torch"):
+        resolve_device("cuda", Team(size=3, local_size=3))
+    assert resolve_device("cpu", second).type == "cpu"
+
+
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as torchrun sets it
+    with torch_settings(Recipe(), Team(size=2, local_size=2)):
+        assert torch.get_num_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # somebody else has
+    before = torch.get_num_threads()
+    with torch_settings(Recipe(), Team(size=2, local_size=2)):
+        assert torch.get_num_threads() == before
+
+
+@pytest.mark.usefixtures("python_s_own_handler")
+def test_sigterm_is_a_request_too_and_in_a_team_the_second_does_nothing() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+    with StopRequest(Team(size=2)) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.fixture

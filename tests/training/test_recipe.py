@@ -96,7 +96,7 @@ def test_key_outside_its_section(tmp_path: Path) -> None:
         ("[optimizer]\nlr = -1\n", "optimizer.lr"),
         ("[optimizer]\nlr = 'fast'\n", "optimizer.lr"),
         ("[data]\nbatch_size = 0\n", "data.batch_size"),
-        ("[training]\nprecision = 'float16'\n", "training.precision"),
+        ("[training]\nprecision = 'float8'\n", "training.precision"),
         ("[validation]\nfraction = 0.9\n", "validation.fraction"),
         ("[machine]\ndevice = 'gpu'\n", "machine.device"),
     ],

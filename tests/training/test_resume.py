@@ -122,3 +122,21 @@ def test_nothing_to_resume(image_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"last\.safetensors is missing"):
         train(image_folder, tmp_path / "never", resume=True)
     assert not (tmp_path / "never").exists()
+
+
+def test_auto_resume_begins_goes_on_and_leaves_a_finished_run_alone(
+    image_folder: Path, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "log.csv").write_text("of a run that was killed before it saved anything\n")
+    with pytest.raises(TrainingInterrupted):
+        train(image_folder, run, tiny_recipe, resume="auto", reporter=Interrupter(4))
+    assert len(figures(run)) == 5
+    ended = train(image_folder, run, tiny_recipe, resume="auto")
+    assert weights(run) == weights(train(image_folder, tmp_path / "whole", tiny_recipe).folder)
+    before = (run / "checkpoint.safetensors").read_bytes()
+    again = train(image_folder, run, tiny_recipe, resume="auto")
+    assert (again.steps, again.metrics, again.min_score) == (6, ended.metrics, ended.min_score)
+    assert again.next_command == ended.next_command
+    assert (run / "checkpoint.safetensors").read_bytes() == before

@@ -15,12 +15,12 @@ from PIL import Image
 from bas_edge.errors import InputError
 from bas_edge.segmentation import read_image_set, write_mask
 from bas_edge_training import load_checkpoint
-from bas_edge_training.batches import Batch
-from bas_edge_training.models import BasModel, LossConfig
+from bas_edge_training.models import BasModel
 from bas_edge_training.progress import SilentReporter
 from bas_edge_training.recipe import Recipe, load_recipe
 from bas_edge_training.results import TrainingInterrupted
 from bas_edge_training.run_images import RunImages
+from bas_edge_training.segmentation.bas_training import train_multi_label
 from bas_edge_training.segmentation.data import multi_label_data
 from bas_edge_training.segmentation.segmenter import SegmenterModel
 from bas_edge_training.segmentation.segmenter_training import (
@@ -91,16 +91,17 @@ def test_pixels_that_do_not_count_move_nothing(
     trainer = _SegmenterTrainer(model, recipe, torch.device("cpu"), masks, 2)
     frames = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
     truth = torch.full((2, 32, 32), 255)
-    losses = trainer.losses(Batch(frames, truth, frames[:0]), LossConfig())
+    pixels = frames.permute(0, 3, 1, 2)
+    losses, _ = trainer.losses.labelled(pixels, truth)
     losses.total.backward()
     assert losses.total.item() == 0
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     assert grads
     assert all(bool((grad == 0).all()) for grad in grads)
     truth[0, :, 16:] = 1
-    half = trainer.losses(Batch(frames[:1], truth[:1], frames[:0]), LossConfig())
+    half, _ = trainer.losses.labelled(pixels[:1], truth[:1])
     truth[0] = 1  # a frame of one colour: all its pixels cost about the same
-    whole = trainer.losses(Batch(frames[:1], truth[:1], frames[:0]), LossConfig())
+    whole, _ = trainer.losses.labelled(pixels[:1], truth[:1])
     assert half.total.item() == pytest.approx(whole.total.item(), rel=0.2)
 
 
@@ -159,3 +160,15 @@ class _Stop(SilentReporter):
     def step(self, row: LogRow) -> None:
         if row.step == self.after:
             signal.raise_signal(signal.SIGINT)
+
+
+def test_several_processes_are_refused(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for run in (train_segmenter, train_multi_label):
+        with pytest.raises(InputError, match="trains in one process, but torchrun has started 2"):
+            run(squares, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

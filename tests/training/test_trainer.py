@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import math
+import sys
+from dataclasses import astuple
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from bas_edge.errors import InputError
 from bas_edge_training.batches import Batch
 from bas_edge_training.models import ModelConfig, build_model
 from bas_edge_training.recipe import LossSection, Recipe, apply_overrides
+from bas_edge_training.step_loss import StepLoss, empty_loss, exchange_statistics
 from bas_edge_training.trainer import (
     DivergenceError,
     Trainer,
-    empty_loss,
     risen,
     to_network,
 )
@@ -19,9 +23,9 @@ from bas_edge_training.trainer import (
 CPU = torch.device("cpu")
 
 
-def make_trainer(recipe: Recipe, *overrides: str) -> Trainer:
+def make_trainer(recipe: Recipe, *overrides: str, norm: str = "batch") -> Trainer:
     torch.manual_seed(1)
-    config = ModelConfig(width=0.125, num_classes=3, norm="batch", input_size=32)
+    config = ModelConfig(width=0.125, num_classes=3, norm=norm, input_size=32)
     return Trainer(build_model(config), apply_overrides(recipe, overrides), CPU)
 
 
@@ -97,6 +101,73 @@ def test_restored_trainer_takes_the_same_next_step(tiny_recipe: Recipe) -> None:
     assert_equal_tensors(one.tensors(), other.tensors())
     assert not torch.equal(saved["model.trunk.stem.conv.weight"],
                            one.tensors()["model.trunk.stem.conv.weight"])  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", [2, 4, 6])  # 4: 2, 2, 1, 1 images and 1, 1, 1, 0 without any
+def test_accumulated_parts_of_a_batch_are_a_step_on_all_of_it(
+    tiny_recipe: Recipe, parts: int
+) -> None:
+    whole = make_trainer(tiny_recipe, norm="none")
+    options = ("data.batch_size=6", f"training.accumulate={parts}")
+    split = make_trainer(tiny_recipe, *options, norm="none")
+    for number in (1, 2):
+        batch = make_batch(number, background=3)
+        one, other = (trainer.step(batch, number, 1.0) for trainer in (whole, split))
+        assert astuple(one) == pytest.approx(astuple(other), abs=1e-5)
+    before = make_trainer(tiny_recipe, norm="none").tensors()
+    for name, value in whole.tensors().items():
+        if name.startswith("momentum."):
+            torch.testing.assert_close(split.tensors()[name], value, atol=1e-5, rtol=1e-3)
+            assert value.abs().max() > 1e-4
+    assert before.keys() < whole.tensors().keys()
+
+
+def test_a_batch_without_a_labelled_image_changes_nothing(tiny_recipe: Recipe) -> None:
+    trainer, batch = make_trainer(tiny_recipe), make_batch(background=2)
+    before = {name: value.clone() for name, value in trainer.tensors().items()}
+    empty = Batch(batch.frames[:0], batch.labels[:0], batch.background)
+    assert trainer.step(empty, 1, 1.0) is None
+    assert_equal_tensors(before, trainer.tensors())
+
+
+def test_float16_is_refused_on_a_cpu(tiny_recipe: Recipe) -> None:
+    with pytest.raises(InputError, match="is float16, which needs a GPU; the device is cpu"):
+        make_trainer(tiny_recipe, "training.precision=float16")
+
+
+def test_torch_compile_that_fails_is_told_plainly(
+    tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def fail(*_: object) -> None:
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(StepLoss, "compile", lambda self: setattr(self, "forward", fail))
+    trainer = make_trainer(tiny_recipe, "training.compile=true")
+    with pytest.raises(InputError, match=r"torch\.compile cannot compile the model here: No w"):
+        trainer.step(make_batch(), 1, 1.0)
+
+
+def test_every_kind_of_batch_norm_exchanges_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(width=0.125, num_classes=3, norm="batch", input_size=32)
+    model = build_model(config)
+    weights = [id(parameter) for parameter in model.parameters()]
+    exchange_statistics(model)
+    assert StepLoss(model).synced
+    assert not [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert [id(parameter) for parameter in model.parameters()] == weights  # the optimizer's
+
+    class WithActivation(torch.nn.BatchNorm2d):
+        """As timm's BatchNormAct2d, which torch's own conversion would replace by half of it."""
+
+    converted: list[torch.nn.Module] = []
+    layers = SimpleNamespace(convert_sync_batchnorm=converted.append)
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(layers=layers))
+    monkeypatch.setitem(sys.modules, "timm.layers", layers)
+    other = torch.nn.Sequential(WithActivation(2))
+    exchange_statistics(other)
+    assert converted == [other]
 
 
 def test_average_follows_the_weights(tiny_recipe: Recipe) -> None:

@@ -27,11 +27,11 @@ _LABELLED, _BACKGROUND = 0, 1  # which of two generators an image draws from
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's images.
+    """One step's images, or the part of them that one process has.
 
     Attributes:
-        frames: uint8 [N, H, W, 3] RGB. N may be below the batch size: the epoch's end,
-            or images that could not be read.
+        frames: uint8 [N, H, W, 3] RGB. N may be below the batch size: the epoch's end, images that
+            could not be read, other processes that have some.
         labels: int64 [N].
         background: uint8 [M, H, W, 3], images without any object.
     """
@@ -67,6 +67,7 @@ class BatchLoader:
         images, labels: The labelled images.
         background: Images without any object; `background_per_batch` of them join each batch.
         workers: Threads; 0 decodes in the calling thread.
+        rank, size: Of every batch this loader reads the part of one process among several.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class BatchLoader:
         flip: bool,
         seed: int,
         workers: int,
+        rank: int = 0,
+        size: int = 1,
     ) -> None:
         self.images, self.labels, self.background = images, labels, background
         self.batch_size, self.crop, self.flip, self.seed = batch_size, crop, flip, seed
         self.background_per_batch = min(background_per_batch, len(background))
-        self.workers = workers
+        self.workers, self.rank, self.size = workers, rank, size
 
     def __len__(self) -> int:
         """Batches of one epoch."""
@@ -112,7 +115,11 @@ class BatchLoader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _plan(self, epoch: int, number: int) -> list[tuple[int, int]]:
-        """(role, index) of every image of one batch."""
+        """(role, index) of every image of this process's part of one batch.
+
+        Labelled and background images are dealt in turn, so that all parts are of one size, or
+        one less.
+        """
         order = epoch_order(self.seed, epoch, len(self.images))
         first = number * self.batch_size
         plan = [(_LABELLED, int(i)) for i in order[first : first + self.batch_size]]
@@ -123,7 +130,7 @@ class BatchLoader:
             )
             order = epoch_order(self.seed, turn, len(self.background), _BACKGROUND)
             plan.append((_BACKGROUND, int(order[place])))
-        return plan
+        return plan[self.rank :: self.size]
 
     def _view(self, epoch: int, role: int, index: int) -> NDArray[np.uint8] | None:
         store = self.images if role == _LABELLED else self.background

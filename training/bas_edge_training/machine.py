@@ -8,30 +8,50 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 import torch
 
 from bas_edge.errors import InputError
+from bas_edge.signals import asked_to_end
 from bas_edge_training.recipe import Recipe
+from bas_edge_training.team import ALONE, Team
 
 __all__ = ["StopRequest", "keep_freed_memory", "resolve_device", "torch_settings"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, team: Team = ALONE) -> torch.device:
     """The device of a name; `auto` is the first CUDA device, or the CPU where there is none.
 
+    Of several processes on a machine each has a CUDA device of its own, the current one from now
+    on.
+
     Raises:
-        InputError: A CUDA device is asked for that this machine or this torch does not have.
+        InputError: A CUDA device is asked for that this machine or this torch does not have, or
+            the same one for several processes.
     """
     count = torch.cuda.device_count()
     if name == "auto":
         name = "cuda" if count else "cpu"
     device = torch.device(name)
+    if team.size > 1 and device.type == "cuda":
+        if ":" in name:
+            raise InputError(
+                f"machine.device is {name}, but {team.size} processes need a device each.",
+                hint="Use --set machine.device=cuda, and CUDA_VISIBLE_DEVICES to choose some.",
+            )
+        if team.local_size > count:
+            raise InputError(
+                f"{team.local_size} processes are to train on this machine, but torch sees "
+                f"{count} CUDA devices.",
+                hint=f"Start torchrun with --nproc-per-node {count}, or train on the CPU: "
+                "--set machine.device=cpu",
+            )
+        device = torch.device("cuda", team.local_rank)
+        torch.cuda.set_device(device)
     if device.type == "cuda" and (device.index or 0) >= count:
         raise InputError(
             f"machine.device is {name}, but torch sees {count} CUDA devices.",
@@ -41,14 +61,19 @@ def resolve_device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
-def torch_settings(recipe: Recipe) -> Iterator[None]:
-    """Seed, thread count and the deterministic switch; the last two are restored afterwards."""
+def torch_settings(recipe: Recipe, team: Team = ALONE) -> Iterator[None]:
+    """Seed, thread count and the deterministic switch; the last two are restored afterwards.
+
+    Several processes on a machine share its cores; torchrun itself gives each of them one.
+    """
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.manual_seed(recipe.training.seed)
     if recipe.machine.threads:
         torch.set_num_threads(recipe.machine.threads)
+    elif team.size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(max(1, _cores() // team.local_size))
     if recipe.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
@@ -76,28 +101,38 @@ def keep_freed_memory() -> bool:
 
 
 class StopRequest:
-    """Turns the first Ctrl-C into a request, so that no step is left half done.
+    """Turns the first Ctrl-C or SIGTERM into a request, so that no step is left half done.
 
-    A second Ctrl-C interrupts at once. Outside the main thread nothing is intercepted.
+    The second acts at once. With several processes it does not, as torchrun hands on what the
+    terminal has sent already: only the third does. Outside the main thread nothing is intercepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, team: Team = ALONE) -> None:
         self.requested = False
-        self._previous: Callable[[int, FrameType | None], Any] | int | None = None
+        self.patient = team.size > 1
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+        if self.patient:
+            self._stack.enter_context(asked_to_end(self._ask))
+        elif threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._stack.callback(signal.signal, number, signal.signal(number, self._handle))
         return self
 
     def __exit__(self, *details: object) -> None:
-        self._restore()
+        self._stack.close()
+
+    def _ask(self) -> None:
+        self.requested = True
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self.requested = True
-        self._restore()
+        self._stack.close()
 
-    def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

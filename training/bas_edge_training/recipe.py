@@ -57,6 +57,8 @@ _LATER_KEYS: dict[tuple[str, str], Any] = {  # and the value that stands for the
     ("model", "map_stride"): 8,
     ("schedule", "decay_epochs"): [],
     ("schedule", "decay_factor"): 0.1,
+    ("training", "accumulate"): 1,
+    ("training", "compile"): False,
 }
 
 
@@ -136,13 +138,18 @@ class ScheduleSection(Section, frozen=True, kw_only=True):
 
 
 class TrainingSection(Section, frozen=True, kw_only=True):
-    """How the arithmetic is done. `ema` is the decay of the averaged weights; 0 is off."""
+    """How the arithmetic is done. `ema` is the decay of the averaged weights; 0 is off.
+
+    `accumulate` computes a batch in so many parts, one after another, and sums their gradients.
+    """
 
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     deterministic: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = True
     ema: Fraction = 0.0
+    accumulate: PositiveCount = 1
+    compile: bool = False
 
 
 class QatSection(Section, frozen=True, kw_only=True):
@@ -205,6 +212,11 @@ class Recipe(Section, frozen=True, kw_only=True):
         if self.optimizer.nesterov and self.optimizer.momentum == 0:
             raise ValueError("optimizer.nesterov is true but optimizer.momentum is 0")
         self._check_decay()
+        if self.training.accumulate > self.data.batch_size:
+            raise ValueError(
+                f"training.accumulate is {self.training.accumulate} but data.batch_size is only "
+                f"{self.data.batch_size}"
+            )
         if self.qat.ranges not in METHODS:
             known = ", ".join(METHODS)
             raise ValueError(f"qat.ranges is '{self.qat.ranges}', not one of {known}")

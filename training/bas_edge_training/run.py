@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -28,21 +27,26 @@ from bas_edge_training.curves import draw_curves
 from bas_edge_training.data import TrainingData
 from bas_edge_training.machine import StopRequest, resolve_device
 from bas_edge_training.models import BasModel, build_model
-from bas_edge_training.progress import Reporter, RunPlan
+from bas_edge_training.progress import Reporter, RunPlan, SilentReporter
 from bas_edge_training.qat_start import QatStart
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainingInterrupted, TrainResult
 from bas_edge_training.rounded_model import observe_ranges, round_as
-from bas_edge_training.run_folder import RunFolder, SavedRun
+from bas_edge_training.run_folder import RunFolder, SavedRun, export_command
 from bas_edge_training.run_images import RunImages
 from bas_edge_training.run_model import doubts, new_model
+from bas_edge_training.run_words import explained_divergence, introduction
 from bas_edge_training.schedules import lr_factor, total_steps
+from bas_edge_training.team import ALONE, Team
+from bas_edge_training.team_failure import lost_contact
 from bas_edge_training.threshold import THRESHOLD_IMAGES, run_threshold
 from bas_edge_training.trainer import FIGURES, DivergenceError, Trainer
 from bas_edge_training.training_log import LogRow, TrainingLog
 from bas_edge_training.validation import choose_run_min_score, predict
 
 __all__ = ["Run"]
+
+Log = TrainingLog | None  # only process 0 writes one
 
 
 class Run:
@@ -62,12 +66,13 @@ class Run:
         start: QatStart | None,
         saved: SavedRun | None,
         reporter: Reporter,
+        team: Team = ALONE,
     ) -> None:
-        self.folder, self.recipe, self.data = folder, recipe, data
-        self.name, self.reporter = name, reporter
-        self.images = RunImages(data, recipe)
+        self.folder, self.recipe, self.data, self.team = folder, recipe, data, team
+        self.name, self.reporter = name, reporter if team.leads else SilentReporter()
+        self.images = RunImages(data, recipe, team)
         self.total = total_steps(recipe.schedule, len(self.images.loader))
-        self.device = resolve_device(recipe.machine.device)
+        self.device = resolve_device(recipe.machine.device, team)
         self.epoch = self.batch = self.number = self.log_rows = 0
         self.seconds_before = 0.0
         self.sums: defaultdict[str, float] = defaultdict(float)
@@ -80,8 +85,9 @@ class Run:
             self.pretrained = start.info.pretrained
             self.trainer = self._new_trainer(start.model)
         elif saved is None:
-            self.pretrained = pretrained or ""
-            model = new_model(recipe, len(data.classes), self.pretrained, reporter)
+            self.pretrained = weights = pretrained or ""
+            classes = len(data.classes)
+            model = team.once(lambda: new_model(recipe, classes, weights, self.reporter))
             self.trainer = self._new_trainer(model)
         else:
             self.pretrained = saved.state.pretrained
@@ -94,72 +100,101 @@ class Run:
         epochs = -(-self.total // len(self.images.loader))
         self.reporter.begin(RunPlan(self.total, epochs, self.number))
         try:
-            self._introduce()
+            for sentence in introduction(
+                self.data, self.name, self.recipe, self.device, self.trainer.model, self.team
+            ):
+                self.reporter.note(sentence)
             if self.start is not None:
                 self._calibrate(self.start)
-            with TrainingLog(self.folder.log, keep_rows=self.log_rows) as log:
-                while self.number < self.total and not self._out_of_time():
+            with self._log() as log:
+                # The clocks of processes differ, and all have to do the same.
+                while self.number < self.total and not self.team.any_of([self._out_of_time()])[0]:
                     self._train_epoch(log, stop, resume_with)
                     self._end_epoch(log)
             return self._finish()
         except DivergenceError as error:
-            raise self._explained(error) from None
+            lr = self.recipe.optimizer.lr
+            raise explained_divergence(error, lr, self.folder.last) from None
         finally:
             self.reporter.end()
 
     # Steps and epochs
 
-    def _train_epoch(self, log: TrainingLog, stop: StopRequest, resume_with: str) -> None:
+    def _train_epoch(self, log: Log, stop: StopRequest, resume_with: str) -> None:
         save_every_s = 60 * self.recipe.machine.save_minutes
         with contextlib.closing(self.images.loader.epoch(self.epoch, self.batch)) as batches:
             for batch in batches:
-                self._step(batch, log)
-                if stop.requested:
+                self._step_or_keep(batch, log)
+                late = time.monotonic() - self.saved_at > save_every_s
+                stopped, save, out_of_time = self.team.any_of(
+                    [stop.requested, late and self.team.leads, self._out_of_time()]
+                )
+                if stopped:
                     self._save_state(log)
                     raise TrainingInterrupted(
                         f"Stopped after step {self.number} of {self.total}; all of it is saved. "
                         f"Go on with: {resume_with}"
                     )
-                if time.monotonic() - self.saved_at > save_every_s:
+                if save:
                     self._save_state(log)
-                if self.number == self.total or self._out_of_time():
+                if self.number == self.total or out_of_time:
                     return
 
-    def _step(self, batch: Batch, log: TrainingLog) -> None:
+    def _step_or_keep(self, batch: Batch, log: Log) -> None:
+        """A step; where another process has gone, what was reached before it is saved."""
+        try:
+            self._step(batch, log)
+        except RuntimeError as error:
+            # A GPU may wait for the lost process for good, and would not give its tensors away.
+            if lost_contact(error) and self.device.type == "cpu":
+                self._write_state(log)
+            raise
+
+    def _step(self, batch: Batch, log: Log) -> None:
         factor = lr_factor(self.recipe.schedule, self.number, self.total)
+        self._tell_skipped()
+        figures = self.trainer.step(batch, self.number + 1, factor)
         self.number += 1
         self.batch += 1
-        self._tell_skipped()
-        if not len(batch.frames):  # not one image of it could be read
+        if figures is None:  # not one image of it could be read
             return
-        figures = self.trainer.step(batch, self.number, factor)
         for name in FIGURES:
             self.sums[name] += getattr(figures, name) * figures.images
         self.sums["images"] += figures.images
         row = self._row("step", asdict(figures), factor)
-        log.write(row)
+        if log is not None:
+            log.write(row)
         self.reporter.step(row)
 
-    def _end_epoch(self, log: TrainingLog) -> None:
+    def _end_epoch(self, log: Log) -> None:
+        self.images.share(self.team)
+        self._tell_skipped()
+        self.trainer.share()
         count = self.sums["images"]
         if not count:
             raise self.images.none_readable()
         self.metrics = {name: self.sums[name] / count for name in FIGURES} | self._validate()
         factor = lr_factor(self.recipe.schedule, self.number - 1, self.total)
         row = self._row("epoch", self.metrics, factor)
-        log.write(row)
+        if log is not None:
+            log.write(row)
         self.reporter.epoch(row)
         self.trainer.check_finite(self.number)
         self.epoch, self.batch = self.epoch + 1, 0
         self.sums.clear()
-        self._draw_maps()
-        self._save_checkpoint(finished=False, min_score=0.0)
+        if self.team.leads:
+            self._draw_maps()
+            self._save_checkpoint(finished=False, min_score=0.0)
         self._save_state(log)
 
     def _validate(self) -> dict[str, float]:
         """Figures on the held-out images; none where there are none."""
         found = predict(
-            self.trainer.result, self.images.held_out, self.device, self.recipe.data.batch_size
+            self.trainer.result,
+            self.images.held_out,
+            self.device,
+            self.recipe.data.batch_size,
+            self.team,
         )
         if not len(found.indices):
             return {}
@@ -169,19 +204,28 @@ class Run:
         }
 
     def _finish(self) -> TrainResult:
-        self._draw_curves()
         unboxed = self.images.unboxed(THRESHOLD_IMAGES)
         if self.ranges is msgspec.UNSET:  # else it is aligned already
-            align(self.trainer.result, unboxed)
-        threshold = run_threshold(self.trainer.result, unboxed, self.recipe.localization, self.name)
+            align(self.trainer.result, unboxed, self.team)
+        threshold = run_threshold(
+            self.trainer.result, unboxed, self.recipe.localization, self.name, self.team
+        )
         objects, background = self.images.scored()
         min_score = choose_run_min_score(
-            self.trainer.result, objects, background, self.device, self.recipe.data.batch_size
+            self.trainer.result,
+            objects,
+            background,
+            self.device,
+            self.recipe.data.batch_size,
+            self.team,
         )
+        return self.team.once(lambda: self._write_result(min_score, threshold))
+
+    def _write_result(self, min_score: float, threshold: ThresholdPolicy | None) -> TrainResult:
+        self._draw_curves()
         self._save_checkpoint(finished=True, min_score=min_score, threshold=threshold)
         self.folder.last.unlink(missing_ok=True)
         self._tell_skipped()
-        exported = self.folder.path.with_suffix(".onnx")
         return TrainResult(
             folder=self.folder.path,
             checkpoint=self.folder.checkpoint,
@@ -193,16 +237,13 @@ class Run:
             skipped=self.images.skipped,
             converted=self.images.summary().converted,
             warnings=(*self.data.warnings, *doubts(self.metrics, len(self.data.classes))),
-            next_command=shlex.join(
-                ["bas-edge", "export", str(self.folder.path), "-o", str(exported)]
-                + ["--overwrite"] * exported.exists()
-            ),
+            next_command=export_command(self.folder.path),
         )
 
     # Where it starts
 
     def _new_trainer(self, model: BasModel) -> Trainer:
-        return Trainer(model, self.recipe, self.device)
+        return Trainer(model, self.recipe, self.device, self.team)
 
     def _restore(self, saved: SavedRun) -> None:
         state = saved.state
@@ -231,6 +272,8 @@ class Run:
             self.trainer.model, frames, flavour=options.flavour, method=options.ranges
         )
         corrected = correct_biases(self.trainer.model, frames)
+        ranges = self.team.gather(ranges)[0]  # machines differ in the last digits
+        self.trainer.share()
         if self.trainer.averaged is not None:
             self.trainer.averaged.load_state_dict(self.trainer.model.state_dict())
         self._round(ranges)
@@ -247,16 +290,6 @@ class Run:
                 round_as(model, ranges)
 
     # What is told
-
-    def _introduce(self) -> None:
-        data = self.data
-        self.reporter.note(
-            f"{len(data.paths)} images of {len(data.classes)} classes, "
-            f"{len(data.validation_paths)} more held out, {len(data.background)} without an "
-            f"object; recipe {self.name} ({self.recipe.sha256[:12]}), device {self.device}."
-        )
-        for warning in data.warnings:
-            self.reporter.note(f"note: {warning}")
 
     def _tell_skipped(self) -> None:
         for path, reason in self.images.skipped.items():
@@ -285,16 +318,6 @@ class Run:
             seconds=self.seconds,
         )
 
-    def _explained(self, error: DivergenceError) -> DivergenceError:
-        lr = self.recipe.optimizer.lr
-        kept = ""
-        if self.folder.last.is_file():
-            kept = f"The last good state is kept in {self.folder.path}. "
-        return DivergenceError(
-            f"{error} The learning rate is {lr:g}.",
-            hint=f"{kept}Train again with a lower one: --set optimizer.lr={lr / 2:g}",
-        )
-
     # What is written
 
     def _draw_maps(self) -> None:
@@ -314,8 +337,20 @@ class Run:
         except MissingExtraError as error:
             self.reporter.note(f"{self.folder.curves} was not drawn: {error} {error.hint}")
 
-    def _save_state(self, log: TrainingLog) -> None:
+    def _log(self) -> contextlib.AbstractContextManager[Log]:
+        if not self.team.leads:
+            return contextlib.nullcontext()
+        return TrainingLog(self.folder.log, keep_rows=self.log_rows)
+
+    def _save_state(self, log: Log) -> None:
         self.trainer.check_finite(self.number)
+        self.images.share(self.team)
+        self._write_state(log)
+        self.saved_at = time.monotonic()
+
+    def _write_state(self, log: Log) -> None:
+        if log is None:
+            return
         state = RunState(
             recipe=self.name,
             recipe_content=msgspec.to_builtins(self.recipe),
@@ -334,7 +369,6 @@ class Run:
             trained_ranges=self.ranges,
         )
         save_run_state(self.folder.last, self.trainer.tensors(), state)
-        self.saved_at = time.monotonic()
 
     def _save_checkpoint(
         self, *, finished: bool, min_score: float, threshold: ThresholdPolicy | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bas_edge.errors import InputError
-from bas_edge_training.checkpoint import RunState, load_run_state
+from bas_edge_training.checkpoint import RunState, load_checkpoint, load_run_state
 from bas_edge_training.recipe import (
     Recipe,
     apply_overrides,
@@ -18,12 +18,15 @@ from bas_edge_training.recipe import (
     recipe_differences,
     recipe_from_mapping,
 )
+from bas_edge_training.results import TrainResult
 
 __all__ = [
     "RunFolder",
     "SavedRun",
     "choose_recipe",
     "claim_folder",
+    "export_command",
+    "read_finished_run",
     "read_saved_run",
     "resume_command",
 ]
@@ -88,6 +91,35 @@ def read_saved_run(folder: RunFolder) -> SavedRun:
     return SavedRun(tensors, state)
 
 
+def read_finished_run(folder: RunFolder) -> TrainResult | None:
+    """What the finished run in a folder has reached; None where there is none."""
+    if folder.last.is_file() or not folder.checkpoint.is_file():
+        return None
+    info = load_checkpoint(folder.checkpoint).info
+    if not info.finished:
+        return None
+    return TrainResult(
+        folder=folder.path,
+        checkpoint=folder.checkpoint,
+        epochs=info.epoch,
+        steps=info.step,
+        seconds=info.seconds,
+        metrics=info.metrics,
+        min_score=info.min_score,
+        skipped={},
+        converted=info.data.converted,
+        warnings=("It was trained before; nothing was done now.",),
+        next_command=export_command(folder.path),
+    )
+
+
+def export_command(path: Path) -> str:
+    """What to type once a run is finished."""
+    onnx = path.with_suffix(".onnx")
+    words = ["bas-edge", "export", str(path), "-o", str(onnx)]
+    return shlex.join(words + ["--overwrite"] * onnx.exists())
+
+
 def claim_folder(folder: RunFolder, *, overwrite: bool, resume_with: str) -> None:
     """Create the folder of a new run; with `overwrite`, remove the files of the run in it.
 
@@ -142,9 +174,17 @@ def choose_recipe(
     return saved.state.recipe, chosen
 
 
-def resume_command(data: Path, output: Path, options: Mapping[str, Path | str | None]) -> str:
-    """What to type to go on with a run; options without a value are left out."""
-    words = ["bas-edge", "train", str(data), "-o", str(output)]
+def resume_command(
+    data: Path, output: Path, options: Mapping[str, Path | str | None], processes: int = 1
+) -> str:
+    """What to type to go on with a run, on a machine that has so many of its processes.
+
+    Options without a value are left out.
+    """
+    words = ["bas-edge"]
+    if processes > 1:
+        words = ["torchrun", "--nproc-per-node", str(processes), "-m", "bas_edge.cli"]
+    words += ["train", str(data), "-o", str(output)]
     for option, value in options.items():
         if value is not None:
             words += [option, str(value)]

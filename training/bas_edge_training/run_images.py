@@ -14,6 +14,7 @@ from bas_edge_training.checkpoint import DataSummary
 from bas_edge_training.data import TrainingData
 from bas_edge_training.image_store import ImageStore, cache_budget
 from bas_edge_training.recipe import Recipe
+from bas_edge_training.team import ALONE, Team
 
 __all__ = ["RunImages"]
 
@@ -29,8 +30,9 @@ class RunImages:
         samples, sample_labels: What contact sheets show; held-out images where there are some.
     """
 
-    def __init__(self, data: TrainingData, recipe: Recipe) -> None:
-        options, budget = recipe.data, cache_budget(recipe.machine.cache)
+    def __init__(self, data: TrainingData, recipe: Recipe, team: Team = ALONE) -> None:
+        options = recipe.data
+        budget = cache_budget(recipe.machine.cache) // team.local_size
         self.data = data
         self.training = ImageStore(data.paths, options.resize, budget // 2)
         self.background = ImageStore(data.background, options.resize, budget // 4)
@@ -48,6 +50,8 @@ class RunImages:
             flip=options.flip,
             seed=recipe.training.seed,
             workers=recipe.machine.workers,
+            rank=team.rank,
+            size=team.size,
         )
 
     @property
@@ -61,11 +65,18 @@ class RunImages:
         return _merged([store.converted for store in self._stores])
 
     def restore(self, skipped: Mapping[str, str], converted: Mapping[str, str]) -> None:
-        """Remember what happened before a resume."""
+        """Remember what happened before a resume, or in another process."""
+        if not skipped and not converted:
+            return  # the usual case, and the sets below are large
         for store in self._stores:
             own = {str(path) for path in store.paths}
             store.skipped |= {path: why for path, why in skipped.items() if path in own}
             store.converted |= {path: how for path, how in converted.items() if path in own}
+
+    def share(self, team: Team) -> None:
+        """Let every process know what happened to the images of all."""
+        for skipped, converted in team.gather((self.skipped, self.converted)):
+            self.restore(skipped, converted)
 
     def scored(self) -> tuple[ImageStore, ImageStore]:
         """What min_score is chosen from: images with an object, and images without."""

@@ -13,6 +13,7 @@ from bas_edge_training.checkpoint import CheckpointInfo
 from bas_edge_training.methods import BAS, Activations, Method
 from bas_edge_training.models import BasModel
 from bas_edge_training.recipe import LocalizationSection
+from bas_edge_training.team import ALONE, Team
 from bas_edge_training.trainer import to_network
 from bas_edge_training.validation import evaluation_mode
 
@@ -46,12 +47,16 @@ def averaged_maps(options: LocalizationSection, classes: int, method: Method = B
 
 
 def run_threshold(
-    model: BasModel, frames: NDArray[np.uint8], options: LocalizationSection, recipe: str
+    model: BasModel,
+    frames: NDArray[np.uint8],
+    options: LocalizationSection,
+    recipe: str,
+    team: Team = ALONE,
 ) -> ThresholdPolicy | None:
     """The threshold of a finished run: the recipe's, where it has one, else `label_free_threshold`.
 
     Args:
-        model, frames: As for `label_free_threshold`.
+        model, frames, team: As for `label_free_threshold`.
         options: Of the recipe that is called `recipe`.
     """
     if options.threshold:
@@ -60,7 +65,7 @@ def run_threshold(
         chosen_by = f"recipe {', '.join([base, *own])}"
         return ThresholdPolicy(rule="fixed", value=options.threshold, chosen_by=chosen_by)
     averaged = averaged_maps(options, model.config.num_classes)
-    return label_free_threshold(model, frames, top_k=averaged)
+    return label_free_threshold(model, frames, top_k=averaged, team=team)
 
 
 def label_free_threshold(
@@ -69,6 +74,7 @@ def label_free_threshold(
     *,
     top_k: int | None = None,
     method: Method = BAS,
+    team: Team = ALONE,
 ) -> ThresholdPolicy | None:
     """One fixed cut for a network: 1.9 times the mean of many of its normalised maps, at most 0.7.
 
@@ -80,18 +86,20 @@ def label_free_threshold(
         frames: Unboxed images of the training set, uint8 [M, H, W, 3] at network size.
         top_k: How many class maps are averaged. Default: 80, or all of fewer; 1 of baselines.
         method: What computes the maps.
+        team: Its processes, each with the same frames, do a part of the work each.
 
     Returns:
         None where there is no frame, or no map has any contrast.
     """
     k = top_k or averaged_maps(LocalizationSection(), model.config.num_classes, method)
-    maps: list[NDArray[np.float32]] = []
     device = next(model.parameters()).device
+
+    def maps_from(at: int) -> NDArray[np.float32]:
+        batch = torch.from_numpy(frames[at : at + _BATCH])
+        return method.foreground(Activations(model, to_network(batch, device)), top_k=k)
+
     with evaluation_mode(model):
-        for at in range(0, len(frames), _BATCH):
-            batch = torch.from_numpy(frames[at : at + _BATCH])
-            seen = Activations(model, to_network(batch, device))
-            maps.append(method.foreground(seen, top_k=k))
+        maps = team.shared(range(0, len(frames), _BATCH), maps_from)
     return policy_of(np.concatenate(maps)) if maps else None
 
 

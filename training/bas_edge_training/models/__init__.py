@@ -7,7 +7,7 @@ from .bas import BasModel, build_model
 from .config import TENSORFLOW, TIMM, TORCHVISION, Conventions, ModelConfig
 from .folding import fold_batch_norm
 from .layers import ConvUnit
-from .losses import BasLosses, LossConfig, bas_loss, erased_logits
+from .losses import BasLosses, LossConfig, bas_loss, erased_logits, weighted_loss
 from .parameters import parameter_groups
 from .registry import backbone_names, find_backbone, register_backbone
 from .seams import Conv2d, Seam
@@ -40,4 +40,5 @@ __all__ = [
     "load_pretrained",
     "parameter_groups",
     "register_backbone",
+    "weighted_loss",
 ]

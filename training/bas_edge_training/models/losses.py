@@ -20,7 +20,7 @@ from torch.func import functional_call
 
 from .bas import BasModel
 
-__all__ = ["BasLosses", "LossConfig", "bas_loss", "erased_logits"]
+__all__ = ["BasLosses", "LossConfig", "bas_loss", "erased_logits", "weighted_loss"]
 
 _EPSILON = 1e-8  # published
 
@@ -85,9 +85,16 @@ def bas_loss(model: BasModel, frames: Tensor, labels: Tensor, config: LossConfig
     seen = F.cross_entropy((class_maps * weights).mean((2, 3)), labels)
     background = ratio.mean()
     area = foreground.mean()
-    total = classification + config.alpha * seen
-    total = total + config.suppression * background + config.beta * area
+    total = weighted_loss(classification, seen, background, area, config)
     return BasLosses(total, classification, seen, background, area, logits)
+
+
+def weighted_loss(
+    classification: Tensor, foreground: Tensor, background: Tensor, area: Tensor, config: LossConfig
+) -> Tensor:
+    """What to minimise: four scalars as in `BasLosses`, weighted."""
+    total = classification + config.alpha * foreground
+    return total + config.suppression * background + config.beta * area
 
 
 def erased_logits(model: BasModel, features: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from bas_edge_training.run import Run
 from bas_edge_training.run_folder import RunFolder, choose_recipe, claim_folder, read_saved_run
 from bas_edge_training.segmentation.data import MultiLabelData, multi_label_data
 from bas_edge_training.segmentation.losses import multi_label_loss
+from bas_edge_training.step_loss import StepLoss
+from bas_edge_training.team import require_alone
 from bas_edge_training.trainer import StepFigures, Trainer
 from bas_edge_training.validation import predict
 
@@ -60,6 +62,7 @@ def train_multi_label(
         DivergenceError: The loss is not finite; the last good state stays in the folder.
         TrainingInterrupted: Ctrl-C, after saving.
     """
+    require_alone("Segmentation")
     folder = RunFolder(Path(output))
     words = ["bas-edge", "train", str(data), "--task", "segmentation", "--split", split]
     resume_with = shlex.join([*words, "-o", str(output), "--resume"])
@@ -95,7 +98,7 @@ def train_multi_label(
 class MultiLabelTrainer(Trainer):
     """A trainer of batches that carry rows of `present` as labels.
 
-    What reaches `losses` instead are int64 [N, 1 + C]: the class that was drawn, then 1 for each
+    What reaches the loss instead are int64 [N, 1 + C]: the class that was drawn, then 1 for each
     class that is present.
     """
 
@@ -106,20 +109,24 @@ class MultiLabelTrainer(Trainer):
         self.present = present
         self.seed = recipe.training.seed
 
-    def step(self, batch: Batch, number: int, lr_factor: float) -> StepFigures:
+    def step(self, batch: Batch, number: int, lr_factor: float) -> StepFigures | None:
         present = self.present[batch.labels]  # [N, C]
         chosen = chosen_classes(present, batch.labels, self.seed, number)  # [N]
         labels = torch.cat((chosen[:, None], present.to(torch.int64)), 1)
         return super().step(dataclasses.replace(batch, labels=labels), number, lr_factor)
 
-    def losses(self, batch: Batch, weights: LossConfig) -> BasLosses:
-        labels = batch.labels.to(self.device)
-        chosen, present = labels[:, 0], labels[:, 1:].bool()
-        return multi_label_loss(self.model, self._frames(batch.frames), present, chosen, weights)
+    def _new_losses(self) -> StepLoss:
+        return _MultiLabelLoss(self.model)
 
-    def right(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Whether the best class is in the image: int64 [N]."""
-        return batch.labels[:, 1:].to(logits.device).gather(1, logits.argmax(1, True))[:, 0]
+
+class _MultiLabelLoss(StepLoss):
+    """Losses of the labels that `MultiLabelTrainer` makes."""
+
+    def labelled(self, frames: Tensor, labels: Tensor) -> tuple[BasLosses, Tensor]:
+        """Right is whose best class is in the image."""
+        chosen, present = labels[:, 0], labels[:, 1:]
+        found = multi_label_loss(self.model, frames, present.bool(), chosen, LossConfig())
+        return found, present.gather(1, found.logits.argmax(1, True))[:, 0]
 
 
 def chosen_classes(present: Tensor, rows: Tensor, seed: int, number: int) -> Tensor:
@@ -157,5 +164,5 @@ class _MultiLabelRun(Run):
         if not len(found.indices):
             return {}
         rows = np.asarray(self.data.validation_labels)[found.indices]
-        right = self.multi.present.numpy()[rows, found.scores.argmax(1)]
+        right = self.multi.present.numpy()[rows, found.classes]
         return {"val_top1": float(right.mean()), "val_area": float(found.areas.mean())}

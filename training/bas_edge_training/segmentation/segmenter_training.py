@@ -35,6 +35,8 @@ from bas_edge_training.run import Run
 from bas_edge_training.run_folder import RunFolder, choose_recipe, claim_folder, read_saved_run
 from bas_edge_training.segmentation.data import MultiLabelData, multi_label_data
 from bas_edge_training.segmentation.segmenter import SegmenterModel
+from bas_edge_training.step_loss import Losses, StepLoss
+from bas_edge_training.team import require_alone
 from bas_edge_training.trainer import StepFigures, Trainer
 
 __all__ = ["DEFAULT_RECIPE", "TrainedSegmenter", "load_segmenter", "train_segmenter"]
@@ -104,6 +106,7 @@ def train_segmenter(
         DivergenceError: The loss is not finite; the last good state stays in the folder.
         TrainingInterrupted: Ctrl-C, after saving.
     """
+    require_alone("Segmentation")
     folder = RunFolder(Path(output))
     words = ["bas-edge", "train-segmenter", str(data), "--split", split, "-o", str(output)]
     resume_with = shlex.join([*words, "--resume"])
@@ -162,7 +165,7 @@ class _Masks:
 class _SegmenterTrainer(Trainer):
     """A trainer of batches that carry rows as labels.
 
-    What reaches `losses` instead are masks, int64 [N, H, W], cropped and flipped as images are.
+    What reaches the loss instead are masks, int64 [N, H, W], cropped and flipped as images are.
     """
 
     def __init__(
@@ -172,33 +175,41 @@ class _SegmenterTrainer(Trainer):
         self.masks, self.steps = masks, steps
         self.data, self.seed = recipe.data, recipe.training.seed
 
-    def step(self, batch: Batch, number: int, lr_factor: float) -> StepFigures:
+    def step(self, batch: Batch, number: int, lr_factor: float) -> StepFigures | None:
         epoch = (number - 1) // self.steps
-        masks = np.stack([self._cropped(row, epoch) for row in batch.labels.tolist()])
-        labels = torch.from_numpy(masks).to(torch.int64)
+        masks = [self._cropped(row, epoch) for row in batch.labels.tolist()]
+        shape = (len(masks), self.data.crop, self.data.crop)
+        labels = torch.from_numpy(np.array(masks, np.int64).reshape(shape))
         return super().step(dataclasses.replace(batch, labels=labels), number, lr_factor)
 
-    def losses(self, batch: Batch, weights: LossConfig) -> BasLosses:  # noqa: ARG002  (no loss of BAS)
-        truth = batch.labels.to(self.device)  # [N, H, W]
-        scores = self.model(self._frames(batch.frames)).float()
-        scores = F.interpolate(scores, truth.shape[1:], mode="bilinear", align_corners=False)
-        counted = truth != IGNORE
-        total = F.cross_entropy(scores, truth, ignore_index=IGNORE, reduction="sum")
-        total = total / counted.sum().clamp(min=1)
-        best = scores.argmax(1)
-        right = ((best == truth) & counted).sum((1, 2)) / counted.sum((1, 2)).clamp(min=1)
-        none = torch.zeros_like(total)
-        return BasLosses(total, total, none, none, (best > 0).float().mean(), right[:, None])
-
-    def right(self, logits: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002  (it is there already)
-        """Fraction of the pixels whose class is right: float32 [N]."""
-        return logits[:, 0]
+    def _new_losses(self) -> StepLoss:
+        return _MaskLoss(self.model)
 
     def _cropped(self, row: int, epoch: int) -> NDArray[np.uint8]:
         """The mask under the crop that `BatchLoader` drew for this image in this epoch."""
         generator = np.random.default_rng([self.seed, 0, epoch, row])
         mask = self.masks.read(row, self.data.resize)
         return augment(mask, self.data.crop, self.data.flip, generator)
+
+
+class _MaskLoss(StepLoss):
+    """Cross-entropy of pixels, in place of the losses of BAS."""
+
+    def labelled(self, frames: Tensor, labels: Tensor) -> tuple[BasLosses, Tensor]:
+        """Labels are masks, int64 [N, H, W]; right is the fraction of the pixels that are."""
+        scores = self.model(frames).float()
+        scores = F.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False)
+        counted = labels != IGNORE
+        total = F.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="sum")
+        total = total / counted.sum().clamp(min=1)
+        best = scores.argmax(1)
+        right = ((best == labels) & counted).sum((1, 2)) / counted.sum((1, 2)).clamp(min=1)
+        none = torch.zeros_like(total)
+        losses = BasLosses(total, total, none, none, (best > 0).float().mean(), scores)
+        return losses, right
+
+    def weighted(self, means: Losses, weights: LossConfig) -> Tensor:  # noqa: ARG002  (no terms of BAS)
+        return means.ce
 
 
 class _SegmenterRun(Run):
