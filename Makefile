@@ -24,7 +24,7 @@ VIDEO ?=
 PRETRAINED ?=
 PYTEST_ARGS ?=
 RTX ?= 1
-WORKERS ?= 2
+WORKERS ?= 0
 
 SHELL := /bin/bash
 BIN := $(VENV)/bin

@@ -14,6 +14,10 @@ from bas_edge.video.sinks.sink import Sink
 
 __all__ = ["SinkThread"]
 
+# Python runs signal handlers on the main thread between two steps of its code: one that comes in
+# the instant before it begins to wait is heard when it next looks up.
+_HEARD_S = 0.5
+
 
 class _Item(NamedTuple):
     stream: Hashable
@@ -95,7 +99,8 @@ class SinkThread:
             self._changed.notify()
         if threading.current_thread() is not self._thread:
             # Before Python 3.13 a join that Ctrl-C interrupts takes the thread for ended.
-            self._ended.wait()
+            while not self._ended.wait(_HEARD_S):
+                pass
             self._thread.join()
 
     def _work(self) -> None:
