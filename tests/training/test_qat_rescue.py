@@ -34,7 +34,7 @@ from bas_edge_training.rounded_model import clear_rounding, observe_ranges, roun
 from bas_edge_training.trainer import Trainer
 
 CPU = torch.device("cpu")
-OUTLIER = 400.0
+OUTLIER = 700.0
 SIDE = 32
 NO_CLIP = msgspec.structs.replace(TENSORFLOW, activation="relu")  # relu6 knows no outliers
 
