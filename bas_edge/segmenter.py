@@ -21,6 +21,7 @@ from bas_edge.framing import Placement, frame_to_input, place
 from bas_edge.localizer_options import check_threads
 from bas_edge.ops import maps_to_boxes, upsample_maps
 from bas_edge.results import ColorOrder, Timing, check_color
+from bas_edge.segmentation.masks import check_class_count
 from bas_edge.segmentation.result import Segmentation, SegmentedClass
 
 __all__ = ["Segmenter"]
@@ -48,13 +49,15 @@ class Segmenter:
             spin: Whether these stay awake between frames; see `Localizer`.
 
         Raises:
-            InputError: There is nothing at `path`, or it is an engine for localization.
+            InputError: There is nothing at `path`, it is an engine for localization, or has more
+                than the 254 classes that a mask can hold.
             EngineError: The engine is damaged, of another version, or breaks the graph contract.
             BackendError: ONNX Runtime refuses the graph.
         """
         check_threads(threads)
         engine = open_engine(path, check_plans=False)
         require_task(engine.path, engine.manifest, "segmentation")
+        check_class_count(len(engine.manifest.classes), engine.path)
         self._manifest = engine.manifest
         backend = open_backend("onnxruntime", engine.model_path, threads=threads, spin=spin)
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.errors import InputError
+from bas_edge.segmentation.masks import check_class_count
 
 __all__ = ["ImageSet", "MaskSource", "SetImage"]
 
@@ -63,6 +64,10 @@ class ImageSet:
     classes: tuple[str, ...]
     images: tuple[SetImage, ...]
     masks_expected: str
+
+    def __post_init__(self) -> None:
+        """Refuse more classes than masks can hold."""
+        check_class_count(len(self.classes), self.source)
 
     @property
     def has_masks(self) -> bool:

@@ -16,6 +16,7 @@ from bas_edge.errors import InputError
 __all__ = [
     "IGNORE",
     "PngMask",
+    "check_class_count",
     "check_mask",
     "palette",
     "read_mask",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 IGNORE = 255
+MAX_CLASSES = IGNORE - 1  # 0 is background: more have no number of their own in eight bits
 
 _MODES = ("P", "L")
 
@@ -38,6 +40,19 @@ class PngMask:
     def read(self) -> NDArray[np.uint8]:
         """[H, W] uint8; see `read_mask`."""
         return read_mask(self.path, self.classes)
+
+
+def check_class_count(count: int, owner: object) -> None:
+    """Refuse more classes than a mask of uint8 can tell apart; `owner` has them.
+
+    Raises:
+        InputError: Above 254.
+    """
+    if count > MAX_CLASSES:
+        raise InputError(
+            f"{owner} has {count} classes, and masks hold at most {MAX_CLASSES}.",
+            hint="Take fewer classes: in a mask 0 is background and 255 is not counted.",
+        )
 
 
 def read_mask(path: str | os.PathLike[str], classes: int) -> NDArray[np.uint8]:

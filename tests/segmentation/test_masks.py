@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bas_edge.errors import InputError
+from bas_edge.segmentation.image_set import ImageSet
 from bas_edge.segmentation.masks import palette, read_mask, unique_names, write_mask
 
 
@@ -56,3 +57,11 @@ def test_the_palette_is_that_of_voc() -> None:
 def test_images_of_one_name_have_masks_of_two() -> None:
     files = [Path("a/1.jpg"), Path("b/1.jpg"), Path("1_2.jpg"), Path("c/1.png")]
     assert unique_names(files) == ["1", "1_2", "1_2_2", "1_3"]
+
+
+def test_more_classes_than_a_mask_can_number_are_refused(tmp_path: Path) -> None:
+    """Number 255 means "not counted", and 256 would be background again."""
+    most = tuple(str(number) for number in range(254))
+    assert len(ImageSet(tmp_path, "train", most, (), "").classes) == 254
+    with pytest.raises(InputError, match="has 255 classes, and masks hold at most 254"):
+        ImageSet(tmp_path, "train", (*most, "one more"), (), "")
