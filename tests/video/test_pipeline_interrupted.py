@@ -32,8 +32,8 @@ class Closing:
         pass
 
     def close(self, *, complete: bool) -> None:
-        if self._interrupt:
-            os.kill(os.getpid(), signal.SIGINT)
+        if self._interrupt:  # to this thread, so that nothing wakes the main thread from its wait
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         if self._work is not None:
             assert self._work.wait(LONG_S)
         self.finished = complete
