@@ -1,4 +1,4 @@
-"""Boxes and a text plate on a frame, for the cost of one copy of the frame."""
+"""Boxes and text plates on a frame, for the cost of one copy of the frame."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw_boxes"]
+__all__ = ["draw_boxes", "draw_legend"]
 
 Ink = tuple[int, int, int]
+_DARK = 100.0  # of 255: up to this the text on an ink is white
 
 
 def draw_boxes(
@@ -25,7 +26,7 @@ def draw_boxes(
     Args:
         frame: [H, W, 3] uint8.
         boxes: (x0, y0, x1, y1) in pixels, half-open. At least one.
-        text: In black on a plate of `ink`, above the first box where there is room.
+        text: On a plate of `ink`, above the first box where there is room.
         ink: In the order of `frame`'s channels.
 
     Returns:
@@ -38,13 +39,39 @@ def draw_boxes(
     for box in boxes:
         x0, y0, x1, y1 = (round(edge) for edge in box)
         _outline(drawn, (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), ink, line)
-    plate = _plate(text, max(10, round(min(height, width) / 28)), line, ink)
+    plate = _plate(text, _text_size(height, width), line, ink)
     x = min(max(0, round(boxes[0][0])), max(0, width - (plate.shape[1] - 1)))
     y = round(boxes[0][1]) - (plate.shape[0] - 1)
     y = y if y >= 0 else round(boxes[0][1])  # no room above the box: inside its upper edge
     target = drawn[y : y + plate.shape[0], x : x + plate.shape[1]]
     target[...] = plate[: target.shape[0], : target.shape[1]]
     return drawn
+
+
+def draw_legend(drawn: NDArray[np.uint8], entries: Sequence[tuple[str, Ink]]) -> None:
+    """Plates with text, one under another, in the upper left corner.
+
+    Args:
+        drawn: [H, W, 3] uint8, contiguous; it is drawn on.
+        entries: Texts, and the ink of their plates in the order of the channels. Those for which
+            there is no room are left out.
+    """
+    height, width = drawn.shape[:2]
+    line = max(2, round(min(height, width) / 200))
+    plates = [_plate(text, _text_size(height, width), line, ink) for text, ink in entries]
+    row = max((plate.shape[0] for plate in plates), default=0)
+    for at, (plate, (_, ink)) in enumerate(zip(plates, entries, strict=True)):
+        top = line + at * row
+        target = drawn[top : top + row, line : line + plate.shape[1]]
+        if target.shape[0] < row:
+            break
+        target[...] = ink
+        above = (row - plate.shape[0]) // 2  # text with no letter as high or low as others
+        target[above : above + plate.shape[0]] = plate[:, : target.shape[1]]
+
+
+def _text_size(height: int, width: int) -> int:
+    return max(10, round(min(height, width) / 28))
 
 
 def _outline(drawn: NDArray[np.uint8], box: tuple[int, int, int, int], ink: Ink, line: int) -> None:
@@ -68,14 +95,16 @@ def _fill(drawn: NDArray[np.uint8], x0: int, x1: int, y0: int, y1: int, ink: Ink
 
 @functools.lru_cache(maxsize=64)  # a plate is some 30 kB at 720p, and 270 kB at 2160p
 def _plate(text: str, size: int, line: int, ink: Ink) -> NDArray[np.uint8]:
-    """[h, w, 3] uint8: `text` with a margin of `line` on a plate of `ink`."""
+    """[h, w, 3] uint8: `text`, black or white, with a margin of `line` on a plate of `ink`."""
     from PIL import Image, ImageDraw
 
     font = _font(size)
+    light = (ink[0] + 2 * ink[1] + ink[2]) / 4  # the same in either order of the channels
+    fill = (0, 0, 0) if light > _DARK else (255, 255, 255)
     left, top, right, bottom = font.getbbox(text)
     width, height = round(right - left) + 2 * line + 1, round(bottom - top) + 2 * line + 1
     image = Image.new("RGB", (width, height), ink)
-    ImageDraw.Draw(image).text((line - left, line - top), text, fill=(0, 0, 0), font=font)
+    ImageDraw.Draw(image).text((line - left, line - top), text, fill=fill, font=font)
     plate = np.array(image)
     plate.setflags(write=False)
     return plate

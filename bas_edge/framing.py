@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import InputPolicy, ThresholdPolicy
 from bas_edge.ops import maps_to_masks, resize_frame
-from bas_edge.results import Box
+from bas_edge.overlay import heat_on_frame, heat_over
+from bas_edge.results import Box, ColorOrder
 
 __all__ = ["InputMask", "Placement", "frame_to_input", "place"]
 
@@ -104,7 +105,7 @@ def frame_to_input(frame: NDArray[np.uint8], placement: Placement) -> NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class InputMask:
-    """Cuts a foreground map at the network's input size and shows the mask on the frame."""
+    """Cuts a foreground map at the network's input size and shows it on the frame."""
 
     placement: Placement
     threshold: ThresholdPolicy
@@ -115,6 +116,16 @@ class InputMask:
         size = self.placement.input_size
         masks = maps_to_masks(foreground[None], size, policy.value, rule=policy.rule)
         return self.placement.mask_to_frame(masks[0])
+
+    def shade(
+        self,
+        frame: NDArray[np.uint8],
+        foreground: NDArray[np.float32],
+        opacity: float,
+        color: ColorOrder,
+    ) -> NDArray[np.uint8]:
+        """The [h, w] map over a frame [H, W, 3] of any size; see `heat_over`."""
+        return heat_over(frame, heat_on_frame(foreground, self.placement), opacity, color)
 
 
 def _centred(outer: _Rectangle, width: int, height: int) -> _Rectangle:

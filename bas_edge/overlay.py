@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bas_edge.framing import Placement
+if TYPE_CHECKING:
+    from bas_edge.framing import Placement
+    from bas_edge.results import ColorOrder
 
 __all__ = ["heat_on_frame", "heat_over", "seen_on_frame"]
 
@@ -64,20 +68,25 @@ def seen_on_frame(
 
 
 def heat_over(
-    image: NDArray[np.uint8], heat: NDArray[np.uint8], opacity: float = 0.75
+    image: NDArray[np.uint8],
+    heat: NDArray[np.uint8],
+    opacity: float = 0.75,
+    color: ColorOrder = "rgb",
 ) -> NDArray[np.uint8]:
     """`image` [H, W, 3] tinted orange where `heat` is high, and darker everywhere.
 
     Args:
-        image: uint8 RGB.
+        image: uint8.
         heat: [h, w] uint8, spread over the image.
         opacity: 0 leaves the image as it is; 1 hides most of it where the heat is highest.
+        color: The order of the image's channels, "rgb" or "bgr".
     """
+    tint = _TINT if color == "rgb" else _TINT[::-1]
     bare = Image.fromarray(image)
     shade = Image.blend(bare, Image.new("RGB", bare.size), _MOST_SHADE * opacity)
     weight = np.rint(heat * (_MOST_TINT * opacity)).astype(np.uint8)
     mask = Image.fromarray(weight).resize(bare.size, Image.Resampling.BILINEAR)
-    return np.asarray(Image.composite(Image.new("RGB", bare.size, _TINT), shade, mask))
+    return np.asarray(Image.composite(Image.new("RGB", bare.size, tint), shade, mask))
 
 
 def _frame_on_input(placement: Placement) -> tuple[float, float, float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from bas_edge._require import require
 from bas_edge.drawing import draw_boxes
 from bas_edge.errors import InputError
 
-__all__ = ["Box", "ColorOrder", "Localization", "MaskSource", "Timing"]
+__all__ = ["Box", "ColorOrder", "Localization", "LocalizedObject", "MaskSource", "Timing"]
 
 Box = tuple[float, float, float, float]
 ColorOrder = Literal["rgb", "bgr"]
@@ -47,11 +47,45 @@ class Timing:
 
 
 class MaskSource(Protocol):
-    """Turns a foreground map back into a mask; a Localizer hands one to each result."""
+    """Knows where a foreground map lies on its frame; a Localizer hands one to each result."""
 
     def mask(self, foreground: NDArray[np.float32]) -> NDArray[np.bool_]:
         """[h, w] map → [H, W] mask of the original frame."""
         ...
+
+    def shade(
+        self,
+        frame: NDArray[np.uint8],
+        foreground: NDArray[np.float32],
+        opacity: float,
+        color: ColorOrder,
+    ) -> NDArray[np.uint8]:
+        """The [h, w] map as heat over a frame [H, W, 3], or over a copy of it of any size."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizedObject:
+    """One box of a Localization, as every task gives its objects.
+
+    Attributes:
+        label: Index of its class.
+        class_name: Its name.
+        box: (x0, y0, x1, y1) in pixels of the original frame, half-open.
+        score: Softmax probability of the class, 0 to 1.
+        area: None: how much of the box the object covers is not known.
+    """
+
+    label: int
+    class_name: str
+    box: Box
+    score: float
+    area: None = None
+
+    @property
+    def text(self) -> str:
+        """The class and its score: "wren 0.93"."""
+        return f"{self.class_name} {self.score:.2f}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,31 +141,48 @@ class Localization:
             )
         return self.mask_source.mask(self.map)
 
-    def draw(self, frame: NDArray[np.uint8], *, color: ColorOrder = "rgb") -> NDArray[np.uint8]:
+    @property
+    def best(self) -> LocalizedObject:
+        """The class of the frame and its `box`, also when not `found`."""
+        return LocalizedObject(self.label, self.class_name, self.box, self.score)
+
+    @property
+    def objects(self) -> tuple[LocalizedObject, ...]:
+        """One of each box, all of one class; empty when not `found`."""
+        boxes = (self.boxes or (self.box,)) if self.found else ()
+        return tuple(replace(self.best, box=box) for box in boxes)
+
+    def draw(
+        self, frame: NDArray[np.uint8], *, color: ColorOrder = "rgb", opacity: float | None = None
+    ) -> NDArray[np.uint8]:
         """A copy of `frame` [H, W, 3] uint8 with the boxes and the class name drawn on it.
 
-        Line width and text follow the frame's size. Nothing is drawn when not `found`.
+        Line width and text follow the frame's size. No box is drawn when not `found`.
 
         Args:
             frame: The frame this result came from, or one of the same size.
             color: The order of `frame`'s channels; the copy keeps it.
+            opacity: Of the map under the boxes, 0 to 1; None is 0. A result with `boxes_only` has
+                no map to show.
 
         Raises:
-            InputError: `frame` is not uint8 [H, W, 3] of `frame_size`.
+            InputError: `frame` is not uint8 [H, W, 3] of `frame_size`, or no such opacity.
         """
-        if frame.shape != (*self.frame_size, 3) or frame.dtype != np.uint8:
-            height, width = self.frame_size
-            raise InputError(
-                f"Cannot draw on a {frame.dtype} frame of shape {list(frame.shape)}: "
-                f"the result is for a uint8 frame of shape [{height}, {width}, 3].",
-                hint="Pass the frame that was given to run().",
-            )
-        check_color(color)
+        check_drawing(frame, self.frame_size, color, opacity)
+        if opacity and self.mask_source is not None:
+            frame = self.mask_source.shade(frame, self.map, opacity, color)
         if not self.found:
             return frame.copy()
         boxes = self.boxes or (self.box,)
-        text = f"{self.class_name} {self.score:.2f}"
-        return draw_boxes(frame, boxes, text, _label_color(self.label, color))
+        return draw_boxes(frame, boxes, self.best.text, _label_color(self.label, color))
+
+    def resized(self, frame_size: tuple[int, int]) -> Localization:
+        """The same with its boxes on a copy of the frame with the size (H, W), to draw there.
+
+        Its `mask` keeps the size of the original frame.
+        """
+        box, *boxes = (scaled(one, self.frame_size, frame_size) for one in (self.box, *self.boxes))
+        return replace(self, box=box, boxes=tuple(boxes), frame_size=frame_size)
 
     def to_supervision(self, *, mask: bool = False) -> Any:
         """As `supervision.Detections`, for its trackers' and annotators' sake (docs/steady.md).
@@ -196,6 +247,27 @@ def check_color(color: str) -> None:
             f"Unknown color order {color!r}: it must be 'rgb' or 'bgr'.",
             hint="OpenCV frames are 'bgr'; Pillow, PyAV and imageio frames are 'rgb'.",
         )
+
+
+def scaled(box: Box, size: tuple[int, int], new_size: tuple[int, int]) -> Box:
+    """A box of a frame of `size` (H, W), on a copy of it with `new_size`."""
+    down, across = new_size[0] / size[0], new_size[1] / size[1]
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+
+def check_drawing(
+    frame: NDArray[np.uint8], size: tuple[int, int], color: str, opacity: float | None
+) -> None:
+    """Refuse what a result for frames of `size` (H, W) cannot be drawn on, or not so."""
+    if frame.shape != (*size, 3) or frame.dtype != np.uint8:
+        raise InputError(
+            f"Cannot draw on a {frame.dtype} frame of shape {list(frame.shape)}: "
+            f"the result is for a uint8 frame of shape [{size[0]}, {size[1]}, 3].",
+            hint="Pass the frame that was given to run().",
+        )
+    check_color(color)
+    if opacity is not None and not 0 <= opacity <= 1:
+        raise InputError(f"opacity is {opacity}, but must be 0 to 1.")
 
 
 def _label_color(label: int, color: ColorOrder) -> tuple[int, int, int]:

@@ -30,7 +30,8 @@ __all__ = ["Segmenter"]
 class Segmenter:
     """A loaded engine for segmentation, on ONNX Runtime.
 
-    Thread-safety: every method may be called from any thread; calls run one after another.
+    Thread-safety: every method may be called from any thread; calls run one after another. For
+    calls that run side by side give each thread its own `clone()`, which shares the weights.
 
     Example:
         with Segmenter("voc.engine") as segmenter:
@@ -66,6 +67,7 @@ class Segmenter:
             backend.close()
             raise
         self._backend: Backend | None = backend
+        self._backend_name = backend.name
         self._lock = threading.Lock()
 
     @property
@@ -77,6 +79,11 @@ class Segmenter:
     def classes(self) -> tuple[str, ...]:
         """C names, without the background; `SegmentedClass.label` is an index into them."""
         return self._manifest.classes
+
+    @property
+    def backend_name(self) -> str:
+        """The backend in use, such as "onnxruntime"; never "auto"."""
+        return self._backend_name
 
     def run(self, frame: Frame, *, color: ColorOrder = "rgb") -> Segmentation:
         """Segment one frame.
@@ -103,9 +110,24 @@ class Segmenter:
         swap = color == "bgr"
         checked = [checked_frame(frame, swap, at, len(given)) for at, frame in enumerate(given)]
         with self._lock:
-            if self._backend is None:
-                raise BackendError("This Segmenter is closed.", hint="Open a new one.")
-            return [self._segment(self._backend, *shot) for shot in checked]
+            backend = self._open_backend()
+            return [self._segment(backend, *shot) for shot in checked]
+
+    def clone(self) -> Segmenter:
+        """A second Segmenter with the same engine, for another thread.
+
+        It shares the weights where the backend can, and is closed on its own.
+
+        Raises:
+            BackendError: This Segmenter is closed.
+        """
+        twin = object.__new__(type(self))
+        twin._manifest = self._manifest
+        with self._lock:
+            twin._backend = self._open_backend().clone()
+        twin._backend_name = self._backend_name
+        twin._lock = threading.Lock()
+        return twin
 
     def close(self) -> None:
         """Free the backend's memory, after a run in progress. Safe to call twice."""
@@ -119,6 +141,11 @@ class Segmenter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _open_backend(self) -> Backend:
+        if self._backend is None:
+            raise BackendError("This Segmenter is closed.", hint="Open a new one.")
+        return self._backend
 
     def _segment(self, backend: Backend, frame: NDArray[np.uint8], swap: bool) -> Segmentation:
         start = time.perf_counter_ns()

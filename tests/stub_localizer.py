@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.engine.manifest import InputPolicy, Manifest, ThresholdPolicy
 from bas_edge.errors import BackendError
 from bas_edge.results import Localization, Timing
 
@@ -26,6 +27,17 @@ class StubLocalizer:
     """
 
     classes = tuple(f"class {label}" for label in range(256))
+    manifest = Manifest(
+        task="localization",
+        name="stub",
+        classes=classes,
+        input=InputPolicy(height=8, width=8),
+        maps="all",
+        k=256,
+        top_k=1,
+        threshold=ThresholdPolicy(rule="fixed", value=0.5),
+    )
+    backend_name = "none"
     boxes_only = False
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`bas-edge run`: boxes on images, videos, cameras and network streams."""
+"""`bas-edge run`: boxes or classes on images, videos, cameras and network streams."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def command(
         typer.Option(
             "--save/--no-save",
             "--annotate/--no-annotate",
-            help="Write copies with the boxes drawn. Default: of files, not of cameras.",
+            help="Write copies with what was found drawn. Default: of files, not of cameras.",
         ),
     ] = None,
     jsonl: Annotated[
@@ -67,7 +67,7 @@ def command(
         ),
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="Show frames and boxes in a window; q ends it.")
+        bool, typer.Option("--show", help="Show what was found in a window; q ends it.")
     ] = False,
     codec: Annotated[
         str, typer.Option("--codec", help="FFmpeg encoder of annotated videos.")
@@ -120,7 +120,7 @@ def command(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Find the object in images, video frames and live streams: one JSON line each."""
+    """Localize or segment images, video frames and live streams: one JSON line each."""
     from bas_edge.cli.run_ending import Ending
     from bas_edge.cli.run_request import RunRequest
     from bas_edge.cli.run_work import work
@@ -129,7 +129,7 @@ def command(
     to_stdout = str(jsonl) == "-"
     request = RunRequest(
         engine=engine,
-        localizer={
+        options={
             "backend": backend,
             "threads": threads,
             "threshold": threshold,

@@ -10,19 +10,19 @@ from bas_edge.cli.run_output import CopyNames, Results
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from bas_edge.localizer import Localizer
+    from bas_edge.video.frame_engine import FrameEngine
 
 __all__ = ["run_images"]
 
 
 def run_images(
-    localizer: Localizer,
+    engine: FrameEngine,
     files: tuple[Path, ...],
     names: CopyNames,
     results: Results,
     bar: Progress,
 ) -> list[str]:
-    """Localize image files, with a line and a copy of each.
+    """Run the engine on image files, with a line and a copy of each.
 
     Returns:
         A sentence for each file that could not be used; it is skipped.
@@ -35,12 +35,12 @@ def run_images(
 
     failures = []
     task = bar.add_task("images", total=len(files), note="")
-    for result in localize_images(localizer, files):
+    for result in localize_images(engine, files):
         line = result.to_dict()
-        if result.localization is None or result.pixels is None:
+        if result.finding is None or result.pixels is None:
             failures.append(str(result.error))
         elif (copy := names.of(result.source)) is not None:
-            write_image(copy, result.localization.draw(result.pixels, color="rgb"))
+            write_image(copy, result.finding.draw(result.pixels, color="rgb"))
             line["annotated"] = str(copy)
         results.add(line)
         bar.advance(task)

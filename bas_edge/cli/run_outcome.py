@@ -31,6 +31,7 @@ class Outcome:
         videos: A summary of each video file.
         streams: The numbers of each camera.
         cut: The video file that a signal stopped, if it did.
+        done: What was done with frames.
     """
 
     inputs: int
@@ -40,9 +41,10 @@ class Outcome:
     videos: list[VideoSummary] = field(default_factory=list)
     streams: list[dict[str, Any]] = field(default_factory=list)
     cut: VideoSummary | None = None
+    done: str = "localized"
 
     def print(self, results: Results, folder: Path | None, *, as_json: bool, file: TextIO) -> None:
-        """The summary: one object of JSON, or text if anything was localized."""
+        """The summary: one object of JSON, or text if there is any result."""
         written = folder if results.lines else None
         if as_json:
             summary = {
@@ -58,11 +60,11 @@ class Outcome:
             return
         if results.lines:
             count = counted(results.lines, "frame")
-            print(f"{count} localized, an object found in {results.found}", file=file)
+            print(f"{count} {self.done}, an object found in {results.found}", file=file)
         for video in self.videos:
             _print_video(video, file)
         for stream in self.streams:
-            _print_stream(stream, file)
+            _print_stream(stream, self.done, file)
         if written is not None:
             print(f"\nWritten to {written}", file=file)
 
@@ -121,9 +123,9 @@ def _print_video(one: VideoSummary, file: TextIO) -> None:
     print_rows(rows, file=file)
 
 
-def _print_stream(one: dict[str, Any], file: TextIO) -> None:
+def _print_stream(one: dict[str, Any], done: str, file: TextIO) -> None:
     if one["results"] == 0:
-        print(f"\n{one['stream']}: nothing localized", file=file)
+        print(f"\n{one['stream']}: nothing {done}", file=file)
         return
     print(
         f"\n{one['stream']}: {counted(one['results'], 'frame')}, {one['fps']:.1f} frames/s, "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from bas_edge.localizer import Localizer
+    from bas_edge.video.frame_engine import FrameEngine
     from bas_edge.video.inputs import Inputs
     from bas_edge.video.sinks.sink import Sink
     from bas_edge.video.sources.frame_queue import Policy
@@ -29,9 +29,15 @@ class Opened:
         workers: Of that pipeline.
     """
 
-    images: Localizer | None
-    videos: Localizer | None
+    images: FrameEngine | None
+    videos: FrameEngine | None
     workers: int
+
+    @property
+    def task(self) -> str:
+        """What the engine is for."""
+        opened = self.images or self.videos
+        return "" if opened is None else opened.manifest.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class RunRequest:
     """Options; None leaves the choice to the kind of source."""
 
     engine: Path
-    localizer: dict[str, Any]
+    options: dict[str, Any]
     output: Path | None = None
     overwrite: bool = False
     json: bool = False
@@ -84,25 +90,28 @@ class RunRequest:
         """The engine for these inputs, closed with `stack`.
 
         Raises:
-            InputError, EngineError, BackendError, MissingExtraError: As `Localizer`.
+            InputError, EngineError, BackendError, MissingExtraError: As `open_frame_engine`; or the
+                engine has no boxes that could be smoothed as was asked.
         """
-        images = videos = None
+        from bas_edge.video.frame_engine import checked_smoothing
+        from bas_edge.video.pipeline_engine import open_for_pipeline, open_frame_engine
+
+        images: FrameEngine | None = None
+        videos: FrameEngine | None = None
         workers = 1
         if found.images:
-            from bas_edge.localizer import Localizer
-
-            images = stack.enter_context(Localizer(self.engine, **self.localizer))
+            images = open_frame_engine(self.engine, **self.options)
+            stack.callback(images.close)
         if found.videos or found.live:
-            from bas_edge.video.pipeline_engine import open_for_pipeline
-
             policy = self.policy or ("wait" if found.videos else "newest")
             videos, workers = open_for_pipeline(
                 self.engine,
                 streams=len(found.live) or 1,
                 lossless=policy == "wait",
-                **self.localizer,
+                **self.options,
             )
-            stack.enter_context(videos)
+            stack.callback(videos.close)
+            checked_smoothing(videos, self._smoothing_asked_for())
         return Opened(images, videos, workers)
 
     def window(self) -> list[Sink]:
@@ -117,8 +126,13 @@ class RunRequest:
 
         return [Window()]
 
-    def smoothing(self, default: str) -> Smoothing:
-        """The preset that was asked for, or `default`."""
+    def smoothing(self, engine: FrameEngine, default: str) -> Smoothing | None:
+        """The preset that was asked for, or `default` where the engine has boxes to smooth."""
+        from bas_edge.video.frame_engine import usual_smoothing
+
+        return self._smoothing_asked_for() or usual_smoothing(engine, default)
+
+    def _smoothing_asked_for(self) -> Smoothing | None:
         from bas_edge.video.steady.smoothing import Smoothing
 
-        return Smoothing.named(self.smooth or default)
+        return None if self.smooth is None else Smoothing.named(self.smooth)

@@ -38,7 +38,7 @@ class FileLines:
     def write(self, result: FrameResult) -> None:
         line = {**self._first, **result.to_dict(), **self._last}
         self._results.add(line, result.stream, result.frame.captured_at)
-        rate = 1000 / max(result.localization.timing.total_ms, 1e-3)
+        rate = 1000 / max(result.finding.timing.total_ms, 1e-3)
         self._row.advance(result.stream, f"{rate:.0f} frames/s")
 
     def event(self, event: StreamEvent) -> None:
@@ -69,8 +69,7 @@ class CameraLines:
 
     def write(self, result: FrameResult) -> None:
         self._results.add(result.to_dict(), result.stream, result.frame.captured_at)
-        found = result.localization
-        what = f"{found.class_name} {found.score:.2f}" if found.found else "nothing"
+        what = next((one.text for one in result.finding.objects), "nothing")
         self._row.advance(result.stream, f"{what}, {result.age_ms:.0f} ms old")
 
     def event(self, event: StreamEvent) -> None:

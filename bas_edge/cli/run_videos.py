@@ -19,8 +19,8 @@ from bas_edge.errors import BasEdgeError, InputError, StreamTimeoutError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from bas_edge.localizer import Localizer
     from bas_edge.video import PipelineStats
+    from bas_edge.video.frame_engine import FrameEngine
     from bas_edge.video.inputs import Inputs
     from bas_edge.video.pipeline import Pipeline
     from bas_edge.video.pipeline_stats import LaneStats
@@ -36,7 +36,7 @@ class VideoRun:
 
     Args:
         request: What was asked for.
-        localizer: The engine.
+        engine: What runs.
         workers: Threads that run it.
         folder: Where videos of cameras go; None: nowhere.
         names: Where copies of files go.
@@ -49,7 +49,7 @@ class VideoRun:
     def __init__(
         self,
         request: RunRequest,
-        localizer: Localizer,
+        engine: FrameEngine,
         workers: int,
         *,
         folder: Path | None,
@@ -60,7 +60,7 @@ class VideoRun:
         outcome: Outcome,
     ) -> None:
         self._request = request
-        self._localizer = localizer
+        self._engine = engine
         self._workers = workers
         self._folder = folder
         self._names = names
@@ -72,7 +72,7 @@ class VideoRun:
         self._gone: BrokenPipeError | None = None
 
     def run(self, found: Inputs) -> None:
-        """Localize all of it.
+        """Run the engine on all of it.
 
         Raises:
             KeyboardInterrupt: A signal came before the last file was through; without cameras.
@@ -94,7 +94,7 @@ class VideoRun:
         from bas_edge.video.pipeline import Pipeline
 
         with self._skipping(file):
-            with Pipeline(self._localizer, workers=self._workers, stop_on_failure=True) as pipeline:
+            with Pipeline(self._engine, workers=self._workers, stop_on_failure=True) as pipeline:
                 job = self._add_file(pipeline, file, self._request.window())
                 with self._ending.stops(pipeline.stop):
                     stats = pipeline.run()
@@ -108,7 +108,7 @@ class VideoRun:
         jobs: dict[Path, VideoJob] = {}
         cameras: list[tuple[Stream, CameraLines]] = []
         watched: list[Watched] = []
-        with Pipeline(self._localizer, workers=self._workers) as pipeline:
+        with Pipeline(self._engine, workers=self._workers) as pipeline:
 
             def gone(error: BrokenPipeError) -> None:
                 self._gone = error
@@ -127,7 +127,7 @@ class VideoRun:
                 stream = self._open_camera(uri)
                 lines = CameraLines(self._results, self._bar, say=self._say, alone=alone)
                 sinks = [watch(lines), *shown, *recorders]
-                pipeline.add(stream, sinks=sinks, smooth=request.smoothing("light"))
+                pipeline.add(stream, sinks=sinks, smooth=request.smoothing(self._engine, "light"))
                 cameras.append((stream, lines))
             with self._ending.stops(pipeline.stop):
                 if not jobs:
@@ -166,7 +166,7 @@ class VideoRun:
         )
         lines = FileLines(self._results, self._bar, file, copy)
         own = [watch(sink) for sink in (lines, *job.sinks)]
-        pipeline.add(job.stream, sinks=[*own, *also], smooth=request.smoothing("off"))
+        pipeline.add(job.stream, sinks=[*own, *also], smooth=request.smoothing(self._engine, "off"))
         return job
 
     def _open_camera(self, uri: str) -> Stream:

@@ -69,6 +69,8 @@ def _localize(
     names = CopyNames(copies, files, overwrite=request.overwrite)
     with ExitStack() as stack:
         opened = request.open(stack, found)
+        if opened.task == "segmentation":
+            outcome.done = "segmented"
         if opened.images is not None:
             outcome.failures += run_images(opened.images, found.images, names, results, bar)
         if opened.videos is None:

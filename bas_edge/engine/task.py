@@ -11,7 +11,7 @@ __all__ = ["require_task"]
 
 _OPENS = {
     "localization": "Open it with bas_edge.Localizer, or on the command line: bas-edge run",
-    "segmentation": "Open it with bas_edge.Segmenter, or on the command line: bas-edge segment",
+    "segmentation": "Open it with bas_edge.Segmenter, or on the command line: bas-edge run",
 }
 
 

@@ -1,7 +1,9 @@
-"""Video in, boxes out: sources, sinks, and the pipeline between them. Needs the `[video]` extra."""
+"""Video in, boxes or classes out: sources, sinks, a pipeline. Needs the `[video]` extra."""
 
 from __future__ import annotations
 
+from bas_edge.finding import Finding, FoundObject
+from bas_edge.video.frame_engine import FrameEngine
 from bas_edge.video.frames import FrameResult, Stability, StreamEvent, VideoFrame
 from bas_edge.video.pipeline import Pipeline
 from bas_edge.video.pipeline_engine import open_for_pipeline
@@ -34,6 +36,9 @@ __all__ = [
     "Csv",
     "EventRule",
     "Events",
+    "Finding",
+    "FoundObject",
+    "FrameEngine",
     "FrameResult",
     "JsonLines",
     "LaneStats",

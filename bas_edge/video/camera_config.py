@@ -103,7 +103,8 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Attributes:
         name: For results and the page; by default made of the source.
         source: Its address. ${NAME} is the environment variable NAME, for passwords.
-        smooth: A preset, or a table of `Smoothing`'s options.
+        smooth: A preset, or a table of `Smoothing`'s options; None is "light" where there are
+            boxes to smooth.
         sinks: Where its results go, besides the sinks of all cameras.
     """
 
@@ -117,7 +118,7 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     loop: bool = False
     stall_s: float = 2.0
     fps: float = 25.0
-    smooth: str | SmoothingConfig = "light"
+    smooth: str | SmoothingConfig | None = None
     live: LiveConfig = LiveConfig()
     reconnect: ReconnectConfig = ReconnectConfig()
     sinks: tuple[SinkConfig, ...] = msgspec.field(name="sink", default=())
@@ -133,8 +134,10 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             silence_s=max(self.stall_s, self.live.silence_s),
         )
 
-    def smoothing(self) -> Smoothing:
-        """How its results are smoothed."""
+    def smoothing(self) -> Smoothing | None:
+        """How its results are smoothed; None leaves it to the kind of engine."""
+        if self.smooth is None:
+            return None
         if isinstance(self.smooth, str):
             return Smoothing.named(self.smooth)
         return self.smooth.smoothing()

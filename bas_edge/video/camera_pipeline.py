@@ -14,9 +14,10 @@ from bas_edge.errors import InputError
 from bas_edge.video.camera_config import CameraConfig, CamerasConfig
 from bas_edge.video.camera_places import at, item
 from bas_edge.video.camera_sinks import SinkConfig, open_sink
+from bas_edge.video.frame_engine import checked_smoothing, usual_smoothing
 from bas_edge.video.pipeline import Pipeline
 from bas_edge.video.pipeline_engine import open_for_pipeline
-from bas_edge.video.sinks.event_rules import RuleEvent, check_classes
+from bas_edge.video.sinks.event_rules import RuleEvent, check_sink
 from bas_edge.video.sinks.sink import NotifiedSink, Sink
 from bas_edge.video.sources.open_source import open_source
 from bas_edge.video.sources.stream import Stream
@@ -70,21 +71,25 @@ def _opened(
     sinks = _open_sinks(places, config.output_folder, unused)
     engine = msgspec.structs.asdict(config.engine_options)
     with at("engine"):
-        localizer, workers = open_for_pipeline(
+        opened, workers = open_for_pipeline(
             engine.pop("path"),
             streams=len(streams),
             lossless=any(stream.policy == "wait" for stream in streams),
             **engine,
         )
-    stack.enter_context(localizer)
+    stack.enter_context(opened)
     for place, sink in zip(places, sinks, strict=True):
         with at(place.where):
-            check_classes(sink, localizer.classes)
-    pipeline = stack.enter_context(Pipeline(localizer, workers=workers))
+            check_sink(sink, opened.manifest)
+    for number, camera in enumerate(config.cameras):
+        with at(_camera(config, number)):
+            checked_smoothing(opened, camera.smoothing())
+    pipeline = stack.enter_context(Pipeline(opened, workers=workers))
     unused.pop_all()  # from here on the pipeline closes them
     for camera, stream in zip(config.cameras, streams, strict=True):
         own = [sink for place, sink in zip(places, sinks, strict=True) if stream in place.streams]
-        pipeline.add(stream, sinks=[*own, *more_sinks(stream)], smooth=camera.smoothing())
+        smooth = camera.smoothing() or usual_smoothing(opened, "light")
+        pipeline.add(stream, sinks=[*own, *more_sinks(stream)], smooth=smooth)
     return pipeline
 
 

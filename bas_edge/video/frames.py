@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.errors import BasEdgeError
+from bas_edge.errors import BasEdgeError, InputError
 
 if TYPE_CHECKING:
+    from bas_edge.finding import Finding
     from bas_edge.results import Localization
+    from bas_edge.segmentation.result import Segmentation
 
 __all__ = ["FrameResult", "Stability", "StreamEvent", "StreamState", "VideoFrame", "utc"]
 
@@ -67,7 +69,8 @@ class FrameResult:
     Attributes:
         stream: The stream's name.
         frame: The frame.
-        localization: What was found; smoothed, where the stream is smoothed.
+        finding: What was found; smoothed, where the stream is smoothed. `localization` and
+            `segmentation` are the same by the engine's task.
         age_ms: From `frame.captured_at` until this result was there.
         seen: What the engine made of this frame alone; None where nothing was smoothed.
         stability: Against the frame before; None without two boxes to compare.
@@ -75,10 +78,32 @@ class FrameResult:
 
     stream: str
     frame: VideoFrame
-    localization: Localization
+    finding: Finding
     age_ms: float = 0.0
-    seen: Localization | None = None
+    seen: Finding | None = None
     stability: Stability | None = None
+
+    @property
+    def localization(self) -> Localization:
+        """`finding`, of a Localizer.
+
+        Raises:
+            InputError: It is of a Segmenter.
+        """
+        from bas_edge.results import Localization
+
+        return _of_kind(self.finding, Localization)
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """`finding`, of a Segmenter.
+
+        Raises:
+            InputError: It is of a Localizer.
+        """
+        from bas_edge.segmentation.result import Segmentation
+
+        return _of_kind(self.finding, Segmentation)
 
     @property
     def index(self) -> int:
@@ -91,7 +116,7 @@ class FrameResult:
         return self.frame.time_s
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: the stream, the frame, then `Localization.to_dict()`."""
+        """JSON-ready: the stream, the frame, then `finding.to_dict()`."""
         line: dict[str, Any] = {
             "stream": self.stream,
             "frame": self.frame.index,
@@ -102,7 +127,7 @@ class FrameResult:
         }
         if self.frame.gap_s:
             line["gap_s"] = round(self.frame.gap_s, 3)
-        line.update(self.localization.to_dict())
+        line.update(self.finding.to_dict())
         if self.stability is not None:
             line["stability"] = {
                 "iou": round(self.stability.iou, 4),
@@ -138,6 +163,18 @@ class StreamEvent:
             "at": utc(self.at),
             "reason": self.reason,
         }
+
+
+_Kind = TypeVar("_Kind")
+
+
+def _of_kind(finding: object, kind: type[_Kind]) -> _Kind:
+    if not isinstance(finding, kind):
+        raise InputError(
+            f"This result is a {type(finding).__name__}, not a {kind.__name__}.",
+            hint="`finding` has what every engine gives.",
+        )
+    return finding
 
 
 def utc(unix_s: float) -> str:

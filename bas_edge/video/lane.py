@@ -20,6 +20,7 @@ from bas_edge.video.stage_times import StageTimes
 from bas_edge.video.steady.stability import StabilitySummary
 
 if TYPE_CHECKING:
+    from bas_edge.finding import Finding
     from bas_edge.results import Localization
     from bas_edge.video.steady.smoothing import Smoothing
 
@@ -104,7 +105,7 @@ class Lane:
 
     # For the workers
 
-    def put_back(self, job: Job, frame: VideoFrame, found: Localization) -> None:
+    def put_back(self, job: Job, frame: VideoFrame, found: Finding) -> None:
         """What was found in a frame."""
         claimed = job.frame.without_picture()
         self._in_order(job.ticket, partial(self._emit, claimed, frame, found))
@@ -152,13 +153,19 @@ class Lane:
         self.stream.unusable(claimed, error)
         self._let_go()
 
-    def _emit(self, claimed: ClaimedFrame, frame: VideoFrame, seen: Localization) -> None:
+    def _emit(self, claimed: ClaimedFrame, frame: VideoFrame, seen: Finding) -> None:
         frame = self.stream.usable(claimed, frame)
-        found, stability = seen, None
+        result = FrameResult(self.stream.name, frame, seen)
         smoother = self.smoother
         try:
             if smoother is not None and self._error is None:
-                found, stability = smoother.steady(frame, seen)
+                found, stability = smoother.steady(frame, result.localization)
+                result = replace(
+                    result,
+                    finding=found,
+                    seen=seen if found is not seen else None,
+                    stability=stability,
+                )
                 if stability is not None:
                     self.stability.add(stability)
         except Exception as error:  # noqa: BLE001  (handed on; a smoother ends only its stream)
@@ -170,16 +177,9 @@ class Lane:
             return
         age_ms = max(0.0, 1000 * (time.time() - frame.captured_at))
         self.results += 1
-        self.found += found.found
+        self.found += result.finding.found
         self.age_ms.add(age_ms)
-        result = FrameResult(
-            self.stream.name,
-            frame,
-            found,
-            age_ms,
-            seen if found is not seen else None,
-            stability,
-        )
+        result = replace(result, age_ms=age_ms)
         if not self._lossless or not self.sinks:
             for sink in self.sinks:
                 sink.put(self, result)

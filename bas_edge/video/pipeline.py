@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from bas_edge.errors import InputError
 from bas_edge.video.busy import Busy
+from bas_edge.video.frame_engine import FrameEngine, as_localizer, checked_smoothing
 from bas_edge.video.lane import Lane, Smoother
 from bas_edge.video.pipeline_stats import PipelineStats, lane_stats, sink_stats, stuck
 from bas_edge.video.sink_thread import SinkThread
-from bas_edge.video.sinks.event_rules import check_classes
+from bas_edge.video.sinks.event_rules import check_sink
 from bas_edge.video.sinks.sink import NotifiedSink, Sink
 from bas_edge.video.sources.addresses import redacted
 from bas_edge.video.sources.stream import Stream
@@ -45,7 +46,7 @@ class Pipeline:
             pipeline.run()
 
     Args:
-        localizer: The engine. It is cloned, and stays the caller's.
+        engine: A Localizer or a Segmenter. It is cloned, and stays the caller's.
         workers: How many threads run it; see `open_for_pipeline`.
         max_batch: Most frames at once.
         stop_on_failure: Stop everything when a sink or a smoother fails, and raise what it raised.
@@ -53,7 +54,7 @@ class Pipeline:
 
     def __init__(
         self,
-        localizer: Localizer,
+        engine: FrameEngine,
         *,
         workers: int = 1,
         max_batch: int = 8,
@@ -73,7 +74,7 @@ class Pipeline:
         self._failures: list[str] = []
         self._busy = Busy()
         self._workers = Workers(
-            localizer,
+            engine,
             workers,
             max_batch=max_batch,
             lanes=self._lanes,
@@ -101,11 +102,11 @@ class Pipeline:
                 leaves them as they are and does not compare them either.
 
         Raises:
-            InputError: The pipeline has another stream of this name, or has ended; results carry
-                no map (`boxes_only`) that could be smoothed; or a rule is for no class of the
-                engine.
+            InputError: The pipeline has another stream of this name, or has ended; results have
+                nothing that could be smoothed (`boxes_only`, or of a Segmenter); or a sink asks
+                for a class or a score that the engine does not give.
         """
-        self._check_smoothing(smooth)
+        smooth = checked_smoothing(self.engine, smooth)
         with self._changed:
             if self._stopping:
                 raise InputError("This pipeline has ended.", hint="Make a new one.")
@@ -220,7 +221,8 @@ class Pipeline:
         """Change how maps become boxes, from the next frame on; None leaves a value as it is.
 
         Raises:
-            InputError: A value is out of range, or the pipeline has ended; nothing was changed.
+            InputError: A value is out of range, the pipeline has ended, or runs a Segmenter;
+                nothing was changed.
         """
         self._workers.retune(
             threshold=threshold, top_k=top_k, min_score=min_score, also=self._smooth_anew
@@ -230,20 +232,29 @@ class Pipeline:
         """Smooth one stream otherwise, from the next result on; it begins without a history.
 
         Raises:
-            InputError: There is no such stream, or results carry no map (`boxes_only`).
+            InputError: There is no such stream, or results have nothing that could be smoothed.
         """
-        self._check_smoothing(smoothing)
+        smooth = checked_smoothing(self.engine, smoothing)
         with self._changed:
-            self._smooth(self._lane(name), smoothing)
+            self._smooth(self._lane(name), smooth)
 
     def smoothing(self, name: str) -> Smoothing | None:
         """How one stream is smoothed; None where it is not, or by something else."""
         return self._lane(name).smoothing
 
     @property
-    def localizer(self) -> Localizer:
+    def engine(self) -> FrameEngine:
         """The engine with the options in use. Not to be closed."""
-        return self._workers.localizer
+        return self._workers.engine
+
+    @property
+    def localizer(self) -> Localizer:
+        """`engine`, where it is a Localizer.
+
+        Raises:
+            InputError: It is another one.
+        """
+        return as_localizer(self.engine, "Pipeline.localizer", "Use Pipeline.engine.")
 
     def stats(self) -> PipelineStats:
         """Every count at this moment."""
@@ -287,13 +298,6 @@ class Pipeline:
         asked_for = lane.done or self._time_over
         return not asked_for or lane.stream.error is not None
 
-    def _check_smoothing(self, smooth: Smoothing | Smoother | None) -> None:
-        if isinstance(smooth, Smoothing) and smooth.active and self.localizer.boxes_only:
-            raise InputError(
-                "This Localizer has boxes_only, so its results carry no map to be smoothed.",
-                hint='Open it without boxes_only, or use Smoothing.named("off").',
-            )
-
     def _smooth(self, lane: Lane, smooth: Smoothing | Smoother | None) -> None:
         if isinstance(smooth, Smoothing):
             lane.smoothing, lane.smoother = smooth, Steadier(self.localizer, smooth)
@@ -319,7 +323,7 @@ class Pipeline:
         self._wake()
 
     def _sink_thread(self, sink: Sink) -> SinkThread:
-        check_classes(sink, self.localizer.classes)
+        check_sink(sink, self.engine.manifest)
         if id(sink) not in self._sinks:
             failed = partial(self._part_failed, type(sink).__name__)
             self._sinks[id(sink)] = SinkThread(sink, failed=failed, busy=self._busy)

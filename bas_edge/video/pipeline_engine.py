@@ -6,14 +6,62 @@ import os
 from typing import Any
 
 from bas_edge.backends import PLAN_BACKENDS
-from bas_edge.engine.bundle import open_engine
+from bas_edge.engine.bundle import Engine, open_engine
+from bas_edge.errors import InputError
 from bas_edge.localizer import Localizer
 from bas_edge.localizer_options import check_threads
 from bas_edge.open_runner import chosen_backend
+from bas_edge.segmenter import Segmenter
 
-__all__ = ["open_for_pipeline"]
+__all__ = ["open_for_pipeline", "open_frame_engine"]
 
 _GPU_WORKERS = 2  # one frame is copied in while the network has another
+# Options of Localizer that a Segmenter does not have, and their values where nobody asked.
+_OF_BOXES = {
+    "threshold": None,
+    "top_k": None,
+    "min_score": None,
+    "max_boxes": 1,
+    "boxes_only": False,
+}
+_OF_PLANS = {"device": 0, "rebuild": False}
+
+
+def open_frame_engine(
+    path: str | os.PathLike[str], *, backend: str = "auto", **options: Any
+) -> Localizer | Segmenter:
+    """A Localizer or a Segmenter, by the engine's task.
+
+    Args:
+        path: The engine.
+        backend: As for `Localizer`.
+        options: Others of `Localizer`.
+
+    Raises:
+        InputError: As `Localizer`; or an option is given that an engine for segmentation does not
+            have.
+        EngineError, MissingExtraError, BackendError: As `Localizer`.
+    """
+    return _opened(open_engine(path, check_plans=False), backend=backend, **options)
+
+
+def _opened(engine: Engine, *, backend: str, **options: Any) -> Localizer | Segmenter:
+    if engine.manifest.task == "localization":
+        return Localizer(engine.path, backend=backend, **options)
+    for name, unset in _OF_BOXES.items():
+        if options.pop(name, unset) != unset:
+            raise InputError(
+                f"{name} is for engines that localize, and {engine.path} is one for "
+                f"{engine.manifest.task}.",
+                hint="Leave it out.",
+            )
+    plans = [name for name, unset in _OF_PLANS.items() if options.pop(name, unset) != unset]
+    if plans or chosen_backend(backend, engine) != "onnxruntime":
+        raise InputError(
+            f"{engine.path} is an engine for segmentation, which runs with ONNX Runtime only.",
+            hint=f"Leave out {plans[0] if plans else 'backend'}.",
+        )
+    return Segmenter(engine.path, **options)
 
 
 def open_for_pipeline(
@@ -24,15 +72,15 @@ def open_for_pipeline(
     backend: str = "auto",
     threads: int | None = None,
     **options: Any,
-) -> tuple[Localizer, int]:
-    """A Localizer for a `Pipeline`, and how many workers should run it.
+) -> tuple[Localizer | Segmenter, int]:
+    """An engine for a `Pipeline`, and how many workers should run it.
 
     On a CPU, one live stream wants each frame soon: all cores work on one frame. Files and
     several streams want many frames: each core has a frame of its own, and wastes nothing on
     waiting for another. Idle threads sleep, because sources and sinks need the processor too.
 
     Args:
-        path: The engine.
+        path: The engine: for localization or segmentation.
         streams: How many streams it is for.
         lossless: Whether no frame may be lost (policy "wait").
         backend: As for `Localizer`.
@@ -40,15 +88,16 @@ def open_for_pipeline(
         options: Others of `Localizer`.
 
     Raises:
-        InputError, EngineError, MissingExtraError, BackendError: As `Localizer`.
+        InputError, EngineError, MissingExtraError, BackendError: As `open_frame_engine`.
     """
     check_threads(threads)
-    name = chosen_backend(backend, open_engine(path, check_plans=False))
+    engine = open_engine(path, check_plans=False)
+    name = chosen_backend(backend, engine)
     if name in PLAN_BACKENDS:
-        return Localizer(path, backend=name, threads=threads, **options), _GPU_WORKERS
+        return _opened(engine, backend=name, threads=threads, **options), _GPU_WORKERS
     cores = _cores() if threads is None else threads
     each, workers = (1, cores) if lossless or streams > 1 else (cores, 1)
-    return Localizer(path, backend=name, threads=each, spin=False, **options), workers
+    return _opened(engine, backend=name, threads=each, spin=False, **options), workers
 
 
 def _cores() -> int:

@@ -1,4 +1,4 @@
-"""Localize image files one by one; a file that cannot be read does not stop the others."""
+"""Run an engine on image files one by one; a file that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bas_edge.images import read_image
 from bas_edge.video.sinks.file_names import partial
 
 if TYPE_CHECKING:
-    from bas_edge.localizer import Localizer
-    from bas_edge.results import Localization
+    from bas_edge.finding import Finding
+    from bas_edge.video.frame_engine import FrameEngine
 
 __all__ = ["StillResult", "localize_images", "write_image"]
 
@@ -29,32 +29,32 @@ class StillResult:
     Attributes:
         source: The file.
         pixels: [H, W, 3] uint8 RGB, upright; None if skipped.
-        localization: None if skipped.
+        finding: None if skipped.
         error: Why the file was skipped; None if it was not.
     """
 
     source: Path
     pixels: NDArray[np.uint8] | None = None
-    localization: Localization | None = None
+    finding: Finding | None = None
     error: InputError | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: the file, then `Localization.to_dict()` or the error."""
+        """JSON-ready: the file, then `finding.to_dict()` or the error."""
         line: dict[str, Any] = {"source": str(self.source)}
-        if self.localization is not None:
-            line.update(self.localization.to_dict())
+        if self.finding is not None:
+            line.update(self.finding.to_dict())
         if self.error is not None:
             line["error"] = str(self.error)
         return line
 
 
-def localize_images(localizer: Localizer, files: Iterable[Path]) -> Iterator[StillResult]:
+def localize_images(engine: FrameEngine, files: Iterable[Path]) -> Iterator[StillResult]:
     """One result per file, in order, as they are ready.
 
     Raises:
         BackendError: Inference failed.
     """
-    return (_localize(localizer, file) for file in files)
+    return (_localize(engine, file) for file in files)
 
 
 def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -76,9 +76,9 @@ def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _localize(localizer: Localizer, file: Path) -> StillResult:
+def _localize(engine: FrameEngine, file: Path) -> StillResult:
     try:
         pixels = read_image(file)
     except InputError as error:
         return StillResult(file, error=error)
-    return StillResult(file, pixels, localizer.run(pixels, color="rgb"))
+    return StillResult(file, pixels, engine.run_batch([pixels], color="rgb")[0])

@@ -20,7 +20,7 @@ from bas_edge.video.sources.video_source import VideoSource
 from bas_edge.video.steady.smoothing import Smoothing
 
 if TYPE_CHECKING:
-    from bas_edge.localizer import Localizer
+    from bas_edge.video.frame_engine import FrameEngine
 
 __all__ = ["VideoJob", "VideoSummary", "localize_video"]
 
@@ -128,7 +128,7 @@ class VideoJob:
 
 
 def localize_video(
-    localizer: Localizer,
+    engine: FrameEngine,
     path: str | Path,
     *,
     annotated: str | Path | None = None,
@@ -145,9 +145,9 @@ def localize_video(
     """Localize every frame of a video file, in constant memory.
 
     Args:
-        localizer: The engine.
+        engine: A Localizer or a Segmenter.
         path: The video. A damaged one is localized as far as it decodes; see `damage`.
-        annotated: Where to write an mp4 with the boxes drawn; None writes none.
+        annotated: Where to write an mp4 with what was found drawn; None writes none.
         codec: Its encoder; see `VideoSink`.
         workers: Threads that run the engine; see `open_for_pipeline`.
         policy, stride, max_fps: As for `open_source`; "wait" loses no frame.
@@ -178,7 +178,7 @@ def localize_video(
             duration_s=duration_s,
             on_frame=on_frame,
         )
-        pipeline = stack.enter_context(Pipeline(localizer, workers=workers, stop_on_failure=True))
+        pipeline = stack.enter_context(Pipeline(engine, workers=workers, stop_on_failure=True))
         pipeline.add(job.stream, sinks=[*job.sinks, *to], smooth=smooth)
         refused.pop_all()  # the pipeline closes them
         stats = pipeline.run()
@@ -195,7 +195,7 @@ class _Counter:
         self._on_frame = on_frame
 
     def write(self, result: FrameResult) -> None:
-        self.late += result.localization.timing.total_ms > self._interval_ms
+        self.late += result.finding.timing.total_ms > self._interval_ms
         if self._on_frame is not None:
             self._on_frame(result)
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from bas_edge.errors import InputError
 from bas_edge.video.batch_size import BatchSize
 from bas_edge.video.busy import Busy
+from bas_edge.video.frame_engine import as_localizer
 from bas_edge.video.lane import Job, Lane
 from bas_edge.video.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from bas_edge.engine.manifest import ThresholdPolicy
-    from bas_edge.localizer import Localizer
+    from bas_edge.video.frame_engine import FrameEngine
     from bas_edge.video.frames import VideoFrame
 
 __all__ = ["STAGES", "Workers"]
@@ -35,7 +36,7 @@ class Workers:
     frames at once only where that is faster.
 
     Args:
-        localizer: The engine. It is cloned, and stays the caller's.
+        engine: It is cloned, and stays the caller's.
         count: How many threads.
         max_batch: Most frames at once.
         lanes: The streams; more may be added under the lock of `changed`.
@@ -51,7 +52,7 @@ class Workers:
 
     def __init__(
         self,
-        localizer: Localizer,
+        engine: FrameEngine,
         count: int,
         *,
         max_batch: int,
@@ -63,8 +64,8 @@ class Workers:
     ) -> None:
         self.count = count
         self.times = {stage: StageTimes() for stage in STAGES}
-        self._localizer = localizer
-        self._tuned: Localizer | None = None  # clones are made of it, where there is one
+        self._engine = engine
+        self._tuned: FrameEngine | None = None  # clones are made of it, where there is one
         self._tuning = 0
         self._cloning = threading.Lock()  # of its own: a clone may take seconds
         self._closed = False
@@ -107,14 +108,15 @@ class Workers:
 
         Args:
             threshold, top_k, min_score: None leaves a value as it is.
-            also: Called under the lock, once `localizer` is the new one and before a former one
+            also: Called under the lock, once `engine` is the new one and before a former one
                 is closed.
         """
         with self._cloning:
             if self._closed:
                 raise InputError("This pipeline has ended.", hint="Make a new one.")
             former = self._tuned
-            tuned = self.localizer.clone(threshold=threshold, top_k=top_k, min_score=min_score)
+            localizer = as_localizer(self.engine, "Tuning")
+            tuned = localizer.clone(threshold=threshold, top_k=top_k, min_score=min_score)
             with self._changed:
                 self._tuned = tuned
                 self._tuning += 1
@@ -124,9 +126,9 @@ class Workers:
                 former.close()
 
     @property
-    def localizer(self) -> Localizer:
+    def engine(self) -> FrameEngine:
         """The engine with the options in use. Not to be closed."""
-        return self._localizer if self._tuned is None else self._tuned
+        return self._engine if self._tuned is None else self._tuned
 
     def batch_ms(self) -> dict[int, float]:
         """What a frame costs in batches; see `PipelineStats.batch_ms`."""
@@ -137,10 +139,10 @@ class Workers:
         try:
             while not self._over():
                 with self._cloning:  # so that nobody closes what is being cloned
-                    localizer, tuning = self.localizer.clone(), self._tuning
-                with localizer:
+                    engine, tuning = self.engine.clone(), self._tuning
+                with contextlib.closing(engine):
                     while tuning == self._tuning and (jobs := self._take(tuning)):
-                        self._localize(localizer, jobs)
+                        self._run(engine, jobs)
         except BaseException as error:  # noqa: BLE001  (raised again by run)
             self._failed(error)
 
@@ -167,7 +169,7 @@ class Workers:
                     return jobs
                 self._changed.wait(_POLL_S)
 
-    def _localize(self, localizer: Localizer, jobs: Sequence[Job]) -> None:
+    def _run(self, engine: FrameEngine, jobs: Sequence[Job]) -> None:
         usable: list[tuple[Job, VideoFrame]] = []
         for job in jobs:
             try:
@@ -178,15 +180,15 @@ class Workers:
             return
         started = time.perf_counter()
         with self._busy.at("The engine"):
-            found = localizer.run_batch([frame.pixels for _, frame in usable], color="rgb")
+            found = engine.run_batch([frame.pixels for _, frame in usable], color="rgb")
         took_ms = 1000 * (time.perf_counter() - started)
         with self._changed:  # workers share these
             self._batch_size.learn(len(usable), took_ms)
             for stage, times in self.times.items():
                 for one in found:
                     times.add(getattr(one.timing, stage))
-        for (job, frame), localization in zip(usable, found, strict=True):
-            job.lane.put_back(job, frame, localization)
+        for (job, frame), one in zip(usable, found, strict=True):
+            job.lane.put_back(job, frame, one)
 
 
 def _give_way() -> None:

@@ -101,6 +101,41 @@ def test_draw_keeps_the_channel_order() -> None:
     np.testing.assert_array_equal(rgb, bgr[:, :, ::-1])
 
 
+def test_the_map_is_drawn_where_it_was_asked_for() -> None:
+    frame = np.full((60, 80, 3), 90, np.uint8)
+    result = replace(localization(), found=False, box=(0.0, 0.0, 80.0, 60.0))
+    np.testing.assert_array_equal(result.draw(frame), frame)
+    shaded = result.draw(frame, opacity=1.0)
+    y, x = np.unravel_index(result.map.argmax(), result.map.shape)
+    high = shaded[60 * int(y) // result.map.shape[0] + 3, 80 * int(x) // result.map.shape[1] + 3]
+    assert high[0] > 120 > shaded[0, 0, 0]
+    bgr = result.draw(frame, color="bgr", opacity=1.0)
+    np.testing.assert_array_equal(bgr[:, :, ::-1], shaded)
+    with pytest.raises(InputError, match="opacity is"):
+        result.draw(frame, opacity=1.5)
+
+
+def test_a_result_fits_a_smaller_copy_of_its_frame() -> None:
+    result = localization()
+    small = result.resized((30, 20))
+    assert small.frame_size == (30, 20)
+    x0, y0, x1, y1 = result.box
+    assert small.box == (x0 / 4, y0 / 2, x1 / 4, y1 / 2)
+    assert small.draw(np.zeros((30, 20, 3), np.uint8)).any()
+
+
+def test_objects_are_the_boxes_that_were_found() -> None:
+    result = localization()
+    (one,) = result.objects
+    assert (one.label, one.class_name, one.box) == (result.label, result.class_name, result.box)
+    assert (one.score, one.area, one.text) == (result.score, None, result.best.text)
+    two = replace(result, boxes=(result.box, (0.0, 0.0, 5.0, 5.0)))
+    assert [each.box for each in two.objects] == list(two.boxes)
+    nothing = replace(result, found=False)
+    assert nothing.objects == ()
+    assert nothing.best == result.best
+
+
 def test_labels_have_different_colours() -> None:
     frame = np.zeros((*SIZE, 3), np.uint8)
     inks = {

@@ -16,6 +16,8 @@ from bas_edge.engine.bundle import write_bundle
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.onnx_metadata import read_manifest
 from bas_edge.errors import BackendError, EngineError, InputError
+from bas_edge.results import Timing
+from bas_edge.segmentation.result import Segmentation, SegmentedClass
 
 Tiny = Callable[..., Path]
 
@@ -101,22 +103,51 @@ def test_what_a_centre_crop_does_not_show_is_background(
 def test_classes_are_drawn_in_the_colours_of_voc(tiny: Path, street: NDArray[np.uint8]) -> None:
     with bas_edge.Segmenter(tiny) as segmenter:
         found = segmenter.run(street)
-    drawn = found.draw(street, opacity=0.5)
-    assert drawn[30, 24].tolist() == [192, 0, 0]  # half of (255, 0, 0) and of (128, 0, 0)
+    drawn = found.draw(street, opacity=0.5, legend=False)
+    assert drawn[30, 24].tolist() == [191, 0, 0]  # half of (255, 0, 0) and of (128, 0, 0)
     np.testing.assert_array_equal(drawn[found.mask == 0], street[found.mask == 0])
-    mirrored = found.draw(street[:, :, ::-1], color="bgr", opacity=0.5)
+    mirrored = found.draw(street[:, :, ::-1], color="bgr", opacity=0.5, legend=False)
     np.testing.assert_array_equal(mirrored[:, :, ::-1], drawn)
-    assert found.draw(street, opacity=0) is not street
-    np.testing.assert_array_equal(found.draw(street, opacity=0), street)
+    bare = found.draw(street, opacity=0, legend=False)
+    assert bare is not street
+    np.testing.assert_array_equal(bare, street)
     with pytest.raises(InputError, match=r"frame of shape \[64, 95, 3\]"):
         found.draw(street[:, :95])
     with pytest.raises(InputError, match="opacity is 2"):
         found.draw(street, opacity=2)
 
 
+def test_a_legend_names_classes_and_shares_as_far_as_there_is_room() -> None:
+    box, timing = (0.0, 0.0, 9.0, 9.0), Timing(1.0, 1.0, 1.0)
+    green, red = SegmentedClass(1, "b", box, 0.31), SegmentedClass(0, "a", box, 0.004)
+    assert (green.text, red.text) == ("b 31 %", "a < 1 %")
+    grey = np.full((64, 96, 3), 90, np.uint8)
+    found = Segmentation(np.zeros((64, 96), np.uint8), (green, red), timing)
+    drawn = found.draw(grey)
+    rows = np.flatnonzero((drawn != grey).any(axis=(1, 2)))
+    first, last, middle = rows.min(), rows.max(), (rows.min() + rows.max()) // 2
+    assert drawn[first, 2].tolist() == drawn[middle, 2].tolist() == [0, 128, 0], "the first on top"
+    assert drawn[middle + 1, 2].tolist() == drawn[last, 2].tolist() == [128, 0, 0]
+    assert (drawn[first:middle] > 200).all(axis=2).any(), "white on what is dark"
+    low = Segmentation(found.mask[:last], found.objects, timing)  # one row too few for both
+    shown = np.flatnonzero((low.draw(grey[:last]) != grey[:last]).any(axis=(1, 2)))
+    assert shown.tolist() == list(range(first, middle + 1))
+    np.testing.assert_array_equal(found.draw(grey, color="bgr")[:, :, ::-1], drawn)
+
+
+def test_a_result_fits_a_smaller_copy_of_its_frame(tiny: Path, street: NDArray[np.uint8]) -> None:
+    with bas_edge.Segmenter(tiny) as segmenter:
+        small = segmenter.run(street).resized((32, 48))
+    assert small.frame_size == (32, 48)
+    assert small.draw(street[::2, ::2]).shape == (32, 48, 3)
+    np.testing.assert_allclose(small.objects[1].box, (6, 8, 18, 24), atol=2)
+    assert (small.mask[8:24, 6:18] == 1).mean() > 0.8
+
+
 def test_a_result_is_plain_json(tiny: Path, street: NDArray[np.uint8]) -> None:
     with bas_edge.Segmenter(tiny) as segmenter:
         fields = segmenter.run(street).to_dict()
+    assert fields["found"] is True
     assert [one["class_name"] for one in fields["objects"]] == ["b", "a"]
     assert (fields["width"], fields["height"]) == (96, 64)
 

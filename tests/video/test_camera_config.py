@@ -93,7 +93,7 @@ def test_the_smallest_file_has_safe_defaults(tmp_path: Path) -> None:
     (camera,) = config.cameras
     stream = open_stream(camera)
     assert (stream.name, stream.policy, stream.live) == ("10.0.0.7-live", "newest", True)
-    assert camera.smoothing().active
+    assert camera.smoothing() is None  # left to the kind of engine
     assert camera.reconnect.always
 
 

@@ -114,6 +114,6 @@ def test_a_corrupt_image_does_not_stop_the_others(
     with Localizer(tiny_onnx(tmp_path / "tiny.onnx"), threads=1) as localizer:
         first, second, third = localize_images(localizer, files)
     assert first.to_dict()["class_name"] == third.to_dict()["class_name"] == "a"
-    assert second.localization is None
+    assert second.finding is None
     assert list(second.to_dict()) == ["source", "error"]
     assert str(files[1]) in second.to_dict()["error"]

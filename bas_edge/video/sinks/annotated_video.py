@@ -1,4 +1,4 @@
-"""The video again, with the boxes drawn on it: one file, or a row of segments."""
+"""The video again, with what was found drawn on it: one file, or a row of segments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AGAIN_S = 5.0  # after a file that could not be written, before the next one is
 
 
 class AnnotatedVideo(DiskSink):
-    """A sink that writes each stream as an mp4 with the boxes drawn.
+    """A sink that writes each stream as an mp4 with what was found drawn.
 
     Every frame is shown at its own time: where frames were dropped or a connection was lost, the
     picture before stands still for as long. Nothing is invented to fill it.
@@ -100,11 +100,11 @@ class AnnotatedVideo(DiskSink):
         self.latest: dict[str, Path] = {}
 
     def write(self, result: FrameResult) -> None:
-        """Append the frame with its box."""
+        """Append the frame with what was found in it."""
         if result.time_s < self._again_s.get(result.stream, result.time_s):
             self.dropped += 1
             return
-        pixels = result.localization.draw(result.frame.pixels, color="rgb")
+        pixels = result.finding.draw(result.frame.pixels, color="rgb")
         with self._attempt(result.stream):
             try:
                 file = self._file_for(result)
@@ -158,7 +158,7 @@ class AnnotatedVideo(DiskSink):
             return False
         if result.time_s - file.last_s > LONGEST_PAUSE_S:
             return True
-        size = result.localization.frame_size
+        size = result.finding.frame_size
         over = self._segment_s is not None and result.time_s - file.start_s >= self._segment_s
         return over or (self._segment_s is not None and size != file.size)
 
@@ -173,7 +173,7 @@ class AnnotatedVideo(DiskSink):
             except BaseException:
                 kept.abandon([path])
                 raise
-            return _Writing(sink, result.time_s, result.time_s, result.localization.frame_size)
+            return _Writing(sink, result.time_s, result.time_s, result.finding.frame_size)
         if self._taken.setdefault(path, result.stream) != result.stream:
             raise InputError(
                 f"The streams '{self._taken[path]}' and '{result.stream}' would both be written "
@@ -182,7 +182,7 @@ class AnnotatedVideo(DiskSink):
             )
         prepare_folder(path.parent)
         sink = VideoSink(path, self._fps, codec=self._codec)
-        return _Writing(sink, 0.0, result.time_s, result.localization.frame_size)
+        return _Writing(sink, 0.0, result.time_s, result.finding.frame_size)
 
     def _finish(self, stream: str, *, complete: bool = True) -> None:
         sink = self._writing[stream].sink

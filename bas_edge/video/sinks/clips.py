@@ -48,7 +48,7 @@ class Clips(DiskSink):
         before_s: How long before the event a clip begins.
         after_s: How long after it the clip ends.
         longest_s: The longest clip.
-        draw: Draw the boxes.
+        draw: Draw what was found.
         fps: About how many frames a second come.
         codec: As for `VideoSink`.
         buffer_bytes: See above.
@@ -129,7 +129,7 @@ class Clips(DiskSink):
         ring = self._ring(result)
         pixels = result.frame.pixels
         if self._draw:
-            pixels = result.localization.draw(pixels, color="rgb")
+            pixels = result.finding.draw(pixels, color="rgb")
         new = ring.encode(pixels, result.time_s)
         before = self._clips_of(stream)
         for watch in self._watches:
@@ -156,7 +156,7 @@ class Clips(DiskSink):
         self._tell_losses()
 
     def _ring(self, result: FrameResult) -> PacketRing:
-        stream, size = result.stream, result.localization.frame_size
+        stream, size = result.stream, result.finding.frame_size
         ring = self._rings.get(stream)
         if self._holes.before(result) or (ring is not None and ring.size != size):
             self._end(stream)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.errors import InputError
+from bas_edge.results import Box
 from bas_edge.video.frames import FrameResult, StreamEvent
 from bas_edge.video.sinks.disk_sink import DiskSink
 from bas_edge.video.sinks.file_names import (
@@ -26,18 +27,19 @@ _JPEG_QUALITY = 90
 
 
 class Crops(DiskSink):
-    """A sink that saves what the box encloses, now and then.
+    """A sink that saves what the box of the largest object encloses, now and then.
 
     Args:
         path: A template with {stream}, {frame}, {class}, {date} and {time} (UTC); it needs {frame}
             and ends in .jpg, .jpeg or .png. A name that is taken is numbered.
-        min_score: The least score that is worth a picture.
+        min_score: The least score that is worth a picture; a Segmenter gives none.
         interval_s: At most one picture of a stream in so many seconds.
         margin: How much of its width and height a box grows by on each side, within the frame.
         max_files: Keep so many pictures of each stream and remove the oldest, of its own only.
         max_bytes: The same by size.
 
     Attributes:
+        min_score: As given.
         written: How many pictures were saved.
         problem: What cannot be written at the moment; "" while all is well.
         dropped: Pictures that could not be written.
@@ -74,15 +76,15 @@ class Crops(DiskSink):
         self._kept = KeptByStream(
             self._names.root, self._names.text, max_files=max_files, max_bytes=max_bytes
         )
-        self._min_score, self._interval_s, self._margin = min_score, interval_s, margin
+        self.min_score, self._interval_s, self._margin = min_score, interval_s, margin
         self._last_s: dict[str, float] = {}  # by stream
         self.written = 0
 
     def write(self, result: FrameResult) -> None:
         """Save the box of this result, if it is due."""
-        found, last_s = result.localization, self._last_s.get(result.stream)
+        found, last_s = next(iter(result.finding.objects), None), self._last_s.get(result.stream)
         early = last_s is not None and 0 <= result.time_s - last_s < self._interval_s
-        if not found.found or found.score < self._min_score or early:
+        if found is None or early or (found.score is not None and found.score < self.min_score):
             return
         fields: dict[str, str | int] = {
             "class": found.class_name,
@@ -91,7 +93,7 @@ class Crops(DiskSink):
         path = self._names.path(stream=result.stream, frame=result.index, **fields)
         self._last_s[result.stream] = result.time_s
         with self._attempt(result.stream):
-            self._save(result, path)
+            self._save(result, found.box, path)
             self.written += 1
             self._worked(result.stream)
 
@@ -102,12 +104,12 @@ class Crops(DiskSink):
         """Each picture is whole; there is nothing to finish."""
         self._tell_losses()
 
-    def _save(self, result: FrameResult, path: Path) -> None:
+    def _save(self, result: FrameResult, box: Box, path: Path) -> None:
         from PIL import Image
 
         kept = self._kept.of(result.stream)
         path = kept.claim(path)
-        picture = Image.fromarray(np.ascontiguousarray(self._cut(result)))
+        picture = Image.fromarray(np.ascontiguousarray(self._cut(result.frame.pixels, box)))
         try:
             with writing(path):
                 picture.save(partial(path), quality=_JPEG_QUALITY)
@@ -117,13 +119,13 @@ class Crops(DiskSink):
             raise
         kept.finished([path])
 
-    def _cut(self, result: FrameResult) -> NDArray[np.uint8]:
+    def _cut(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         """The box with its margin, [h, w, 3]; at least a pixel."""
-        x0, y0, x1, y1 = result.localization.box
-        height, width = result.localization.frame_size
+        x0, y0, x1, y1 = box
+        height, width = pixels.shape[:2]
         more_x, more_y = self._margin * (x1 - x0), self._margin * (y1 - y0)
         left, upper = max(0, round(x0 - more_x)), max(0, round(y0 - more_y))
         left, upper = min(left, width - 1), min(upper, height - 1)
         right = max(left + 1, min(width, round(x1 + more_x)))
         lower = max(upper + 1, min(height, round(y1 + more_y)))
-        return result.frame.pixels[upper:lower, left:right]
+        return pixels[upper:lower, left:right]

@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+from bas_edge.finding import FoundObject
 from bas_edge.video.frames import FrameResult, StreamEvent, utc
 from bas_edge.video.sinks.disk_sink import DiskSink
 from bas_edge.video.sinks.file_names import NameTemplate
@@ -25,6 +26,7 @@ COLUMNS = (
     "label",
     "class_name",
     "score",
+    "area",
     "x0",
     "y0",
     "x1",
@@ -33,6 +35,10 @@ COLUMNS = (
     "height",
     "total_ms",
 )
+
+
+def _rounded(value: float | None, digits: int) -> float | str:
+    return "" if value is None else round(float(value), digits)
 
 
 def _row(cells: tuple[object, ...]) -> bytes:
@@ -62,7 +68,9 @@ _ROWS = LineKind(
 
 
 class Csv(DiskSink):
-    """A sink that writes each result as a row; UTF-8, comma-separated, quoted where needed.
+    """A sink that writes each object as a row; UTF-8, comma-separated, quoted where needed.
+
+    A result without any object has one row too.
 
     docs/sinks.md says what the columns hold. States of streams have no row: what they cost shows
     in `dropped` and `gap_s`. Rows are handed to the system one by one, as those of `JsonLines`.
@@ -97,28 +105,11 @@ class Csv(DiskSink):
         )
 
     def write(self, result: FrameResult) -> None:
-        """One row."""
-        frame, found = result.frame, result.localization
-        height, width = found.frame_size
-        row = (
-            result.stream,
-            frame.index,
-            round(frame.time_s, 6),
-            utc(frame.captured_at),
-            round(result.age_ms, 3),
-            frame.dropped,
-            round(frame.gap_s, 3),
-            "true" if found.found else "false",
-            found.label,
-            found.class_name,
-            round(float(found.score), 6),
-            *(round(float(edge), 3) for edge in found.box),
-            width,
-            height,
-            round(found.timing.total_ms, 3),
-        )
+        """A row of each object, or one without."""
         with self._attempt(result.stream):
-            self._files.write(result.stream, frame.captured_at, _row(row))
+            for one in result.finding.objects or (result.finding.best,):
+                row = _row(_cells(result, one))
+                self._files.write(result.stream, result.frame.captured_at, row)
             self._worked(result.stream)
 
     def event(self, event: StreamEvent) -> None:
@@ -128,3 +119,31 @@ class Csv(DiskSink):
         """Close the files."""
         self._files.close()
         self._tell_losses()
+
+
+def _cells(result: FrameResult, one: FoundObject | None) -> tuple[object, ...]:
+    frame, finding = result.frame, result.finding
+    height, width = finding.frame_size
+    what: tuple[object, ...] = ("",) * 8
+    if one is not None:
+        what = (
+            one.label,
+            one.class_name,
+            _rounded(one.score, 6),
+            _rounded(one.area, 6),
+            *(_rounded(edge, 3) for edge in one.box),
+        )
+    return (
+        result.stream,
+        frame.index,
+        round(frame.time_s, 6),
+        utc(frame.captured_at),
+        round(result.age_ms, 3),
+        frame.dropped,
+        round(frame.gap_s, 3),
+        "true" if finding.found else "false",
+        *what,
+        width,
+        height,
+        round(finding.timing.total_ms, 3),
+    )

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import InputError
-from bas_edge.results import Localization
+from bas_edge.finding import Finding, FoundObject
 from bas_edge.video.frames import FrameResult, StreamEvent, utc
 from bas_edge.video.sinks.holes import Holes
 from bas_edge.video.sinks.zones import Polygon, check_polygon, holds_point, share_inside
 
-__all__ = ["EventRule", "RuleEvent", "RuleState", "RuleWatch", "check_classes", "step"]
+__all__ = ["EventRule", "RuleEvent", "RuleState", "RuleWatch", "check_sink", "step"]
 
 _LISTED = 15  # so many of an engine's classes are named in a hint
 
@@ -28,7 +29,7 @@ class EventRule:
     Attributes:
         name: What its events are called.
         classes: Class names that count; () is any.
-        min_score: The least score that counts, 0 to 1.
+        min_score: The least score that counts, 0 to 1; a Segmenter gives none.
         zone: Corners (x, y) in order as parts of the frame's width and height: (0, 0) is the upper
             left, (1, 1) the lower right. None is everywhere.
         inside: None: the centre of the box must lie in the zone. A number over 0 and up to 1: at
@@ -77,14 +78,16 @@ class EventRule:
                     "negative."
                 )
 
-    def box_that_counts(self, found: Localization) -> tuple[float, float, float, float] | None:
-        """The first box of the frame that fulfils all but the time, in pixels; None without one."""
-        if not found.found or found.score < self.min_score:
-            return None
-        if self.classes and found.class_name not in self.classes:
-            return None
-        boxes = found.boxes or (found.box,)
-        return next((box for box in boxes if self._in_zone(box, found.frame_size)), None)
+    def object_that_counts(self, finding: Finding) -> FoundObject | None:
+        """The first object of the frame that fulfils all but the time; None without one."""
+        return next((one for one in finding.objects if self._counts(one, finding.frame_size)), None)
+
+    def _counts(self, one: FoundObject, frame_size: tuple[int, int]) -> bool:
+        if one.score is not None and one.score < self.min_score:
+            return False
+        if self.classes and one.class_name not in self.classes:
+            return False
+        return self._in_zone(one.box, frame_size)
 
     def _in_zone(self, box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
         if self.zone is None:
@@ -96,17 +99,26 @@ class EventRule:
         return share_inside(self.zone, (x0, y0, x1, y1)) >= self.inside - 1e-9  # rounding
 
 
-def check_classes(sink: object, known: Sequence[str]) -> None:
-    """Refuse a sink with a rule (see `Sink`) for a class that its engine does not have.
+def check_sink(sink: object, manifest: Manifest) -> None:
+    """Refuse a sink, or a rule of it (see `Sink`), that asks for what its engine does not give.
 
     Args:
         sink: Any sink.
-        known: The engine's classes.
+        manifest: The engine's.
 
     Raises:
-        InputError: A rule would never come true.
+        InputError: It is for a class that the engine does not have, or for a score of a Segmenter.
     """
-    for rule in getattr(sink, "rules", ()):
+    known, rules = manifest.classes, getattr(sink, "rules", ())
+    least = {f"The sink {type(sink).__name__}": getattr(sink, "min_score", 0.0)}
+    least |= {f"The rule '{rule.name}'": rule.min_score for rule in rules}
+    for who, score in least.items():
+        if score and manifest.task != "localization":
+            raise InputError(
+                f"{who} has min_score {score}, but an engine for {manifest.task} gives no scores.",
+                hint="Leave min_score out.",
+            )
+    for rule in rules:
         for name in rule.classes:
             if name not in known:
                 raise InputError(
@@ -185,7 +197,7 @@ class RuleEvent:
         time_s: That frame's time in the stream.
         at: That frame's arrival: Unix time in seconds.
         class_name: What was found.
-        score: How sure.
+        score: How sure; None from a Segmenter.
         box: (x0, y0, x1, y1) in pixels of the frame, half-open.
         clip: The video of it, once it is there.
     """
@@ -196,7 +208,7 @@ class RuleEvent:
     time_s: float
     at: float
     class_name: str
-    score: float
+    score: float | None
     box: tuple[float, float, float, float]
     clip: Path | None = None
 
@@ -210,7 +222,7 @@ class RuleEvent:
             "time_s": round(self.time_s, 6),
             "at": utc(self.at),
             "class_name": self.class_name,
-            "score": float(self.score),
+            "score": None if self.score is None else float(self.score),
             "box": list(self.box),
             "clip": None if self.clip is None else str(self.clip),
         }
@@ -230,20 +242,19 @@ class RuleWatch:
 
     def see(self, result: FrameResult) -> RuleEvent | None:
         """The event that this result completes, if it does; each result once, in order."""
-        box = self.rule.box_that_counts(result.localization)
+        found = self.rule.object_that_counts(result.finding)
         lost = self._holes.before(result) or result.stream in self._lost
         self._lost.discard(result.stream)
         state, fires = step(
             self.rule,
             self._states.get(result.stream, RuleState()),
             result.time_s,
-            holds=box is not None,
+            holds=found is not None,
             lost=lost,
         )
         self._states[result.stream] = state
-        if not fires or box is None:
+        if not fires or found is None:
             return None
-        found = result.localization
         return RuleEvent(
             rule=self.rule.name,
             stream=result.stream,
@@ -251,8 +262,8 @@ class RuleWatch:
             time_s=result.time_s,
             at=result.frame.captured_at,
             class_name=found.class_name,
-            score=float(found.score),
-            box=box,
+            score=found.score,
+            box=found.box,
         )
 
     def event(self, event: StreamEvent) -> None:

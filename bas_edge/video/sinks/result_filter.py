@@ -15,8 +15,8 @@ Every = Literal["result", "change", "event"]
 class ResultFilter:
     """Lets through every result, only changes, or none.
 
-    A change is a result that found something where the one before of its stream found nothing, the
-    other way round, or another class than before. A stream begins with nothing found.
+    A change is a result that found other classes than the one before of its stream, something
+    where that found nothing, or the other way round. A stream begins with nothing found.
 
     Args:
         every: "result", "change", or "event" for no result at all.
@@ -32,13 +32,13 @@ class ResultFilter:
                 hint='"change" tells what comes and goes, "result" is a message for each frame.',
             )
         self._every = every
-        self._seen: dict[str, str | None] = {}  # the class found last, by stream
+        self._seen: dict[str, frozenset[str]] = {}  # the classes found last, by stream
 
     def passes(self, result: FrameResult) -> bool:
         """Whether to send this one; to be asked once for each result, in order."""
         if self._every != "change":
             return self._every == "result"
-        now = result.localization.class_name if result.localization.found else None
-        changed = now != self._seen.get(result.stream)
+        now = frozenset(one.class_name for one in result.finding.objects)
+        changed = now != self._seen.get(result.stream, frozenset())
         self._seen[result.stream] = now
         return changed

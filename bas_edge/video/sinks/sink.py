@@ -17,8 +17,9 @@ class Sink(Protocol):
     results wait in a bounded queue. Where the stream loses no frame (policy "wait"), the stream
     then waits too; otherwise the sink misses results, which are counted.
 
-    A sink with event rules may show them as `rules`: then a pipeline refuses it where one of them
-    is for a class that the engine does not have.
+    A sink with event rules may show them as `rules`, and the score that it asks for as
+    `min_score`: then a pipeline refuses what its engine does not give, a class that it does not
+    have or a score of a Segmenter.
 
     What a method raises ends this sink and nothing else; the pipeline reports it. A sink that can
     do without something for a while, such as a broker, raises nothing, and says in attributes,

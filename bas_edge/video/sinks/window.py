@@ -40,8 +40,8 @@ class Window:
         self._quit = False
 
     def write(self, result: FrameResult) -> None:
-        """Show the frame with its box."""
-        drawn = result.localization.draw(result.frame.pixels, color="rgb")
+        """Show the frame with what was found in it."""
+        drawn = result.finding.draw(result.frame.pixels, color="rgb")
         self._cv2.imshow(result.stream, np.ascontiguousarray(drawn[:, :, ::-1]))
         if self._cv2.waitKey(1) & 0xFF in _QUIT_KEYS and not self._quit:
             self._quit = True

@@ -43,6 +43,7 @@ def test_a_row_holds_the_result_and_the_gaps(tmp_path: Path) -> None:
         "label": "1",
         "class_name": "wren",
         "score": "0.75",
+        "area": "",
         "x0": "1.0",
         "y0": "2.5",
         "x1": "30.125",

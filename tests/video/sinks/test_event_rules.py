@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stream_results import result
+from stub_localizer import StubLocalizer
 
 from bas_edge.errors import InputError
 from bas_edge.video import StreamEvent
@@ -15,7 +17,7 @@ from bas_edge.video.sinks.event_rules import (
     EventRule,
     RuleState,
     RuleWatch,
-    check_classes,
+    check_sink,
     step,
 )
 
@@ -212,8 +214,9 @@ class Ruled:
     ],
 )
 def test_a_rule_for_a_class_that_no_engine_has(name: str, known: list[str], hint: str) -> None:
-    check_classes(object(), known)
-    check_classes(Ruled(known[0], known[-1]), known)
+    engine = msgspec.structs.replace(StubLocalizer.manifest, classes=tuple(known), k=len(known))
+    check_sink(object(), engine)
+    check_sink(Ruled(known[0], known[-1]), engine)
     with pytest.raises(InputError, match=f"'some' is for the class '{name}'") as caught:
-        check_classes(Ruled(known[0], name), known)
+        check_sink(Ruled(known[0], name), engine)
     assert caught.value.hint == hint

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from stream_results import descriptors, ended, result
 
 from bas_edge.errors import BasEdgeError, InputError
+from bas_edge.results import Timing
+from bas_edge.segmentation.result import Segmentation, SegmentedClass
 from bas_edge.video import JsonLines, Stability
 from bas_edge.video.sinks.event_rules import EventRule, RuleWatch
 from bas_edge.video.sinks.json_lines import json_bytes
@@ -68,7 +70,7 @@ def test_the_page_names_every_key_of_a_result() -> None:
     assert set(least) == always
     full = result(gap_s=2.5)
     boxes = replace(full.localization, boxes=(full.localization.box,))
-    full = replace(full, localization=boxes, stability=Stability(0.5, 1.0))
+    full = replace(full, finding=boxes, stability=Stability(0.5, 1.0))
     most = json.loads(json_bytes(full.to_dict()))
     assert set(most) == keys
     assert always <= set(example) <= keys
@@ -76,6 +78,20 @@ def test_the_page_names_every_key_of_a_result() -> None:
         assert set(most[key]) == set(example[key])
         (described,) = re.findall(rf"^\| `{key}` \| \w+ \| (.*) \|$", PAGE, re.M)
         assert set(re.findall(r"`(\w+)`", described)) == set(most[key])
+
+
+def test_the_page_names_every_key_of_a_segmenter() -> None:
+    keys, always, example = documented("A result of a segmenter")
+    mask = np.zeros((48, 64), np.uint8)
+    objects = (SegmentedClass(1, "wren", (0.0, 0.0, 4.0, 4.0), 0.25),)
+    full = replace(result(gap_s=2.5), finding=Segmentation(mask, objects, Timing(1.0, 2.0, 0.5)))
+    most = json.loads(json_bytes(full.to_dict()))
+    assert set(most) == keys
+    assert set(example) == always == keys - {"gap_s"}
+    (one,) = most["objects"]
+    section = PAGE.partition("| key of an object |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", section)) == set(one)
+    assert [set(each) for each in example["objects"]] == [set(one)] * 2
 
 
 def test_the_page_names_every_key_of_the_others() -> None:
