@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build_bar",
     "counted",
+    "done_word",
     "json_line",
     "print_json",
     "print_rows",
@@ -98,6 +99,11 @@ def build_bar() -> Iterator[Callable[[str, float], None]]:
 def counted(count: int, noun: str) -> str:
     """A count with its noun: "1 image", "7 images"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def done_word(task: str) -> str:
+    """What an engine for `task` did with its frames: "localized" or "segmented"."""
+    return "segmented" if task == "segmentation" else "localized"
 
 
 def skipped_text(count: int) -> str:

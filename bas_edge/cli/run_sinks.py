@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bas_edge.cli.output import counted
 from bas_edge.cli.run_output import Results
 from bas_edge.errors import BasEdgeError
+from bas_edge.finding import summary
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -69,7 +70,7 @@ class CameraLines:
 
     def write(self, result: FrameResult) -> None:
         self._results.add(result.to_dict(), result.stream, result.frame.captured_at)
-        what = next((one.text for one in result.finding.objects), "nothing")
+        what = summary(result.finding) or "nothing"
         self._row.advance(result.stream, f"{what}, {result.age_ms:.0f} ms old")
 
     def event(self, event: StreamEvent) -> None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bas_edge.cli.output import done_word
 from bas_edge.cli.run_ending import Ending
 from bas_edge.cli.run_images import run_images
 from bas_edge.cli.run_outcome import Outcome
@@ -69,8 +70,7 @@ def _localize(
     names = CopyNames(copies, files, overwrite=request.overwrite)
     with ExitStack() as stack:
         opened = request.open(stack, found)
-        if opened.task == "segmentation":
-            outcome.done = "segmented"
+        outcome.done = done_word(opened.task)
         if opened.images is not None:
             outcome.failures += run_images(opened.images, found.images, names, results, bar)
         if opened.videos is None:

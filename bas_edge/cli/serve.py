@@ -15,7 +15,7 @@ import typer
 
 from bas_edge._require import require
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import counted, print_json
+from bas_edge.cli.output import counted, done_word, print_json
 
 if TYPE_CHECKING:
     from bas_edge.serve import Server
@@ -105,7 +105,7 @@ def command(
         )
         controls = Controls(pipeline, Path(config.engine_options.path), views.log)
         serve(pipeline, views, controls, options, started=started)
-        _print_summary(pipeline.stats(), json_output)
+        _print_summary(pipeline.stats(), pipeline.engine.manifest.task, json_output)
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def _in_browser(url: str) -> Iterator[None]:
         yield
 
 
-def _print_summary(stats: PipelineStats, as_json: bool) -> None:
+def _print_summary(stats: PipelineStats, task: str, as_json: bool) -> None:
     found = sum(lane.found for lane in stats.lanes)
     if as_json:
         summary = {
@@ -136,7 +136,8 @@ def _print_summary(stats: PipelineStats, as_json: bool) -> None:
         }
         print_json({"summary": summary})
         return
-    print(f"{counted(stats.results, 'frame')} localized, an object found in {found}")
+    count = counted(stats.results, "frame")
+    print(f"{count} {done_word(task)}, an object found in {found}")
     for failure in stats.failures:
         print(f"note: {failure}", file=sys.stderr)
     for sink in stats.sinks:

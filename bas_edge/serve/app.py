@@ -179,7 +179,7 @@ class _Mjpeg:
 
         site, query = self._site, Request(scope).query_params
         name = scope["path_params"]["name"]
-        look = _look(query.get("width", "640"), query.get("overlay", "0"))
+        look = _look(query.get("width", "640"), query.get("overlay"))
         if look is None:
             problem = Problem("width must be a number of pixels, and overlay one of 0 to 1.")
             await _json(problem, 422)(scope, receive, send)
@@ -197,12 +197,12 @@ class _Mjpeg:
         await send_mjpeg(site, viewer, name, look, receive, send)
 
 
-def _look(width: str, overlay: str) -> Look | None:
+def _look(width: str, overlay: str | None) -> Look | None:
     try:
-        wide, share = float(width), float(overlay)
+        wide, share = float(width), None if overlay is None else float(overlay)
     except ValueError:
         return None
-    fits = 1 <= wide <= 10_000 and 0 <= share <= 1  # NaN does not
+    fits = 1 <= wide <= 10_000 and (share is None or 0 <= share <= 1)  # NaN does not
     return nearest_look(wide, share) if fits else None
 
 

@@ -13,6 +13,7 @@ from bas_edge.engine.overrides import save_overrides
 from bas_edge.errors import InputError
 from bas_edge.serve.event_log import EventLog
 from bas_edge.serve.schema import Threshold, Tuning, TuningChange, TuningValues
+from bas_edge.video.frame_engine import as_localizer
 from bas_edge.video.frames import utc
 from bas_edge.video.steady.smoothing import Smoothing, SmoothingName
 
@@ -44,17 +45,29 @@ class Controls:
         self.log = EventLog() if log is None else log
         self._pipeline, self._engine = pipeline, engine
         self._custom: dict[str, Smoothing] = {}  # by stream: options that have no name
-        self._manifest: Manifest = pipeline.localizer.manifest
+        self._manifest: Manifest = pipeline.engine.manifest
 
     def tuning(self) -> Tuning:
         """What is in use, and what the engine has of its own."""
-        localizer, manifest = self._pipeline.localizer, self._manifest
+        engine, manifest = self._pipeline.engine, self._manifest
+        if manifest.task != "localization":
+            return Tuning(
+                engine=self._engine.stem,
+                task=manifest.task,
+                backend=engine.backend_name,
+                in_use=None,
+                own=None,
+                saved=None,
+                most_top_k=1,
+                unsavable=f"An engine for {manifest.task} has nothing to tune.",
+            )
         saved = manifest.overrides
         own = _values(manifest.threshold, manifest.top_k, manifest.min_score)
         return Tuning(
             engine=self._engine.stem,
-            backend=localizer.backend_name,
-            in_use=_values(localizer.threshold, localizer.top_k, localizer.min_score),
+            task=manifest.task,
+            backend=engine.backend_name,
+            in_use=self._in_use(),
             own=own,
             saved=TuningValues(
                 threshold=own.threshold
@@ -66,6 +79,11 @@ class Controls:
             most_top_k=1 if manifest.maps == "mean" else manifest.k,
             unsavable=self._unsavable(),
         )
+
+    def _in_use(self) -> TuningValues:
+        """Raises InputError where there is nothing to tune."""
+        localizer = as_localizer(self._pipeline.engine, "Tuning")
+        return _values(localizer.threshold, localizer.top_k, localizer.min_score)
 
     def _unsavable(self) -> str:
         """Why the engine cannot keep values; "" where it can."""
@@ -80,9 +98,9 @@ class Controls:
         """Use other values, from the next frame of every stream on.
 
         Raises:
-            InputError: A value is out of range; nothing was changed.
+            InputError: A value is out of range, or the engine has none; nothing was changed.
         """
-        own, localizer = self._manifest, self._pipeline.localizer
+        own, in_use = self._manifest, self._in_use()
         threshold: float | ThresholdPolicy | None
         threshold = None if change.threshold is UNSET else change.threshold
         if change.threshold is None:
@@ -92,22 +110,21 @@ class Controls:
         self._pipeline.retune(
             threshold=threshold,
             # An engine with one averaged map refuses even its own value.
-            top_k=None if top_k is UNSET or top_k == localizer.top_k else top_k,
+            top_k=None if top_k is UNSET or top_k == in_use.top_k else top_k,
             min_score=None if min_score is UNSET else min_score,
         )
-        tuning = self.tuning()
-        self._note("tuning", _said(tuning.in_use))
-        return tuning
+        self._note("tuning", _said(self._in_use()))
+        return self.tuning()
 
     def save(self) -> Tuning:
         """Keep the values in use in the engine: it starts with them from now on.
 
         Raises:
-            InputError: The engine is a bare `.onnx` file.
+            InputError: The engine is a bare `.onnx` file, or has no such values.
             EngineError: It cannot be written.
         """
-        in_use = self.tuning().in_use
-        own = self.tuning().own
+        manifest, in_use = self._manifest, self._in_use()
+        own = _values(manifest.threshold, manifest.top_k, manifest.min_score)
         same = in_use.threshold == own.threshold
         changed = save_overrides(
             self._engine,

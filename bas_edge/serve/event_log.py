@@ -40,7 +40,8 @@ class EventLog:
             what, text = str(told["state"]), str(told["reason"])
         else:
             what = str(told.get("rule", kind))
-            text = f"{told.get('class_name', '')} {told.get('score', 0):.2f}"
+            score = told.get("score")
+            text = str(told.get("class_name", "")) + ("" if score is None else f" {score:.2f}")
         self._keep(kind, str(told["stream"]), str(told["at"]), what, text)
 
     def note(self, at: str, what: str, text: str, stream: str = "") -> None:

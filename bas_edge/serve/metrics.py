@@ -18,7 +18,7 @@ __all__ = ["Metrics"]
 _STATES = ("connecting", "running", "stalled", "reconnecting", "ended")
 # name, what it is, where it comes from
 _COUNTERS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
-    ("results", "Frames that were localized.", lambda one: one.results),
+    ("results", "Frames with a result.", lambda one: one.results),
     ("found", "Results with an object.", lambda one: one.found),
     ("frames_delivered", "Frames that the pipeline took.", lambda one: one.delivered),
     ("frames_dropped", "Frames left out by policy, stride or pause.", lambda one: one.dropped),

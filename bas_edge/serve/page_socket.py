@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET
 
+from bas_edge.finding import summary
 from bas_edge.serve.buckets import Bucket
 from bas_edge.serve.picture import nearest_look
 from bas_edge.serve.schema import Event, PageMessage, StreamList, Tuning
@@ -114,7 +115,6 @@ def _news(site: Site, told: int) -> News:
 
 def _packed(delivery: Delivery) -> bytes:
     result = delivery.seen.result
-    found = result.localization
     header = msgspec.json.encode(
         {
             "id": delivery.id,
@@ -122,9 +122,8 @@ def _packed(delivery: Delivery) -> bytes:
             "frame": result.index,
             "captured_ms": 1000 * result.frame.captured_at,
             "age_ms": max(0.0, 1000 * (time.time() - result.frame.captured_at)),
-            "found": found.found,
-            "class_name": found.class_name,
-            "score": float(found.score),
+            "found": result.finding.found,
+            "text": summary(result.finding),
         }
     )
     return struct.pack(">I", len(header)) + header + delivery.jpeg

@@ -15,6 +15,7 @@ __all__ = [
     "Latest",
     "PageMessage",
     "Problem",
+    "SeenObject",
     "SmoothingChange",
     "StreamList",
     "StreamStatus",
@@ -33,15 +34,35 @@ class Age(msgspec.Struct, frozen=True):
     p95: float
 
 
+class SeenObject(msgspec.Struct, frozen=True):
+    """One object of a result. `box` is (x0, y0, x1, y1) in pixels of the frame.
+
+    `area` is the class's share of the frame, 0 to 1. An engine gives either that or a `score`.
+    """
+
+    label: int
+    class_name: str
+    box: tuple[float, float, float, float]
+    score: float | None
+    area: float | None
+
+
 class Latest(msgspec.Struct, frozen=True):
-    """The newest result of a stream. `box` is (x0, y0, x1, y1) in pixels of the frame."""
+    """The newest result of a stream.
+
+    `objects` are what was found, largest first, and `text` says it for people. `class_name`,
+    `score` and `box` are of the first; where nothing was found, of an engine that localizes the
+    best class and the whole frame, and otherwise empty, null and the whole frame.
+    """
 
     frame: int
     captured_at: str
     found: bool
+    text: str
     class_name: str
-    score: float
+    score: float | None
     box: tuple[float, float, float, float]
+    objects: tuple[SeenObject, ...]
     width: int
     height: int
     iou: float | None = None
@@ -119,15 +140,17 @@ class TuningValues(msgspec.Struct, frozen=True):
 class Tuning(msgspec.Struct, frozen=True):
     """What is in use, what the engine itself was measured with, and what it starts with.
 
+    The three are null where `task` is another than localization: then there is nothing to tune.
     `most_top_k` is 1 where the engine has nothing to choose. `unsavable` says why the engine cannot
     keep values, and is empty where it can.
     """
 
     engine: str
+    task: str
     backend: str
-    in_use: TuningValues
-    own: TuningValues
-    saved: TuningValues
+    in_use: TuningValues | None
+    own: TuningValues | None
+    saved: TuningValues | None
     most_top_k: int
     unsavable: str
 
@@ -186,11 +209,15 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A page wants pictures of a stream, so wide in pixels, with a map of this opacity, 0 to 1."""
+    """A page wants pictures of a stream, so wide in pixels.
+
+    `overlay` is the opacity, 0 to 1, of the map or the classes over it; null is what suits the
+    engine: no map, or classes at 0.6.
+    """
 
     stream: str
     width: Annotated[float, Meta(ge=1, le=10_000)] = 640.0
-    overlay: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    overlay: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 class PageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bas_edge.serve.live_views import LiveViews, Seen
 from bas_edge.serve.picture import Look, render
-
-if TYPE_CHECKING:
-    from bas_edge.engine.manifest import InputPolicy
 
 __all__ = ["SharedPictures"]
 
@@ -25,16 +22,15 @@ class SharedPictures:
 
     Args:
         views: Where results are.
-        policy: How the engine is shown its frames; None shows no maps.
         executor: Where pictures are made.
 
     Attributes:
         encoded: How many were made.
     """
 
-    def __init__(self, views: LiveViews, policy: InputPolicy | None, executor: Executor) -> None:
+    def __init__(self, views: LiveViews, executor: Executor) -> None:
         self.encoded = 0
-        self._views, self._policy, self._executor = views, policy, executor
+        self._views, self._executor = views, executor
         self._made: dict[tuple[str, Look], _Made] = {}
 
     async def newest(self, stream: str, look: Look) -> tuple[Seen, bytes] | None:
@@ -46,7 +42,7 @@ class SharedPictures:
         if made is None or made.seen.number != seen.number:
             self._forget(stream, seen.number)
             loop = asyncio.get_running_loop()
-            jpeg = loop.run_in_executor(self._executor, render, seen.result, look, self._policy)
+            jpeg = loop.run_in_executor(self._executor, render, seen.result, look)
             made = self._made[stream, look] = _Made(seen, jpeg)
             self.encoded += 1
         # Shielded: a viewer that leaves takes the picture from nobody else.

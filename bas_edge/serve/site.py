@@ -45,7 +45,7 @@ class Site:
         self.access = Access(options)
         self.encoders = ThreadPoolExecutor(_ENCODERS, "bas-edge-serve-encode")
         self.workers = ThreadPoolExecutor(1, "bas-edge-serve-work")  # one change after another
-        self.pictures = SharedPictures(views, pipeline.localizer.manifest.input, self.encoders)
+        self.pictures = SharedPictures(views, self.encoders)
         self.board = StatusBoard(
             pipeline, views, controls, broken=broken, viewers=lambda: len(self._viewers)
         )

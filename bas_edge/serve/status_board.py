@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bas_edge.finding import summary
 from bas_edge.serve.controls import Controls
 from bas_edge.serve.live_views import LiveViews
-from bas_edge.serve.schema import Age, Health, Latest, StreamList, StreamStatus
+from bas_edge.serve.schema import Age, Health, Latest, SeenObject, StreamList, StreamStatus
 from bas_edge.video.frames import utc
 
 if TYPE_CHECKING:
@@ -135,15 +136,21 @@ class StatusBoard:
 
 
 def _latest(result: FrameResult) -> Latest:
-    found, stability = result.localization, result.stability
-    height, width = found.frame_size
+    finding, stability = result.finding, result.stability
+    height, width = finding.frame_size
+    best = finding.best
     return Latest(
         frame=result.index,
         captured_at=utc(result.frame.captured_at),
-        found=found.found,
-        class_name=found.class_name,
-        score=float(found.score),
-        box=found.box,
+        found=finding.found,
+        text=summary(finding),
+        class_name="" if best is None else best.class_name,
+        score=None if best is None else best.score,
+        box=(0.0, 0.0, float(width), float(height)) if best is None else best.box,
+        objects=tuple(
+            SeenObject(one.label, one.class_name, one.box, one.score, one.area)
+            for one in finding.objects
+        ),
         width=width,
         height=height,
         iou=None if stability is None else stability.iou,

@@ -21,11 +21,12 @@ from graphs import tiny_manifest, tiny_model
 from numpy.typing import NDArray
 from PIL import Image
 
-from bas_edge import Localizer, build_engine
+from bas_edge import build_engine
 from bas_edge.serve import Controls, LiveViews, ServeOptions, Server
 from bas_edge.serve.serving import PipelineThread
 from bas_edge.serve.site import Site
 from bas_edge.video import Pipeline, Stream, open_source
+from bas_edge.video.pipeline_engine import open_frame_engine
 from bas_edge.video.steady.smoothing import Smoothing
 
 TOKEN = "the-token-of-the-tests"
@@ -146,7 +147,7 @@ class PageEnd:
         self.socket = socket
         self.news: list[dict[str, Any]] = []
 
-    def watch(self, stream: str = "door", width: float = 128, overlay: float = 0.0) -> None:
+    def watch(self, stream: str = "door", width: float = 128, overlay: float | None = None) -> None:
         wanted = {"stream": stream, "width": width, "overlay": overlay}
         self.socket.send(json.dumps({"watch": [wanted]}))
 
@@ -174,8 +175,8 @@ def served(
 ) -> Iterator[Served]:
     """Run streams through an engine, and serve them on a free port of the loopback."""
     views = LiveViews()
-    with Localizer(engine, spin=False, threads=1) as localizer:
-        pipeline = Pipeline(localizer)
+    with open_frame_engine(engine, spin=False, threads=1) as opened:
+        pipeline = Pipeline(opened)
         for stream in streams:
             pipeline.add(stream, sinks=[views], smooth=smooth or Smoothing.named("off"))
         running = PipelineThread(pipeline)

@@ -35,6 +35,7 @@ function onNews({ streams: listed, tuning, events }) {
   byId('problems').hidden = listed.problems.length === 0;
   byId('problems').textContent = listed.problems.join('\n');
   controls.show(tuning);
+  showTask(tuning);
   for (const [name, tile] of tiles) tile.show(streams.get(name));
   showEvents(events, listed.last_event);
   showLarge();
@@ -94,12 +95,23 @@ function refreshAll() {
   for (const name of tiles.keys()) refresh(name);
 }
 
+// Classes of pixels have no box to smooth and nothing to tune, and are shown unless asked not to.
+function showTask({ in_use: tuned }) {
+  const overlay = byId('overlay');
+  byId('tuning').hidden = byId('smooth').hidden = tuned === null;
+  byId('overlay-label').textContent = `${tuned === null ? 'Classes' : 'Map'} over the picture`;
+  if (overlay.dataset.touched) return;
+  overlay.value = tuned === null ? 60 : 0;
+  byId('overlay-value').textContent = `${overlay.value} %`;
+}
+
 // What is on the screen is watched, and nothing while nobody sees the page.
 function watch() {
-  const overlay = Number(byId('overlay').value) / 100;
+  const { value, dataset } = byId('overlay');
+  const overlay = dataset.touched ? Number(value) / 100 : null; // null is what suits the engine
   if (document.hidden) link.watch([]);
   else if (large !== null) link.watch([{ stream: large, width: one.width, overlay }]);
-  else link.watch([...tiles].map(([stream, tile]) => ({ stream, width: tile.screen.width, overlay: 0 })));
+  else link.watch([...tiles].map(([stream, tile]) => ({ stream, width: tile.screen.width })));
 }
 
 function showLarge() {
@@ -157,6 +169,7 @@ byId('smoothing').addEventListener('change', (event) => {
   ask('PATCH', 'smoothing', { preset: event.target.value });
 });
 byId('overlay').addEventListener('input', (event) => {
+  event.target.dataset.touched = 'true';
   byId('overlay-value').textContent = `${event.target.value} %`;
   watch();
 });

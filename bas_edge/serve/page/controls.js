@@ -31,6 +31,7 @@ export class Controls {
   // What the server says is in use; a slider that is being moved stays under the finger.
   show(tuning) {
     this.tuning = tuning;
+    if (tuning.in_use === null) return; // nothing to tune: its card is hidden
     if (this.busy || Date.now() - this.touchedAt < 800) return;
     for (const { control, input, output, mark, own, use } of this.sliders) {
       const used = tuning.in_use[control.name];

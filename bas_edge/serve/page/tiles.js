@@ -93,7 +93,7 @@ export class Screen {
       const when = age === null ? 'no picture yet' : `last picture ${ago(age)} ago`;
       this.stale.textContent = late ? `Late · shows what was ${ago(age)} ago` : `${why} · ${when}`;
     }
-    const seen = stream.latest?.found ? `${stream.latest.class_name}` : 'nothing found';
+    const seen = stream.latest?.found ? stream.latest.text : 'nothing found';
     this.canvas.setAttribute('aria-label', `${stream.name}: ${seen}${live ? '' : ', not live'}`);
   }
 }
@@ -132,8 +132,7 @@ export class Tile {
 
 export function seen(stream) {
   if (!stream.latest) return why(stream) || 'Nothing yet';
-  const { found, class_name: name, score } = stream.latest;
-  return found ? `${name} ${score.toFixed(2)}` : 'Nothing found';
+  return stream.latest.found ? stream.latest.text : 'Nothing found';
 }
 
 // Why it is in its state, where that says more than what it is.
