@@ -21,17 +21,21 @@ except ModuleNotFoundError as error:
     ) from None
 
 from bas_edge.ops.boxes import Boxes, Rule
+from bas_edge.ops.class_masks import ClassMasks
 from bas_edge.ops.frames import resize_frame
 from bas_edge.ops.maps import aggregate_maps, maps_to_boxes, maps_to_masks, upsample_maps
 from bas_edge.ops.paths import active_path
+from bas_edge.ops.scores import scores_to_masks
 
 __all__ = [
     "Boxes",
+    "ClassMasks",
     "Rule",
     "active_path",
     "aggregate_maps",
     "maps_to_boxes",
     "maps_to_masks",
     "resize_frame",
+    "scores_to_masks",
     "upsample_maps",
 ]

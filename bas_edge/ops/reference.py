@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.ops.boxes import Boxes, Rule
+from bas_edge.ops.class_masks import ClassMasks
 
-__all__ = ["aggregate_maps", "maps_to_boxes", "maps_to_masks", "resize_frame", "upsample_maps"]
+__all__ = [
+    "aggregate_maps",
+    "maps_to_boxes",
+    "maps_to_masks",
+    "resize_frame",
+    "scores_to_masks",
+    "upsample_maps",
+]
 
 FRACTION_BITS = 22
 """Fixed-point fraction of the resize coefficients: 32 - 8 bits of pixel - 2 of headroom."""
@@ -86,6 +94,25 @@ def maps_to_masks(
         for pixels in _components(mask)[:1]:
             masks[image, pixels[:, 1], pixels[:, 0]] = True
     return masks
+
+
+def scores_to_masks(scores: NDArray[np.float32], size: tuple[int, int]) -> ClassMasks:
+    """The class with the highest score at each pixel: [N, K, h, w] → [N, H, W] and its parts.
+
+    Scores are upsampled first and compared as float32; ties go to the lower class.
+    """
+    images, classes = scores.shape[:2]
+    masks = np.zeros((images, *size), np.uint8)
+    areas = np.zeros((images, classes), np.int32)
+    boxes = np.zeros((images, classes, 4), np.int32)
+    for image, image_scores in enumerate(scores):
+        masks[image] = upsample_maps(image_scores, size).argmax(axis=0)  # the first of equals
+        for label in range(classes):
+            inside = masks[image] == label
+            areas[image, label] = inside.sum()
+            for pixels in _components(inside)[:1]:
+                boxes[image, label] = (*pixels.min(axis=0), *(pixels.max(axis=0) + 1))
+    return ClassMasks(masks=masks, areas=areas, boxes=boxes)
 
 
 def resize_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

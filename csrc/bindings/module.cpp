@@ -13,6 +13,7 @@
 #include "bas_edge/input_error.hpp"
 #include "bas_edge/maps_to_boxes.hpp"
 #include "bas_edge/resize_frame.hpp"
+#include "bas_edge/scores_to_masks.hpp"
 
 namespace py = pybind11;
 namespace cpu = bas_edge::cpu;
@@ -82,6 +83,26 @@ py::array_t<bool> maps_to_masks(const Floats& foreground, std::int32_t height, s
   return masks;
 }
 
+py::tuple scores_to_masks(const Floats& scores, std::int32_t height, std::int32_t width,
+                          int threads) {
+  const cpu::ClassScores in = {scores.data(),
+                               scores.shape(0),
+                               static_cast<std::int32_t>(scores.shape(1)),
+                               static_cast<std::int32_t>(scores.shape(2)),
+                               static_cast<std::int32_t>(scores.shape(3)),
+                               height,
+                               width};
+  py::array_t<std::uint8_t> masks({in.images, std::int64_t{height}, std::int64_t{width}});
+  py::array_t<std::int32_t> areas({in.images, std::int64_t{in.classes}});
+  py::array_t<std::int32_t> boxes({in.images, std::int64_t{in.classes}, std::int64_t{4}});
+  const cpu::ClassMasksOut out = {masks.mutable_data(), areas.mutable_data(), boxes.mutable_data()};
+  {
+    py::gil_scoped_release release;
+    cpu::scores_to_masks(in, out, threads);
+  }
+  return py::make_tuple(masks, areas, boxes);
+}
+
 py::array_t<std::uint8_t> resize_frame(const py::array_t<std::uint8_t>& frame, std::int32_t height,
                                        std::int32_t width) {
   const cpu::Frame in = {frame.data(), frame.strides(0), static_cast<std::int32_t>(frame.shape(0)),
@@ -115,6 +136,8 @@ PYBIND11_MODULE(_native, m) {
         py::arg("threads"));
   m.def("maps_to_masks", &maps_to_masks, exact("foreground"), py::arg("height"), py::arg("width"),
         exact("thresholds"), py::arg("mean_rule"), py::arg("threads"));
+  m.def("scores_to_masks", &scores_to_masks, exact("scores"), py::arg("height"), py::arg("width"),
+        py::arg("threads"));
   m.def("resize_frame", &resize_frame, exact("frame"), py::arg("height"), py::arg("width"));
 
   m.def("available_paths", &cpu::available_paths);

@@ -6,17 +6,28 @@
 namespace bas_edge::cpu {
 
 void Components::clear() {
-  y_ = 0;
+  y_ = -1;
   above_.clear();
   current_.clear();
   kept_.clear();
   components_.clear();
 }
 
-void Components::add_row(const std::uint64_t* bits, std::int32_t width) {
+void Components::start_row(std::int32_t y) {
   std::swap(above_, current_);
   current_.clear();
+  if (y != y_ + 1) above_.clear();  // rows without a run lie between
   touching_ = 0;
+  y_ = y;
+}
+
+void Components::add_run(std::int32_t y, std::int32_t first, std::int32_t end) {
+  if (y != y_) start_row(y);
+  append_run(first, end);
+}
+
+void Components::add_row(const std::uint64_t* bits, std::int32_t width) {
+  start_row(y_ + 1);
   std::int32_t first = -1;  // of the run that is open
   std::uint64_t carry = 0;
   for (std::int32_t start = 0; start < width; start += 64) {
@@ -28,17 +39,15 @@ void Components::add_row(const std::uint64_t* bits, std::int32_t width) {
       if (first < 0) {
         first = x;
       } else {
-        add_run(first, x);
+        append_run(first, x);
         first = -1;
       }
     }
   }
-  if (first >= 0) add_run(first, width);
-  if (keep_ == Keep::kRuns) kept_.insert(kept_.end(), current_.begin(), current_.end());
-  ++y_;
+  if (first >= 0) append_run(first, width);
 }
 
-void Components::add_run(std::int32_t first, std::int32_t end) {
+void Components::append_run(std::int32_t first, std::int32_t end) {
   // Corners touch: a run above that ends at `first`, or begins at `end`, is a neighbour.
   while (touching_ < above_.size() && above_[touching_].end < first) ++touching_;
   std::int32_t root = -1;
@@ -56,6 +65,7 @@ void Components::add_run(std::int32_t first, std::int32_t end) {
   component.y1 = y_ + 1;
   component.area += end - first;
   current_.push_back({y_, first, end, root});
+  if (keep_ == Keep::kRuns) kept_.push_back(current_.back());
 }
 
 std::int32_t Components::find(std::int32_t component) {

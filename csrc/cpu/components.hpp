@@ -1,4 +1,4 @@
-// 8-connected components of a bit mask that arrives row by row.
+// 8-connected components of a mask that arrives row by row, as bits or as runs.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,7 @@ class Components {
 
   void clear();
   void add_row(const std::uint64_t* bits, std::int32_t width);  // the next row, [ceil(width / 64)]
+  void add_run(std::int32_t y, std::int32_t first, std::int32_t end);  // in raster order
 
   // Components of at least `min_area`, largest first, ties in raster order, `limit` at most.
   // The reference is valid until the next call of anything.
@@ -43,12 +44,13 @@ class Components {
   }
 
  private:
-  void add_run(std::int32_t first, std::int32_t end);
+  void start_row(std::int32_t y);
+  void append_run(std::int32_t first, std::int32_t end);
   std::int32_t find(std::int32_t component);
   std::int32_t unite(std::int32_t a, std::int32_t b);  // both roots; returns the root of both
 
   Keep keep_;
-  std::int32_t y_ = 0;
+  std::int32_t y_ = -1;
   std::size_t touching_ = 0;  // first run of the row above that may touch what follows
   std::vector<Run> above_, current_, kept_;
   std::vector<Component> components_;

@@ -9,7 +9,7 @@ namespace bas_edge::cpu::BAS_EDGE_PATH {
 namespace {
 
 constexpr std::int64_t kLanes = Floats::kLanes;
-static_assert(kMaxLanes % kLanes == 0 && 64 % kLanes == 0);
+static_assert(kMaxLanes % kLanes == 0 && 64 % kLanes == 0 && kTilePixels % kLanes == 0);
 
 void mean_of_maps(const float* const* maps, std::int64_t k, std::int64_t cells, float* mean) {
   constexpr std::int64_t kVectors = 8;  // sums held in registers while the maps go by
@@ -112,6 +112,54 @@ void threshold_rows(const float* top, const float* bottom, float weight, std::in
   }
 }
 
+void contenders(const float* top, const float* bottom, std::int64_t cells, std::int64_t stride,
+                float margin, std::uint64_t* bits) {
+  float greatest[kMaxClasses];
+  Floats least = Floats::load(top);  // of the class that has the most there
+  for (std::int64_t label = 0; label < stride; label += kLanes) {
+    Floats lo = Floats::load(top + label), hi = lo;
+    for (std::int64_t cell = 0; cell < cells; ++cell) {
+      const Floats a = Floats::load(top + cell * stride + label);
+      const Floats b = Floats::load(bottom + cell * stride + label);
+      lo = min(lo, min(a, b));
+      hi = max(hi, max(a, b));
+    }
+    hi.store(greatest + label);
+    least = label == 0 ? lo : max(least, lo);
+  }
+  float leasts[kLanes];
+  least.store(leasts);
+  float floor = leasts[0];
+  for (int i = 1; i < kLanes; ++i) floor = leasts[i] > floor ? leasts[i] : floor;
+  const Floats floors = Floats::all(floor - margin);
+  for (std::int64_t start = 0; start < stride; start += 64) {
+    const std::int64_t count = stride - start < 64 ? stride - start : 64;
+    std::uint64_t below = 0;
+    for (std::int64_t i = 0; i < count; i += kLanes) {
+      below |= bits_above(floors, Floats::load(greatest + start + i)) << i;
+    }
+    bits[start / 64] = count == 64 ? ~below : ~below & ((std::uint64_t{1} << count) - 1);
+  }
+}
+
+void argmax_rows(const float* tops, const float* bottoms, float weight, const std::uint8_t* classes,
+                 std::int64_t count, std::uint8_t* best) {
+  const Floats weights = Floats::all(weight);
+  float labels[kTilePixels];
+  for (std::int64_t x = 0; x < kTilePixels; x += kLanes) {
+    Floats highest = lerp(Floats::load(tops + x), Floats::load(bottoms + x), weights);
+    Floats label = Floats::all(classes[0]);
+    for (std::int64_t i = 1; i < count; ++i) {
+      const std::int64_t at = i * kTilePixels + x;
+      const Floats value = lerp(Floats::load(tops + at), Floats::load(bottoms + at), weights);
+      label = if_above(value, highest, Floats::all(classes[i]), label);
+      highest = max(highest, value);
+    }
+    label.store(labels + x);
+  }
+  for (std::int64_t x = 0; x < kTilePixels; ++x) best[x] = static_cast<std::uint8_t>(labels[x]);
+}
+
 void resample_columns(const std::uint8_t* const* rows, const ResampleTaps& taps,
                       std::uint8_t* const* out) {
   for (std::int64_t x = 0; x < taps.outputs; ++x) {
@@ -157,8 +205,8 @@ void resample_rows(const std::uint8_t* const* rows, const ResampleTaps& taps, st
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    BAS_EDGE_PATH_NAME, kLanes,         mean_of_maps,     extent,        lerp_columns,
-    lerp_rows,          threshold_rows, resample_columns, resample_rows,
+    BAS_EDGE_PATH_NAME, kLanes,     mean_of_maps, extent,           lerp_columns,  lerp_rows,
+    threshold_rows,     contenders, argmax_rows,  resample_columns, resample_rows,
 };
 
 }  // namespace bas_edge::cpu::BAS_EDGE_PATH

@@ -16,6 +16,11 @@ constexpr std::int64_t kMaxLanes = 16;
 // Scratch rows of bytes may be read, and resampled rows written, this far past their end.
 constexpr std::int64_t kBytePadding = 32;
 
+// Columns of pixels whose classes are found together, a multiple of kMaxLanes.
+constexpr std::int64_t kTilePixels = 32;
+
+constexpr std::int64_t kMaxClasses = 256;  // a mask's byte tells apart
+
 struct Extent {
   float lo;
   float hi;
@@ -66,6 +71,21 @@ struct Kernels {
   void (*threshold_rows)(const float* top, const float* bottom, float weight, std::int64_t width,
                          float lo, float cut,
                          std::uint64_t* bits);  // [ceil(width / 64)]
+
+  // Which classes may be the highest of `cells` adjacent cells of two rows of a map: bit k is 0 if
+  // `margin` more would not take class k at its greatest up to another at its least.
+  void (*contenders)(const float* top,     // [cells, stride], classes adjacent, padded with -inf
+                     const float* bottom,  // [cells, stride]
+                     std::int64_t cells, std::int64_t stride, float margin,
+                     std::uint64_t* bits);  // [ceil(stride / 64)]
+
+  // The class whose lerp of its rows in `tops` and `bottoms` is highest, of equals the first.
+  void (*argmax_rows)(const float* tops,     // [count, kTilePixels]
+                      const float* bottoms,  // [count, kTilePixels]
+                      float weight,
+                      const std::uint8_t* classes,  // [count]
+                      std::int64_t count,
+                      std::uint8_t* best);  // [kTilePixels] of `classes`
 
   // Horizontal pass of four rows at once. Reads each row up to its last tap + kBytePadding, writes
   // three bytes for each output and one more.

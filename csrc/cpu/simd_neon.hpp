@@ -29,6 +29,9 @@ inline Floats operator*(Floats a, Floats b) { return {vmulq_f32(a.v, b.v)}; }
 inline Floats operator/(Floats a, Floats b) { return {vdivq_f32(a.v, b.v)}; }
 inline Floats min(Floats a, Floats b) { return {vminq_f32(a.v, b.v)}; }
 inline Floats max(Floats a, Floats b) { return {vmaxq_f32(a.v, b.v)}; }
+inline Floats if_above(Floats a, Floats b, Floats yes, Floats no) {
+  return {vbslq_f32(vcgtq_f32(a.v, b.v), yes.v, no.v)};
+}
 inline std::uint64_t bits_above(Floats a, Floats b) {
   const std::uint32_t kBits[4] = {1, 2, 4, 8};
   return vaddvq_u32(vandq_u32(vcgtq_f32(a.v, b.v), vld1q_u32(kBits)));

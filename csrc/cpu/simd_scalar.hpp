@@ -52,6 +52,11 @@ inline Floats max(Floats a, Floats b) {
   return Floats::each([&](int i) { return b.lane[i] > a.lane[i] ? b.lane[i] : a.lane[i]; });
 }
 
+// Lane i is yes[i] if a[i] > b[i], else no[i].
+inline Floats if_above(Floats a, Floats b, Floats yes, Floats no) {
+  return Floats::each([&](int i) { return a.lane[i] > b.lane[i] ? yes.lane[i] : no.lane[i]; });
+}
+
 // Bit i is a[i] > b[i].
 inline std::uint64_t bits_above(Floats a, Floats b) {
   std::uint64_t bits = 0;

@@ -31,6 +31,9 @@ inline Floats operator*(Floats a, Floats b) { return {_mm_mul_ps(a.v, b.v)}; }
 inline Floats operator/(Floats a, Floats b) { return {_mm_div_ps(a.v, b.v)}; }
 inline Floats min(Floats a, Floats b) { return {_mm_min_ps(a.v, b.v)}; }
 inline Floats max(Floats a, Floats b) { return {_mm_max_ps(a.v, b.v)}; }
+inline Floats if_above(Floats a, Floats b, Floats yes, Floats no) {
+  return {_mm_blendv_ps(no.v, yes.v, _mm_cmpgt_ps(a.v, b.v))};
+}
 inline std::uint64_t bits_above(Floats a, Floats b) {
   return static_cast<std::uint32_t>(_mm_movemask_ps(_mm_cmpgt_ps(a.v, b.v)));
 }

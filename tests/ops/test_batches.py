@@ -22,11 +22,13 @@ SIZE = (50, 70)
 def everything(threads: int | None) -> list[NDArray[np.generic]]:
     foreground = ops.aggregate_maps(MAPS, SCORES, 3, threads=threads)
     found = ops.maps_to_boxes(foreground, SIZE, 0.6, max_boxes=3, threads=threads)
+    classes = ops.scores_to_masks(MAPS, SIZE, threads=threads)
     return [
         foreground,
         ops.upsample_maps(foreground, SIZE, threads=threads),
         ops.maps_to_masks(foreground, SIZE, 0.6, threads=threads),
         *(found.boxes, found.areas, found.found, found.count),
+        *(classes.masks, classes.areas, classes.boxes),
     ]
 
 
