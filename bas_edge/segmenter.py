@@ -19,7 +19,7 @@ from bas_edge.errors import BackendError
 from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import Placement, frame_to_input, place
 from bas_edge.localizer_options import check_threads
-from bas_edge.ops import maps_to_boxes, upsample_maps
+from bas_edge.ops import scores_to_masks
 from bas_edge.results import ColorOrder, Timing, check_color
 from bas_edge.segmentation.masks import check_class_count
 from bas_edge.segmentation.result import Segmentation, SegmentedClass
@@ -154,16 +154,16 @@ class Segmenter:
         if swap:
             pixels = np.ascontiguousarray(pixels[:, :, ::-1])
         resized = time.perf_counter_ns()
-        scores = backend.run({INPUT_NAME: pixels[None]})["scores"][0]  # [1 + C, cells, cells]
+        scores = backend.run({INPUT_NAME: pixels[None]})["scores"]  # [1, 1 + C, cells, cells]
         inferred = time.perf_counter_ns()
         if not np.isfinite(scores).all():
             raise BackendError(
                 "The network gave scores that are not finite.",
                 hint="Check the engine with bas-edge inspect, and build it again.",
             )
-        mask = upsample_maps(scores, placement.input_size).argmax(axis=0).astype(np.uint8)
-        whole = placement.mask_to_frame(mask)
-        objects = _objects(mask, whole, placement, self.classes)
+        found = scores_to_masks(scores, placement.input_size)
+        whole = placement.mask_to_frame(found.masks[0])
+        objects = _objects(found.boxes[0], whole, placement, self.classes)
         done = time.perf_counter_ns()
         timing = Timing(
             (resized - start) / 1e6, (inferred - resized) / 1e6, (done - inferred) / 1e6
@@ -172,23 +172,17 @@ class Segmenter:
 
 
 def _objects(
-    mask: NDArray[np.uint8],
+    boxes: NDArray[np.int32],
     whole: NDArray[np.uint8],
     placement: Placement,
     classes: Sequence[str],
 ) -> tuple[SegmentedClass, ...]:
-    """The classes of a frame whose input has `mask` [h, w] and which has `whole` [H, W]."""
+    """The classes in the mask `whole` [H, W] of a frame, with `boxes` [1 + C, 4] on its input."""
     count = np.bincount(whole.reshape(-1), minlength=1 + len(classes))
     found = []
     for value in np.flatnonzero(count[1:]) + 1:
-        inside = mask == value
-        size = placement.input_size
-        box = (0, 0, size[1], size[0])
-        if not inside.all():  # a map without any range has no foreground
-            boxes = maps_to_boxes(inside.astype(np.float32)[None], size, 0.5)
-            x0, y0, x1, y1 = boxes.boxes[0, 0].tolist()
-            box = (x0, y0, x1, y1)
-        on_frame = placement.box_to_frame(box)
+        x0, y0, x1, y1 = boxes[value].tolist()
+        on_frame = placement.box_to_frame((x0, y0, x1, y1))
         if on_frame is not None:  # else it lies in the padding of a letterbox
             label = int(value) - 1
             area = int(count[value]) / whole.size
