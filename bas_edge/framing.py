@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import InputPolicy, ThresholdPolicy
-from bas_edge.ops import maps_to_masks, resize_frame
+from bas_edge.ops import maps_to_masks, repeat_pixels, resize_frame
 from bas_edge.overlay import heat_on_frame, heat_over
 from bas_edge.results import Box, ColorOrder
 
@@ -69,12 +69,23 @@ class Placement:
 
         0 where the frame was not shown.
         """
+        return self.counted_on_frame(mask.view(np.uint8))[0].view(mask.dtype)
+
+    def counted_on_frame(
+        self, mask: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The same, and how many pixels of the frame have each value: [256]."""
         (scale_x, scale_y), (left, top, right, bottom) = self.scale, self.shown
-        columns = ((np.arange(right - left) + 0.5) / scale_x).astype(np.intp) + self.target[0]
-        rows = ((np.arange(bottom - top) + 0.5) / scale_y).astype(np.intp) + self.target[1]
-        whole = np.zeros(self.frame_size, mask.dtype)
-        whole[top:bottom, left:right] = mask.take(columns, axis=1).take(rows, axis=0)
-        return whole
+        height, width = self.input_size
+        columns = _times_seen(right - left, scale_x, self.target[0], width)
+        rows = _times_seen(bottom - top, scale_y, self.target[1], height)
+        seen, counts = repeat_pixels(mask, rows, columns)
+        if seen.shape == self.frame_size:
+            return seen, counts
+        whole = np.zeros(self.frame_size, np.uint8)
+        whole[top:bottom, left:right] = seen
+        counts[0] += whole.size - seen.size
+        return whole, counts
 
 
 @lru_cache(maxsize=64)
@@ -126,6 +137,12 @@ class InputMask:
     ) -> NDArray[np.uint8]:
         """The [h, w] map over a frame [H, W, 3] of any size; see `heat_over`."""
         return heat_over(frame, heat_on_frame(foreground, self.placement), opacity, color)
+
+
+def _times_seen(pixels: int, scale: float, first: int, lines: int) -> NDArray[np.int64]:
+    """For each line of the input, how many of the frame have their centre on it: [lines]."""
+    on = ((np.arange(pixels) + 0.5) / scale).astype(np.int64) + first
+    return np.bincount(on, minlength=lines).astype(np.int64, copy=False)
 
 
 def _centred(outer: _Rectangle, width: int, height: int) -> _Rectangle:

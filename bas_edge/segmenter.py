@@ -162,8 +162,8 @@ class Segmenter:
                 hint="Check the engine with bas-edge inspect, and build it again.",
             )
         found = scores_to_masks(scores, placement.input_size)
-        whole = placement.mask_to_frame(found.masks[0])
-        objects = _objects(found.boxes[0], whole, placement, self.classes)
+        whole, count = placement.counted_on_frame(found.masks[0])
+        objects = _objects(found.boxes[0], count, placement, self.classes)
         done = time.perf_counter_ns()
         timing = Timing(
             (resized - start) / 1e6, (inferred - resized) / 1e6, (done - inferred) / 1e6
@@ -173,18 +173,18 @@ class Segmenter:
 
 def _objects(
     boxes: NDArray[np.int32],
-    whole: NDArray[np.uint8],
+    count: NDArray[np.int64],
     placement: Placement,
     classes: Sequence[str],
 ) -> tuple[SegmentedClass, ...]:
-    """The classes in the mask `whole` [H, W] of a frame, with `boxes` [1 + C, 4] on its input."""
-    count = np.bincount(whole.reshape(-1), minlength=1 + len(classes))
+    """The classes of a frame, by their boxes [1 + C, 4] on its input and `count` of its pixels."""
+    height, width = placement.frame_size
     found = []
     for value in np.flatnonzero(count[1:]) + 1:
         x0, y0, x1, y1 = boxes[value].tolist()
         on_frame = placement.box_to_frame((x0, y0, x1, y1))
         if on_frame is not None:  # else it lies in the padding of a letterbox
             label = int(value) - 1
-            area = int(count[value]) / whole.size
+            area = int(count[value]) / (height * width)
             found.append(SegmentedClass(label, classes[label], on_frame, area))
     return tuple(sorted(found, key=lambda one: (-one.area, one.label)))

@@ -25,6 +25,7 @@ from bas_edge.ops.class_masks import ClassMasks
 from bas_edge.ops.frames import resize_frame
 from bas_edge.ops.maps import aggregate_maps, maps_to_boxes, maps_to_masks, upsample_maps
 from bas_edge.ops.paths import active_path
+from bas_edge.ops.repeats import repeat_pixels
 from bas_edge.ops.scores import scores_to_masks
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "aggregate_maps",
     "maps_to_boxes",
     "maps_to_masks",
+    "repeat_pixels",
     "resize_frame",
     "scores_to_masks",
     "upsample_maps",

@@ -18,6 +18,7 @@ __all__ = [
     "aggregate_maps",
     "maps_to_boxes",
     "maps_to_masks",
+    "repeat_pixels",
     "resize_frame",
     "scores_to_masks",
     "upsample_maps",
@@ -113,6 +114,14 @@ def scores_to_masks(scores: NDArray[np.float32], size: tuple[int, int]) -> Class
             for pixels in _components(inside)[:1]:
                 boxes[image, label] = (*pixels.min(axis=0), *(pixels.max(axis=0) + 1))
     return ClassMasks(masks=masks, areas=areas, boxes=boxes)
+
+
+def repeat_pixels(
+    mask: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Rows and columns as often as wanted: [h, w] → [sum of rows, sum of columns], and [256]."""
+    pixels = mask.repeat(rows, axis=0).repeat(columns, axis=1)
+    return pixels, np.bincount(pixels.reshape(-1), minlength=256)
 
 
 def resize_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <exception>
+#include <numeric>
 #include <string>
 
 #include "bas_edge/aggregate_maps.hpp"
 #include "bas_edge/dispatch.hpp"
 #include "bas_edge/input_error.hpp"
 #include "bas_edge/maps_to_boxes.hpp"
+#include "bas_edge/repeat_pixels.hpp"
 #include "bas_edge/resize_frame.hpp"
 #include "bas_edge/scores_to_masks.hpp"
 
@@ -21,6 +23,8 @@ namespace cpu = bas_edge::cpu;
 namespace {
 
 using Floats = py::array_t<float, py::array::c_style>;
+using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
+using Counts = py::array_t<std::int64_t, py::array::c_style>;
 
 py::array_t<float> aggregate_maps(const Floats& maps, const Floats& scores, std::int64_t k,
                                   int threads) {
@@ -103,6 +107,23 @@ py::tuple scores_to_masks(const Floats& scores, std::int32_t height, std::int32_
   return py::make_tuple(masks, areas, boxes);
 }
 
+py::tuple repeat_pixels(const Bytes& mask, const Counts& rows, const Counts& columns) {
+  const cpu::RepeatedMask in = {mask.data(), rows.data(), columns.data(), mask.shape(0),
+                                mask.shape(1)};
+  const auto sum = [](const Counts& of) {
+    return std::accumulate(of.data(), of.data() + of.size(), std::int64_t{0});
+  };
+  py::array_t<std::uint8_t> pixels({sum(rows), sum(columns)});
+  py::array_t<std::int64_t> counts(256);
+  std::uint8_t* const out = pixels.mutable_data();
+  std::int64_t* const counted = counts.mutable_data();
+  {
+    py::gil_scoped_release release;
+    cpu::repeat_pixels(in, out, counted);
+  }
+  return py::make_tuple(pixels, counts);
+}
+
 py::array_t<std::uint8_t> resize_frame(const py::array_t<std::uint8_t>& frame, std::int32_t height,
                                        std::int32_t width) {
   const cpu::Frame in = {frame.data(), frame.strides(0), static_cast<std::int32_t>(frame.shape(0)),
@@ -138,6 +159,7 @@ PYBIND11_MODULE(_native, m) {
         exact("thresholds"), py::arg("mean_rule"), py::arg("threads"));
   m.def("scores_to_masks", &scores_to_masks, exact("scores"), py::arg("height"), py::arg("width"),
         py::arg("threads"));
+  m.def("repeat_pixels", &repeat_pixels, exact("mask"), exact("rows"), exact("columns"));
   m.def("resize_frame", &resize_frame, exact("frame"), py::arg("height"), py::arg("width"));
 
   m.def("available_paths", &cpu::available_paths);

@@ -10,6 +10,7 @@
 #include "active_kernels.hpp"
 #include "bas_edge/input_error.hpp"
 #include "batch.hpp"
+#include "byte_runs.hpp"
 #include "components.hpp"
 #include "row_upsampler.hpp"
 
@@ -149,18 +150,10 @@ class MaskMaker {
   }
 
   void add_runs(const std::uint8_t* row, std::int32_t y, std::int32_t* areas) {
-    for (std::int32_t x = 0, end; x < in_.width; x = end) {
-      const std::uint8_t label = row[x];
-      const std::uint64_t eight = label * std::uint64_t{0x0101010101010101};
-      std::uint64_t word;
-      for (end = x + 1; end + 8 <= in_.width; end += 8) {
-        std::memcpy(&word, row + end, sizeof word);
-        if (word != eight) break;
-      }
-      while (end < in_.width && row[end] == label) ++end;
-      parts_[label].add_run(y, x, end);
-      areas[label] += end - x;
-    }
+    for_each_run(row, in_.width, [&](std::int32_t first, std::int32_t end, std::uint8_t label) {
+      parts_[label].add_run(y, first, end);
+      areas[label] += end - first;
+    });
   }
 
   void write_boxes(std::int32_t* boxes) {

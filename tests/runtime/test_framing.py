@@ -158,3 +158,23 @@ def test_the_mask_on_the_frame_agrees_with_the_box(
     rows, columns = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
     got = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     assert np.abs(np.subtract(got, box)).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("resize", POLICIES)
+@given(height=st.integers(1, 120), width=st.integers(1, 120), seed=st.integers(0, 99))
+def test_a_frame_pixel_has_the_value_of_the_input_pixel_under_its_centre(
+    resize: ResizePolicy, height: int, width: int, seed: int
+) -> None:
+    placement = place((height, width), policy(resize, 24, 40))
+    mask = np.random.default_rng(seed).integers(0, 5, (24, 40), np.uint8)
+    (scale_x, scale_y), (left, top, right, bottom) = placement.scale, placement.shown
+    columns = ((np.arange(right - left) + 0.5) / scale_x).astype(int) + placement.target[0]
+    rows = ((np.arange(bottom - top) + 0.5) / scale_y).astype(int) + placement.target[1]
+    expected = np.zeros((height, width), np.uint8)
+    expected[top:bottom, left:right] = mask[rows][:, columns]
+    whole, counts = placement.counted_on_frame(mask)
+    np.testing.assert_array_equal(whole, expected)
+    np.testing.assert_array_equal(counts, np.bincount(expected.reshape(-1), minlength=256))
+    inside = placement.mask_to_frame(mask > 2)
+    assert inside.dtype == np.bool_
+    np.testing.assert_array_equal(inside[top:bottom, left:right], mask[rows][:, columns] > 2)
