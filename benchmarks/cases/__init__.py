@@ -13,6 +13,7 @@ from . import (
     import_time,
     maps_to_boxes,
     resize_frame,
+    scores_to_masks,
     train_step,
     video,
 )
@@ -22,6 +23,7 @@ __all__ = ["CASES", "comparison"]
 _MODULES = (
     maps_to_boxes,
     resize_frame,
+    scores_to_masks,
     frame_to_box_paper,
     frame_to_box_edge,
     video,

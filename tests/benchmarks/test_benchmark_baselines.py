@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import published
-from benchmarks.cases import maps_to_boxes, resize_frame
+from benchmarks.cases import maps_to_boxes, resize_frame, scores_to_masks
 from benchmarks.harness import WrongAnswerError
 
 
@@ -33,6 +33,20 @@ def test_a_changed_byte_of_a_frame_is_noticed(tmp_path: Path) -> None:
     answers["ours"][0, 100, 100, 1] += 1
     with pytest.raises(WrongAnswerError, match="frame 0"):
         resize_frame.CASE.agree(answers)
+
+
+def test_a_changed_class_and_a_moved_box_of_a_mask_are_noticed(tmp_path: Path) -> None:
+    answers = {
+        name: np.stack([np.asarray(start(tmp_path)(0).values)])
+        for name, start in scores_to_masks.CASE.variants.items()
+    }
+    assert scores_to_masks.CASE.agree(answers).startswith("the same class at all but ")
+    answers["ours"][0, -4:] += 2
+    with pytest.raises(WrongAnswerError, match=r"a box is 2 pixels from ours"):
+        scores_to_masks.CASE.agree(answers)
+    answers["torch + OpenCV"][0, :3] += 1
+    with pytest.raises(WrongAnswerError, match=r"torch \+ OpenCV: 3 pixels have another class"):
+        scores_to_masks.CASE.agree(answers)
 
 
 @pytest.mark.parametrize(
