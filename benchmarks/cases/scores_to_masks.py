@@ -126,5 +126,5 @@ CASE = Comparison(
     agree=_agree,
     inputs=INPUTS,
     threads=2,
-    targets={"torch + OpenCV": 30.0, "NumPy + OpenCV": 30.0},
+    targets={"torch + OpenCV": 20.0, "NumPy + OpenCV": 20.0},
 )
