@@ -14,6 +14,7 @@ import numpy as np
 from bas_edge.annotation import Annotation, Annotations, single_images
 from bas_edge.csv_rows import read_csv_rows
 from bas_edge.errors import InputError
+from bas_edge.images import missing_files
 
 __all__ = ["read_csv"]
 
@@ -193,7 +194,7 @@ def _all_or_no_boxes(path: Path, images: Mapping[str, _Image]) -> bool:
 
 
 def _check_files(path: Path, items: Sequence[Annotation]) -> None:
-    missing = [item.path for item in items if not item.path.is_file()]
+    missing = missing_files([item.path for item in items])
     if missing:
         raise InputError(
             f"{path} lists {missing[0]}, which does not exist; "

@@ -13,7 +13,7 @@ from bas_edge.annotation import Annotation, Annotations, single_images
 from bas_edge.annotation_csv import read_csv
 from bas_edge.datasets import Format, Listing, find_format, read_split
 from bas_edge.errors import InputError
-from bas_edge.images import image_files
+from bas_edge.images import image_files, missing_files
 
 __all__ = [
     "BACKGROUND_FOLDER",
@@ -155,7 +155,7 @@ def _read_published(
         )
         for item in listing.items
     )
-    missing = [item.path for item in items if not item.path.is_file()]
+    missing = missing_files([item.path for item in items])
     if missing:
         raise InputError(
             f"{form.name} in {root} lists {missing[0]}, which does not exist; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ __all__ = [
     "decode_image",
     "image_bytes",
     "image_files",
+    "missing_files",
     "read_image",
     "rgb_pixels",
 ]
@@ -154,16 +156,41 @@ def image_files(source: str | os.PathLike[str]) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = [file for file in path.rglob("*") if not _hidden(file.relative_to(path))]
+        images = sorted(_below(path))
     elif glob.has_magic(text):
         found = [Path(file) for file in glob.glob(text, recursive=True)]  # noqa: PTH207  (Path has no absolute globs)
+        images = sorted(f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
     else:
         raise InputError(f"No such file or folder: {text}.", hint="Check the path.")
-    images = sorted(f for f in found if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
     if not images:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"No images in {text}.", hint=f"Looked for files ending in {suffixes}")
     return images
+
+
+def missing_files(paths: Iterable[Path]) -> list[Path]:
+    """Those that are not there.
+
+    Each folder is listed once, and no single file asked for: a set may have a million, far away.
+    """
+    listed: dict[Path, frozenset[str]] = {}
+    missing = []
+    for path in paths:
+        folder = path.parent
+        if folder not in listed:
+            listed[folder] = _plain_files(folder)
+        if path.name not in listed[folder] and not path.is_file():  # a link, or in another case
+            missing.append(path)
+    return missing
+
+
+def _plain_files(folder: Path) -> frozenset[str]:
+    """Names of the files of a folder, without links."""
+    try:
+        with os.scandir(folder) as listing:
+            return frozenset(one.name for one in listing if one.is_file(follow_symlinks=False))
+    except OSError:  # then each file is asked for
+        return frozenset()
 
 
 def _orientation(image: Image.Image) -> int:
@@ -188,5 +215,20 @@ def _too_large(name: str, detail: str) -> InputError:
     )
 
 
-def _hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
+def _below(folder: Path) -> Iterator[Path]:
+    """The image files in a folder and its subfolders, in no order; links to folders are left out.
+
+    What a folder's listing says of its entries is believed, as sets have a million of them.
+    """
+    try:
+        with os.scandir(folder) as listing:
+            for entry in listing:
+                if entry.name.startswith("."):
+                    continue
+                path = folder / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _below(path)
+                elif path.suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
+                    yield path
+    except OSError as error:
+        raise InputError(f"Cannot read the folder {folder}: {error.strerror}.") from error

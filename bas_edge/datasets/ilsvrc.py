@@ -55,13 +55,15 @@ def _read_train(root: Path, labels_only: bool) -> Listing:
         raise InputError(
             f"{folder} has no class folders.", hint=f"It holds a folder a class: {folder}/n01440764"
         )
+    annotations = root / _XML / "train"
     items, without = [], 0
     for label, name in enumerate(classes):
         for file in _images(folder / name):
-            annotation = root / _XML / "train" / name / f"{file.stem}.xml"
             if labels_only:
                 items.append(Listed(file, label))
-            elif annotation.is_file():
+                continue
+            annotation = annotations / name / f"{file.stem}.xml"
+            if annotation.is_file():
                 items.append(_item(file, label, _annotated(annotation), labels_only))
             else:
                 without += 1

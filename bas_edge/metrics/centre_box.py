@@ -36,8 +36,10 @@ def centre_box(truth: GroundTruth, levels: tuple[float, ...] = IOU_LEVELS) -> Ce
     sides = np.arange(1, 101) / 100
     centre = np.tile(truth.frame_sizes / 2, 2)  # [N, 4]
     reach = centre * np.array([-1, -1, 1, 1])
-    boxes = centre + sides[:, None, None] * reach  # [S, N, 4]
-    ious = aligned_iou(boxes[:, :, None], truth.boxes[None]).max(axis=2)  # [S, N]
+    # One size after another: all at once would be gigabytes where images have dozens of boxes.
+    ious = np.stack(
+        [aligned_iou((centre + side * reach)[:, None], truth.boxes).max(axis=1) for side in sides]
+    )  # [S, N]
     accuracy = {level: 100.0 * (ious > level).sum(axis=1) / len(truth) for level in (*levels, 0.5)}
     return CentreBox(
         by_iou={str(level): float(accuracy[level].max()) for level in levels},

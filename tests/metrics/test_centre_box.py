@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,17 @@ def test_the_best_size_is_found() -> None:
     baseline = centre_box(truth)
     assert baseline.by_iou == {level: pytest.approx(200 / 3) for level in ("0.3", "0.5", "0.7")}
     assert baseline.side == 0.36  # the first side whose IoU with a half-sized box exceeds 0.5
+
+
+def test_dozens_of_boxes_an_image_take_no_memory() -> None:
+    """ILSVRC has 50 000 images, some with dozens of boxes: all sizes at once took gigabytes."""
+    boxes = [np.tile([[0.0, 0, 5, 5]], (40, 1))] * 1000
+    truth = GroundTruth.stretched(boxes, [(200, 100)] * 1000, (8, 8))
+    tracemalloc.start()
+    centre_box(truth)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * truth.boxes.nbytes
 
 
 def test_no_images_is_an_error() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from bas_edge.errors import InputError
-from bas_edge.images import decode_image, image_files, read_image, rgb_pixels
+from bas_edge.images import decode_image, image_files, missing_files, read_image, rgb_pixels
 
 # A 2×3 picture with six different pixels, so that every turn and mirror shows.
 PIXELS = np.array(
@@ -261,3 +262,44 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file or folder"):
         image_files(os.fspath(tmp_path / "none"))
+
+
+def test_links_to_files_are_images_and_links_to_nothing_are_not(tree: Path) -> None:
+    (tree / "link.png").symlink_to("a.png")
+    (tree / "lost.png").symlink_to("gone.png")
+    assert names(image_files(tree), tree) == ["a.png", "b.JPG", "deep/er/c.webp", "link.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its images would otherwise be left out without a word."""
+    real = os.scandir
+
+    def scandir(path: Path) -> Iterator[os.DirEntry[str]]:
+        if path == tree / "deep":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=r"Cannot read the folder .*/deep: Permission denied"):
+        image_files(tree)
+
+
+def test_files_that_are_not_there(tree: Path) -> None:
+    (tree / "link.png").symlink_to("a.png")
+    (tree / "lost.png").symlink_to("gone.png")
+    (tree / "folder.png").mkdir()
+    there = [tree / name for name in ("a.png", "deep/er/c.webp", "link.png")]
+    gone = [tree / name for name in ("A.png", "lost.png", "no/a.png", "folder.png")]
+    assert missing_files([*there, *gone]) == gone
+
+
+def test_a_million_files_are_not_asked_for_one_by_one(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(path: Path) -> bool:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(Path, "is_file", asked)
+    assert missing_files([tree / "a.png", tree / "b.JPG", tree / "deep/er/c.webp"]) == []

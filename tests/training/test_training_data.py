@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from collections import Counter
@@ -105,6 +106,18 @@ def test_fingerprint_follows_the_images_but_not_their_place(image_folder: Path) 
     assert read_training_data(moved).fingerprint == before
     (moved / "ant" / "0.png").rename(moved / "bee" / "9.png")
     assert read_training_data(moved).fingerprint != before
+
+
+def test_fingerprint_is_of_the_files_that_links_lead_to(image_folder: Path) -> None:
+    (image_folder / ".store").mkdir()
+    link = image_folder / "ant" / "0.png"
+    link.symlink_to(link.rename(image_folder / ".store" / "first.png"))
+    data = read_training_data(image_folder)
+    names = [path.relative_to(image_folder).as_posix() for path in data.paths]
+    assert names[0] == "ant/0.png"
+    lines = [f"train {name} {label}" for name, label in zip(names, data.labels, strict=True)]
+    lines[0] = "train .store/first.png 0"
+    assert data.fingerprint == hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def test_a_split_is_the_folder_of_that_name(image_folder: Path, tmp_path: Path) -> None:

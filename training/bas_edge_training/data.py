@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -99,14 +101,14 @@ def read_training_data(
     validation_labels = tuple(held.items[i].label for i in kept)
     of_data, of_held = _relative_to(data), _relative_to(validation or data)
     of_background = _relative_to(background or data)
-    lines = [
-        *(f"train {of_data(p)} {n}" for p, n in zip(paths, labels, strict=True)),
-        *(
+    lines = chain(
+        (f"train {of_data(p)} {n}" for p, n in zip(paths, labels, strict=True)),
+        (
             f"validate {of_held(p)} {n}"
             for p, n in zip(validation_paths, validation_labels, strict=True)
         ),
-        *(f"background {of_background(p)}" for p in without_object),
-    ]
+        (f"background {of_background(p)}" for p in without_object),
+    )
     return TrainingData(
         source=data,
         classes=found.classes,
@@ -116,7 +118,7 @@ def read_training_data(
         validation_labels=validation_labels,
         background=tuple(without_object),
         warnings=tuple(found.warnings),
-        fingerprint=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        fingerprint=_hash_of_lines(lines),
     )
 
 
@@ -133,16 +135,27 @@ def split_indices(labels: list[int], fraction: float, seed: int) -> tuple[list[i
     return [i for i in range(len(labels)) if i not in held], sorted(held)
 
 
+def _hash_of_lines(lines: Iterable[str]) -> str:
+    """sha256 of the lines with a newline between each two, never all in memory."""
+    digest = hashlib.sha256()
+    for number, line in enumerate(lines):
+        digest.update(f"\n{line}".encode() if number else line.encode())
+    return digest.hexdigest()
+
+
 def _relative_to(source: Path) -> Callable[[Path], str]:
     """Path below the data's folder, so that a moved data set keeps its fingerprint."""
     root = (source if source.is_dir() else source.parent).resolve()
-    folders: dict[Path, Path] = {}  # each is resolved once: a step of a path is a system call
+    folders: dict[Path, Path] = {}  # each is resolved and listed once: asking for a file is slow
+    links: dict[Path, frozenset[str]] = {}
 
     def relative(path: Path) -> str:
         folder = path.parent
         if folder not in folders:
             folders[folder] = folder.resolve()
-        whole = path.resolve() if path.is_symlink() else folders[folder] / path.name
+            with os.scandir(folder) as listing:
+                links[folder] = frozenset(one.name for one in listing if one.is_symlink())
+        whole = path.resolve() if path.name in links[folder] else folders[folder] / path.name
         try:
             return whole.relative_to(root).as_posix()
         except ValueError:
