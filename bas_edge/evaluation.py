@@ -38,7 +38,7 @@ from bas_edge.metrics.localization import (
 )
 from bas_edge.metrics.max_box_acc import max_box_acc, max_box_acc_v2
 from bas_edge.metrics.min_score import choose_min_score, score_rates
-from bas_edge.metrics.protocols import THRESHOLDS, BoxIous, BoxProtocol, open_protocol
+from bas_edge.metrics.protocols import BoxIous, BoxProtocol, open_protocol
 from bas_edge.metrics.threshold import choose_candidate, split_halves, sweep_candidates
 from bas_edge.overlay import heat_on_frame
 from bas_edge.ten_crop import TEN_CROPS
@@ -223,12 +223,13 @@ def localization_report(
         data: What the images are called.
     """
     candidates, ious = sweep_candidates(judge, maps, truth)  # [K, N]
-    fixed = BoxIous(ious.largest[: len(THRESHOLDS)], ious.best[: len(THRESHOLDS)])
+    grid = judge.thresholds
+    fixed = BoxIous(ious.largest[: len(grid)], ious.best[: len(grid)])
     everything = np.ones(len(maps), np.bool_)
 
     def score(policy: ThresholdPolicy, at: BoxIous, images: NDArray[np.bool_]) -> CutScore:
         accuracy = localization_accuracy(at[images], rank[images], judge)
-        oracle = max_box_acc(fixed[images], THRESHOLDS, judge).accuracy
+        oracle = max_box_acc(fixed[images], grid, judge).accuracy
         return CutScore(
             threshold=policy,
             images=int(images.sum()),
@@ -238,8 +239,8 @@ def localization_report(
             gap=oracle - accuracy.gt_known,
         )
 
-    best = max_box_acc(fixed, THRESHOLDS, judge)
-    at_best = int(np.flatnonzero(best.threshold == THRESHOLDS)[0])
+    best = max_box_acc(fixed, grid, judge)
+    at_best = int(np.flatnonzero(best.threshold == grid)[0])
     oracle = ThresholdPolicy(rule="fixed", value=best.threshold, chosen_by=f"oracle on {data}")
 
     chosen = None
@@ -257,7 +258,7 @@ def localization_report(
         chosen=chosen,
         oracle=score(oracle, BoxIous(fixed.largest[at_best], fixed.best[at_best]), everything),
         max_box_acc=best,
-        max_box_acc_v2=max_box_acc_v2(fixed, THRESHOLDS, judge),
+        max_box_acc_v2=max_box_acc_v2(fixed, grid, judge),
         centre_box=centre_box(truth),
     )
 

@@ -224,8 +224,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_threshold(policy: ThresholdPolicy) -> str:
-    """Rule and value in words, such as "mean × 1.50" or "fixed 0.32"."""
-    return f"mean × {policy.value:.2f}" if policy.rule == "mean" else f"fixed {policy.value:.2f}"
+    """Rule and value in words, such as "mean × 1.50", "fixed 0.32" or "fixed 0.317"."""
+    value = f"{policy.value:.3f}".removesuffix("0")
+    return f"mean × {value}" if policy.rule == "mean" else f"fixed {value}"
 
 
 def _box_rows(report: LocalizationReport) -> list[_Row]:

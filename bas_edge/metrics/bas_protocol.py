@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bas_edge.metrics.frame_layout import FrameLayout
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.iou import aligned_iou
-from bas_edge.metrics.protocols import BoxIous, ProtocolName, Rule
+from bas_edge.metrics.protocols import THRESHOLDS, BoxIous, ProtocolName, Rule
 from bas_edge.ops import maps_to_boxes, upsample_maps
 
 __all__ = ["BasProtocol"]
@@ -23,6 +23,7 @@ class BasProtocol:
     """
 
     name: ProtocolName = "bas"
+    thresholds = THRESHOLDS
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size

@@ -25,7 +25,7 @@ Rule = Literal["fixed", "mean"]
 ProtocolName = Literal["bas", "wsoleval"]
 
 IOU_LEVELS: tuple[float, ...] = (0.3, 0.5, 0.7)  # of MaxBoxAccV2
-THRESHOLDS: NDArray[np.float64] = np.arange(100) / 100  # 0, 0.01, … 0.99
+THRESHOLDS: NDArray[np.float64] = np.arange(100) / 100  # 0, 0.01, … 0.99, of protocol "bas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,11 @@ class BoxProtocol(Protocol):
 
     @property
     def name(self) -> ProtocolName: ...
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """The grid of fixed cuts [T], ascending, that its MaxBoxAcc is the best of."""
+        ...
 
     def ious(
         self,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bas_edge.errors import InputError
 from bas_edge.metrics.ground_truth import GroundTruth
-from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS, BoxIous, BoxProtocol, Rule
+from bas_edge.metrics.protocols import IOU_LEVELS, BoxIous, BoxProtocol, Rule
 
 __all__ = [
     "MEAN_FACTORS",
@@ -58,14 +58,15 @@ def sweep_candidates(
     maps: NDArray[np.float32],
     truth: GroundTruth,
     *,
-    thresholds: NDArray[np.float64] = THRESHOLDS,
+    thresholds: NDArray[np.float64] | None = None,
     factors: NDArray[np.float64] = MEAN_FACTORS,
 ) -> tuple[list[Candidate], BoxIous]:
-    """IoUs of every fixed threshold and of every factor on the map's mean.
+    """IoUs of every fixed threshold (the protocol's, by default) and every factor on the mean.
 
     Returns:
         K candidates, fixed thresholds first, and their IoUs [K, N].
     """
+    thresholds = protocol.thresholds if thresholds is None else thresholds
     fixed = protocol.sweep(maps, truth, thresholds, "fixed")
     mean = protocol.sweep(maps, truth, factors, "mean")
     candidates = [Candidate(rule="fixed", value=float(t)) for t in thresholds]

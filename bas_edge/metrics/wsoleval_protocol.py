@@ -17,6 +17,14 @@ from bas_edge.metrics.protocols import BoxIous, ProtocolName, Rule
 __all__ = ["WsolevalProtocol"]
 
 
+def _one_per_grey_level(grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first cut of a grid for each level that it is truncated to; the others cut alike."""
+    return grid[np.unique((grid * 255).astype(np.int64), return_index=True)[1]]
+
+
+_THRESHOLDS = _one_per_grey_level(np.arange(0, 1, 0.001))  # 255 of its 1000
+
+
 class WsolevalProtocol:
     """Contours of a uint8 map, compared in the network's frame with inclusive pixel counting.
 
@@ -25,6 +33,7 @@ class WsolevalProtocol:
     """
 
     name: ProtocolName = "wsoleval"
+    thresholds = _THRESHOLDS
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.errors import MissingExtraError
+from bas_edge.evaluation import localization_report
+from bas_edge.evaluation_report import describe_threshold
 from bas_edge.metrics import wsoleval_protocol
 from bas_edge.metrics.ground_truth import GroundTruth
-from bas_edge.metrics.max_box_acc import max_box_acc, max_box_acc_v2
+from bas_edge.metrics.max_box_acc import MaxBoxAcc, max_box_acc, max_box_acc_v2
 from bas_edge.metrics.protocols import THRESHOLDS
 from bas_edge.metrics.wsoleval_protocol import WsolevalProtocol
 
@@ -107,6 +110,44 @@ def test_largest_and_best_box_give_v1_and_v2() -> None:
     v2 = max_box_acc_v2(sweep, THRESHOLDS, protocol)
     assert v2.mean == 100.0
     assert sweep.best[50, 0] == 1.0
+
+
+def test_the_grid_finds_what_a_thousand_thresholds_find() -> None:
+    """wsolevaluation tries 0, 0.001, … 0.999; on 256 grey levels many of them cut alike."""
+    protocol = WsolevalProtocol((28, 28))
+    rng = np.random.default_rng(1)
+    maps = rng.random((2, 7, 7)).astype(np.float32)
+    truth = GroundTruth.stretched([np.array([[2.0, 2, 9, 9]])] * 2, [(14, 14)] * 2, (28, 28))
+    published = np.arange(0, 1, 0.001)
+    assert np.isin(protocol.thresholds, published).all()
+    same = np.searchsorted(protocol.thresholds, published, side="right") - 1
+    for one in ("largest", "best"):
+        np.testing.assert_array_equal(
+            getattr(protocol.sweep(maps, truth, protocol.thresholds), one)[same],
+            getattr(protocol.sweep(maps, truth, published), one),
+        )
+
+
+def test_a_report_looks_at_every_grey_level() -> None:
+    """The object stands out from what is round it by one level of 255, between 0.50 and 0.51."""
+    foreground = np.zeros((1, 32, 32), np.float32)
+    foreground[0, 1:31, 1:31] = 128.5 / 255
+    foreground[0, 8:20, 8:20] = 129.5 / 255
+    foreground[0, 10, 10] = 1.0
+    truth = GroundTruth.stretched([np.array([[8.0, 8, 20, 20]])], [(32, 32)], (32, 32))
+    report = localization_report(
+        WsolevalProtocol((32, 32)),
+        foreground,
+        truth,
+        np.zeros(1, np.int64),
+        ["one"],
+        ThresholdPolicy(rule="fixed", value=0.5),
+        "drawn",
+    )
+    assert report.max_box_acc == MaxBoxAcc(accuracy=100.0, threshold=pytest.approx(0.502))
+    assert report.oracle.localization.gt_known == 100.0
+    assert describe_threshold(report.oracle.threshold) == "fixed 0.502"
+    assert describe_threshold(report.stored.threshold) == "fixed 0.50"
 
 
 def test_an_iou_of_exactly_the_level_is_enough() -> None:
