@@ -58,6 +58,10 @@ def read_csv(path: Path, classes: Sequence[str] | None) -> Annotations:
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     known = (*_REQUIRED, *_BOX, *_SIZE)
     for column in columns:
+        if len(columns) == 1 and any(separator in column for separator in ";\t"):
+            raise InputError(
+                f"{path} has one column, '{column}'.", hint="Separate the columns by commas."
+            )
         if column not in known:
             close = difflib.get_close_matches(column, known, n=1)
             raise InputError(

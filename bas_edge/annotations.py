@@ -13,7 +13,7 @@ from bas_edge.annotation import Annotation, Annotations, single_images
 from bas_edge.annotation_csv import read_csv
 from bas_edge.datasets import Format, Listing, find_format, read_split
 from bas_edge.errors import InputError
-from bas_edge.images import image_files, missing_files
+from bas_edge.images import IMAGE_SUFFIXES, image_files, missing_files
 
 __all__ = [
     "BACKGROUND_FOLDER",
@@ -103,10 +103,12 @@ def _read_folder(root: Path, classes: Sequence[str] | None) -> Annotations:
             f"{root} has no class folders.",
             hint=f"Put the images of each class into a folder of its own: {root}/sparrow/*.jpg",
         )
-    if set(names) <= _SPLIT_FOLDERS and any(_holds_folders(root / name) for name in names):
+    splits = [name for name in names if name in _SPLIT_FOLDERS]
+    holding = [name for name in splits if _holds_folders(root / name)]
+    if len(holding) > 1 or (holding and len(splits) == len(names)):
         raise InputError(
-            f"{root} holds {', '.join(names)}, which are splits and not classes.",
-            hint=f"Name one of them: --split {names[0]}",
+            f"{root} holds {', '.join(splits)}, which are splits and not classes.",
+            hint=f"Name one of them: --split {holding[0]}",
         )
     known = tuple(classes) if classes is not None else names
     items: list[Annotation] = []
@@ -121,8 +123,10 @@ def _read_folder(root: Path, classes: Sequence[str] | None) -> Annotations:
 
 
 def _holds_folders(folder: Path) -> bool:
-    """Whether there are folders in it, and nothing else."""
-    return all(one.is_dir() for one in folder.iterdir()) and any(folder.iterdir())
+    """Whether there are folders in it, and no image beside them."""
+    shown = [one for one in folder.iterdir() if not one.name.startswith(".")]
+    images = any(one.suffix.lower() in IMAGE_SUFFIXES for one in shown)
+    return not images and any(one.is_dir() for one in shown)
 
 
 def _unknown_class(what: str, name: str, known: Sequence[str], otherwise: str) -> InputError:
@@ -167,12 +171,24 @@ def _read_published(
         known,
         has_boxes=all(item.boxes is not None for item in items),
         has_masks=all(item.mask is not None for item in items),
-        warnings=single_images(items),
+        warnings=(*_empty_classes(form, listing), *single_images(items)),
         notes=listing.notes,
         name=root.name,
         split=chosen,
         root=root,
     )
+
+
+def _empty_classes(form: Format, listing: Listing) -> list[str]:
+    """A warning where classes have no image at all, as in a set that was unpacked in part."""
+    used = {item.label for item in listing.items}
+    empty = [name for label, name in enumerate(listing.classes) if label not in used]
+    if not empty:
+        return []
+    return [
+        f"{len(empty)} of the {len(listing.classes)} classes of {form.name} have no image, such as "
+        f"{empty[0]}."
+    ]
 
 
 def _labels(form: Format, root: Path, listing: Listing, known: Sequence[str]) -> dict[int, int]:

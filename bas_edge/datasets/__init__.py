@@ -64,5 +64,8 @@ def read_split(form: Format, root: Path, split: str, *, labels_only: bool) -> Li
         )
     listing = form.read(root, split, labels_only)
     if not listing.items:
-        raise InputError(f"The split '{split}' of {form.name} in {root} has no images.")
+        raise InputError(
+            f"The split '{split}' of {form.name} in {root} has no images.",
+            hint="docs/datasets.md shows where its lists and images are expected.",
+        )
     return listing

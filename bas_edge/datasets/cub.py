@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.datasets.listing import Format, Listed, Listing, expect, read_rows
+from bas_edge.datasets.listing import Format, Listed, Listing, add_once, expect, read_rows
 from bas_edge.errors import InputError
 from bas_edge.mask_files import MaskFiles
 
@@ -28,9 +28,7 @@ def _rows(root: Path, name: str) -> dict[str, str]:
     """Id → rest of the line, of one of the set's lists."""
     rows: dict[str, str] = {}
     for where, (key, rest) in read_rows(root / name, f"{_NAME}'s {_FILES[name]}", 2):
-        if key in rows:
-            raise InputError(f"{where}: {key} is listed twice.")
-        rows[key] = rest
+        add_once(rows, key, rest, where)
     return rows
 
 
@@ -48,6 +46,11 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
         _check_listed(
             root, key, {"image_class_labels.txt": classes, "train_test_split.txt": splits}
         )
+        if splits[key] not in _TRAINED.values():
+            raise InputError(
+                f"{root / 'train_test_split.txt'} gives image {key} the value {splits[key]}, "
+                "which is neither 1 for training nor 0 for testing."
+            )
         if splits[key] != _TRAINED[split]:
             continue
         if classes[key] not in labels:

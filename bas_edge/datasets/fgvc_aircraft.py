@@ -6,7 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bas_edge.datasets.listing import Format, Listed, Listing, expect, read_rows, whole_box
+from bas_edge.datasets.listing import (
+    Format,
+    Listed,
+    Listing,
+    add_once,
+    expect,
+    read_rows,
+    whole_box,
+)
 from bas_edge.errors import InputError
 
 __all__ = ["FGVC_AIRCRAFT"]
@@ -22,8 +30,9 @@ def _is_here(root: Path) -> bool:
 def _read(root: Path, split: str, labels_only: bool) -> Listing:
     """`images/<id>.jpg`, `variants.txt`, `images_variant_<split>.txt` and `images_box.txt`."""
     rows = read_rows(root / "variants.txt", f"{_NAME}'s list of variants", 1, separator="\n")
-    classes = tuple(name for _, (name,) in rows)
-    labels = {name: label for label, name in enumerate(classes)}
+    labels: dict[str, int] = {}
+    for where, (name,) in rows:
+        add_once(labels, name, len(labels), where)
     folder = expect(root / "images", f"{_NAME}'s folder of images")
     boxes: dict[str, list[float]] = {}
     if not labels_only:
@@ -31,17 +40,18 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
             root / "images_box.txt", f"{_NAME}'s list of boxes", (5,)
         ):
             x0, y0, x1, y1 = whole_box(edges, where)
-            boxes[key] = [x0 - 1, y0 - 1, x1, y1]  # counted from 1, last pixel included
+            # Counted from 1, last pixel included.
+            add_once(boxes, key, [x0 - 1, y0 - 1, x1, y1], where)
     list_file = root / f"images_variant_{split}.txt"
-    items = []
+    items: dict[str, Listed] = {}
     for where, (key, variant) in read_rows(list_file, f"{_NAME}'s list of {split} images", 2):
         if variant not in labels:
             raise InputError(f"{where}: '{variant}' is not in {root / 'variants.txt'}.")
         if not labels_only and key not in boxes:
             raise InputError(f"{root / 'images_box.txt'} has no box of {key}.")
         box = None if labels_only else np.array([boxes[key]], np.float64)
-        items.append(Listed(folder / f"{key}.jpg", labels[variant], boxes=box))
-    return Listing(classes, tuple(items))
+        add_once(items, key, Listed(folder / f"{key}.jpg", labels[variant], boxes=box), where)
+    return Listing(tuple(labels), tuple(items.values()))
 
 
 FGVC_AIRCRAFT = Format(

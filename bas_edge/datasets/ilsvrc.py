@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.datasets.listing import Format, Listed, Listing, expect, read_rows, whole_box
+from bas_edge.datasets.listing import (
+    Format,
+    Listed,
+    Listing,
+    add_once,
+    expect,
+    is_whole,
+    read_rows,
+    whole_box,
+)
 from bas_edge.datasets.voc_xml import VocFile, read_voc
 from bas_edge.errors import InputError
 from bas_edge.mask_files import MaskFiles
@@ -96,20 +105,20 @@ def _read_lists(root: Path, split: str, labels_only: bool) -> Listing:
             for file in _images(folder / name)
         ]
         return Listing(classes, tuple(images))
-    listed: list[tuple[str, int]] = []
+    listed: dict[str, int] = {}
     names: dict[int, str] = {}
     rows = read_rows(root / _LISTS[0], f"{_NAME}'s list of labels", 2, separator=";")
     for where, (text, number) in rows:
         image = _posix(text)
         name = image.partition("/")[0]
-        if not number.isdigit() or names.setdefault(int(number), name) != name:
+        if not is_whole(number) or names.setdefault(int(number), name) != name:
             raise InputError(f"{where}: the label '{number}' is not that of {name}.")
-        listed.append((image, int(number)))
+        add_once(listed, image, int(number), where)
     numbers = sorted(names)
     boxes = {} if labels_only else _listed_boxes(root / _LISTS[1])
     items = []
     labels = {number: label for label, number in enumerate(numbers)}
-    for image, own in listed:
+    for image, own in listed.items():
         label = labels[own]
         if labels_only:
             items.append(Listed(root / "val" / image, label))
@@ -125,13 +134,13 @@ def _listed_boxes(path: Path) -> dict[str, _Boxed]:
     found: dict[str, _Boxed] = {}
     for where, (image, corners) in read_rows(path, f"{_NAME}'s list of boxes", 2, separator=";"):
         words, edges = image.split(), corners.split()
-        if len(words) != 3 or not words[1].isdigit() or not words[2].isdigit():
+        if len(words) != 3 or not is_whole(words[1]) or not is_whole(words[2]):
             raise InputError(f"{where}: '{image}' is not a path, a width and a height.")
         if not edges or len(edges) % 4:
             raise InputError(f"{where}: {len(edges)} numbers are no boxes of four each.")
         boxes = [whole_box(edges[at : at + 4], where) for at in range(0, len(edges), 4)]
         size = (int(words[2]), int(words[1]))
-        found[_posix(words[0])] = (np.array(boxes, np.float64), None, size)
+        add_once(found, _posix(words[0]), (np.array(boxes, np.float64), None, size), where)
     return found
 
 

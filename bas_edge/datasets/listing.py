@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,15 @@ __all__ = [
     "Format",
     "Listed",
     "Listing",
+    "add_once",
     "expect",
+    "is_whole",
     "read_rows",
     "whole_box",
 ]
+
+
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,22 @@ def read_rows(
         yield f"{path}, line {number}", [cell.strip() for cell in found]
 
 
+def add_once(rows: dict[str, _Row], key: str, row: _Row, where: str) -> None:
+    """Add a row to those of a list that may name each image once.
+
+    Raises:
+        InputError: It is there already: counted twice, or contradicted.
+    """
+    if key in rows:
+        raise InputError(f"{where}: {key} is listed twice.", hint="Remove one of its lines.")
+    rows[key] = row
+
+
+def is_whole(text: str) -> bool:
+    """Whether `int` reads it as a number from 0 up; `isdigit` alone allows ² too."""
+    return text.isascii() and text.isdigit()
+
+
 def whole_box(corners: Sequence[str] | Sequence[float], where: str) -> list[float]:
     """Four numbers as a box; one that ends where it starts is one pixel wide there.
 
@@ -144,7 +166,9 @@ def whole_box(corners: Sequence[str] | Sequence[float], where: str) -> list[floa
         x0, y0, x1, y1 = (float(corner) for corner in corners)
     except ValueError:
         raise InputError(f"{where}: the box {list(corners)} is not four numbers.") from None
-    if not (np.isfinite([x0, y0, x1, y1]).all() and x1 >= x0 and y1 >= y0):
+    if not np.isfinite([x0, y0, x1, y1]).all():
+        raise InputError(f"{where}: the box {list(corners)} is not finite.")
+    if x1 < x0 or y1 < y0:
         raise InputError(
             f"{where}: the box {list(corners)} ends before it starts.",
             hint="This set has boxes corner to corner: x0, y0, x1, y1.",

@@ -22,7 +22,7 @@ def _is_here(root: Path) -> bool:
         file.name.endswith(_IGNORED)
         for split in ("val", "test")
         if (root / split).is_dir()
-        for one in sorted((root / split).iterdir())[:1]
+        for one in (root / split).iterdir()
         if one.is_dir()
         for file in one.iterdir()
     )

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.datasets.listing import whole_box
+from bas_edge.datasets.listing import is_whole, whole_box
 from bas_edge.errors import InputError
 
 __all__ = ["VocFile", "read_voc"]
@@ -53,7 +53,7 @@ def read_voc(path: Path) -> VocFile:
         names.append(name)
         boxes.append(whole_box(corners, str(path)))
     width, height = (root.findtext(f"size/{side}") or "" for side in ("width", "height"))
-    size = (int(height), int(width)) if width.isdigit() and height.isdigit() else None
+    size = (int(height), int(width)) if is_whole(width) and is_whole(height) else None
     return VocFile(
         tuple(names),
         np.array(boxes, np.float64).reshape(-1, 4),

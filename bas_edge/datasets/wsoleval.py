@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.datasets.listing import Format, Listed, Listing, expect, read_rows, whole_box
+from bas_edge.datasets.listing import (
+    Format,
+    Listed,
+    Listing,
+    add_once,
+    expect,
+    is_whole,
+    read_rows,
+    whole_box,
+)
 from bas_edge.errors import InputError
 from bas_edge.mask_files import MaskFiles
 
@@ -32,9 +41,10 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
             hint=f"Name the folder of the set: {root.parent} --split {root.name}",
         )
     folder = expect(root / split, f"{_NAME}'s metadata of the split {split}")
-    ids = [
-        image for _, (image,) in read_rows(folder / "image_ids.txt", f"{_NAME}'s list of images", 1)
-    ]
+    listed: dict[str, None] = {}
+    for where, (image,) in read_rows(folder / "image_ids.txt", f"{_NAME}'s list of images", 1):
+        add_once(listed, image, None, where)
+    ids = list(listed)
     numbers = _labels(folder / "class_labels.txt")
     images = _image_root(root, ids)
     boxes: dict[str, NDArray[np.float64]] = {}
@@ -67,22 +77,22 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
 
 
 def _labels(path: Path) -> dict[str, int]:
-    labels = {}
+    labels: dict[str, int] = {}
     for where, (image, label) in read_rows(path, f"{_NAME}'s list of labels", (2,), separator=","):
-        if not label.isdigit():
+        if not is_whole(label):
             raise InputError(f"{where}: the label '{label}' is not a whole number from 0 up.")
-        labels[image] = int(label)
+        add_once(labels, image, int(label), where)
     return labels
 
 
 def _sizes(path: Path) -> dict[str, tuple[int, int]]:
-    sizes = {}
+    sizes: dict[str, tuple[int, int]] = {}
     for where, (image, width, height) in read_rows(
         path, f"{_NAME}'s list of sizes", (3,), separator=","
     ):
-        if not (width.isdigit() and height.isdigit()):
+        if not (is_whole(width) and is_whole(height)):
             raise InputError(f"{where}: '{width},{height}' is not a width and a height.")
-        sizes[image] = (int(height), int(width))
+        add_once(sizes, image, (int(height), int(width)), where)
     return sizes
 
 

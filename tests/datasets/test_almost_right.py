@@ -34,6 +34,16 @@ def replace(name: str, before: str, after: str) -> Break:
     return change
 
 
+def repeat(name: str, line: int, edit: tuple[str, str] = ("", "")) -> Break:
+    """Lists a line again at the end, perhaps otherwise."""
+
+    def change(root: Path) -> None:
+        lines = (root / name).read_text().splitlines()
+        (root / name).write_text("\n".join([*lines, lines[line].replace(*edit)]))
+
+    return change
+
+
 VAL_XML = "Annotations/CLS-LOC/val/ILSVRC2012_val_00000003.xml"
 MASK = "test/0a_x/0000000000000000_"
 CASES = [
@@ -47,6 +57,8 @@ CASES = [
     ("cub", replace("image_class_labels.txt", "8 2", "8 9"), r"class 9, which .*classes\.txt does"),
     ("cub", replace("bounding_boxes.txt", "7 8.0 8.0 32.0 32.0", "7 8.0 8.0 0.0 3"), "is no box"),
     ("cub", replace("images.txt", "8 002.b", "7 002.b"), r"line 8: 7 is listed twice"),
+    ("cub", replace("train_test_split.txt", "8 0", "8 2"), r"value 2, which is neither 1 .* nor 0"),
+    ("cub", replace("train_test_split.txt", " 0", " 1"), "split 'test' of CUB.* has no images"),
     ("ilsvrc", drop(VAL_XML), rf"annotation is expected at {{root}}/{VAL_XML}"),
     ("ilsvrc", drop("Data/CLS-LOC/val"), r"folder of val images is expected at {root}/Data/CLS"),
     ("ilsvrc", drop("Annotations"), r"val annotations is expected at {root}/Annotations/CLS-LOC"),
@@ -58,6 +70,12 @@ CASES = [
     ("ilsvrc_lists", drop("val_list.txt"), r"list of labels is expected at {root}/val_list\.txt"),
     ("ilsvrc_lists", replace("val_gt.txt", " ; 0 0 48 32", " ; 0 0 48"), "3 numbers are no boxes"),
     ("ilsvrc_lists", replace("val_list.txt", "3.JPEG;0", "3.JPEG;1"), "the label '1' is not that"),
+    (
+        "ilsvrc_lists",
+        repeat("val_list.txt", 0),
+        r"val_list\.txt, line 7: n01.* is listed twice",
+    ),
+    ("ilsvrc_lists", repeat("val_gt.txt", 1), r"val_gt\.txt, line 7: n02000002/.* is listed twice"),
     ("open_images", drop(f"{MASK}ignore.png"), rf"ignored pixels is expected at {{root}}/{MASK}ig"),
     ("wsoleval_boxes", drop("test/class_labels.txt"), r"list of labels is expected at {root}/test"),
     ("wsoleval_boxes", drop("test"), r"metadata of the split test is expected at {root}/test,"),
@@ -73,6 +91,22 @@ CASES = [
         replace("test/localization.txt", "bbbb1111.png,", "bbbb1111.png,x.png"),
         r"has a second file of ignored pixels, x\.png",
     ),
+    ("wsoleval_boxes", repeat("test/image_ids.txt", 2), r"image_ids\.txt, line 7: .*listed twice"),
+    (
+        "wsoleval_boxes",
+        repeat("test/class_labels.txt", 0, (",0", ",2")),
+        r"class_labels\.txt, line 7: 001\.a/test_0\.jpg is listed twice",
+    ),
+    ("wsoleval_boxes", repeat("test/image_sizes.txt", 0), r"image_sizes\.txt, line 7: .*twice"),
+    (
+        "wsoleval_boxes",
+        replace("test/class_labels.txt", "2.jpg,2", "2.jpg,²"),
+        "label '²' is not",
+    ),
+    ("wsoleval_boxes", replace("test/localization.txt", "48,32", "nan,32"), "is not finite"),
+    ("aircraft", repeat("variants.txt", 1), r"variants\.txt, line 4: Boeing 717 is listed twice"),
+    ("aircraft", repeat("images_box.txt", 1), r"images_box\.txt, line 19: 0000001 is listed twice"),
+    ("aircraft", repeat("images_variant_test.txt", 1), r"line 7: 2000001 is listed twice"),
     ("aircraft", drop("variants.txt"), r"list of variants is expected at {root}/variants\.txt"),
     ("aircraft", drop("images_box.txt"), r"list of boxes is expected at {root}/images_box\.txt"),
     ("aircraft", replace("images_box.txt", "2000003 ", "2900003 "), "has no box of 2000003"),

@@ -144,6 +144,23 @@ def test_folders_called_by_their_label_are_numbers(tmp_path: Path) -> None:
     assert [item.class_name for item in found.items] == ["tench", "goldfish", "shark"]
 
 
+def test_a_class_without_images_is_told(tmp_path: Path) -> None:
+    """As in a set that was unpacked in part."""
+    root = SETS["ilsvrc"].make(tmp_path)
+    (root / "Data/CLS-LOC/train/n04000004").mkdir()
+    (warning,) = read_annotations(root, purpose="training").warnings
+    assert warning == "1 of the 4 classes of ILSVRC CLS-LOC have no image, such as n04000004."
+
+
+def test_openimages_is_known_by_any_of_its_classes(tmp_path: Path) -> None:
+    """Otherwise its masks would be taken for images."""
+    root = SETS["open_images"].make(tmp_path)
+    for file in root.glob("*/0a_x/*_ignore.png"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"file of ignored pixels is expected at .*/0a_x/"):
+        read_annotations(root)
+
+
 def test_training_images_of_ilsvrc_without_boxes_are_left_out_and_told(
     published: dict[str, Path],
 ) -> None:
@@ -182,7 +199,17 @@ def test_a_split_of_class_folders(published: dict[str, Path], tmp_path: Path) ->
     found = read_annotations(tmp_path, split="val")
     assert [item.path.name for item in found.items] == ["val.png"] * 2
     assert (found.classes, found.split) == (("a", "b"), "val")
-    with pytest.raises(InputError, match="holds train, val, which are splits and not classes"):
+    splits = "holds train, val, which are splits and not classes"
+    with pytest.raises(InputError, match=splits):
+        read_annotations(tmp_path)
+    (tmp_path / "train/.DS_Store").touch()  # what a file manager leaves, or an author
+    (tmp_path / "val/README.txt").touch()
+    (tmp_path / "annotations").mkdir()
+    with pytest.raises(InputError, match=splits) as caught:
+        read_annotations(tmp_path)
+    assert caught.value.hint == "Name one of them: --split train"
+    (tmp_path / "annotations").rmdir()
+    with pytest.raises(InputError, match=splits):
         read_annotations(tmp_path)
     (tmp_path / "val2").mkdir()  # one of flat files among them
     (tmp_path / "val2/0.png").touch()

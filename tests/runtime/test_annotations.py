@@ -98,6 +98,12 @@ BAD = [
         "Did you mean 'label'?",
         id="typo",
     ),
+    pytest.param(
+        ["path;label;class_name", "a.jpg;0;wren"],
+        "has one column, 'path;label;class_name'",
+        "Separate the columns by commas.",
+        id="semicolons",
+    ),
     pytest.param(["path,label,class_name,zzzz", GOOD], "'zzzz'", "Known: path", id="unknown"),
     pytest.param(["path,label,path", GOOD], "'path' twice", None, id="twice"),
     pytest.param(["path,label", "a.jpg,0"], "no column 'class_name'", "The header", id="missing"),
