@@ -10,9 +10,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.images import orientation_of
 from bas_edge.mask_files import MaskFiles
 
 __all__ = ["Annotation", "Annotations", "single_images"]
+
+_TURNS = {  # EXIF orientation → x and y change places; then x and y are mirrored
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,11 +35,12 @@ class Annotation:
         path: The image file; it existed when the annotations were read.
         label: Index into `Annotations.classes`.
         class_name: The name of `label`.
-        boxes: [B, 4] float64 xyxy in pixels of the upright image, half-open; None if unknown.
+        boxes: [B, 4] float64 xyxy in pixels of the image, half-open; None if unknown.
         size: (H, W) if the annotations state it.
         mask: Its foreground mask; None if unknown.
-        clipped: Boxes may reach past the image and end with it, as in some published sets.
-            Otherwise such a box means that the image is another one.
+        published: As published sets have it: boxes may reach past the image and end with it, and
+            boxes, size and mask are of the pixels as they are stored, whatever EXIF says of them.
+            Otherwise they are of the upright image, and such a box means that it is another one.
     """
 
     path: Path
@@ -36,19 +49,29 @@ class Annotation:
     boxes: NDArray[np.float64] | None = None
     size: tuple[int, int] | None = None
     mask: MaskFiles | None = None
-    clipped: bool = False
+    published: bool = False
+
+    def orientation(self, shape: tuple[int, int]) -> int:
+        """The EXIF orientation, 1 to 8, that boxes and mask have yet to be turned by for the
+        upright image of size (H, W); 1 for none.
+        """
+        if not self.published or (found := orientation_of(self.path)) == 1:
+            return 1
+        stored = shape[::-1] if _TURNS[found][0] else shape
+        return 1 if self.size == shape != stored else found  # drawn on the upright image after all
 
     def contradiction(self, shape: tuple[int, int]) -> str | None:
-        """Why the image of this size (H, W) is not the annotated one, or None."""
-        height, width = shape
-        if self.size is not None and self.size != shape:
+        """Why the upright image of this size (H, W) is not the annotated one, or None."""
+        turned = _TURNS[self.orientation(shape)][0]
+        height, width = shape[::-1] if turned else shape
+        if self.size is not None and self.size != (height, width):
             return (
                 f"{self.path} is {width} × {height}, "
                 f"but its annotation says {self.size[1]} × {self.size[0]}."
             )
         if self.boxes is None:
             return None
-        if not self.clipped and (self.boxes[:, 2:] > (width, height)).any():
+        if not self.published and (self.boxes[:, 2:] > (width, height)).any():
             corner = self.boxes[:, 2:].max(axis=0)
         elif (self.boxes[:, :2] >= (width, height)).any():
             corner = self.boxes[:, :2].max(axis=0)
@@ -59,10 +82,19 @@ class Annotation:
         )
 
     def boxes_in(self, shape: tuple[int, int]) -> NDArray[np.float64]:
-        """Its boxes [B, 4], clipped to its image of size (H, W); [0, 4] where it has none."""
+        """Its boxes [B, 4] in pixels of the upright image of size (H, W), clipped to it; [0, 4]
+        where it has none.
+        """
         if self.boxes is None:
             return np.zeros((0, 4))
-        return np.clip(self.boxes, 0, (shape[1], shape[0]) * 2)
+        swapped, *mirrored = _TURNS[self.orientation(shape)]
+        corners = self.boxes.reshape(-1, 2, 2)  # [B, corner, xy]
+        corners = corners[:, :, ::-1] if swapped else corners
+        size = np.array(shape[::-1], np.float64)
+        corners = np.where(mirrored, size - corners, corners)
+        ends = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        clipped: NDArray[np.float64] = np.clip(ends, 0, np.tile(size, 2))
+        return clipped
 
 
 @dataclass(frozen=True, slots=True, eq=False)

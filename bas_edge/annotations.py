@@ -155,7 +155,7 @@ def _read_published(
             boxes=item.boxes,
             size=item.size,
             mask=item.mask,
-            clipped=True,
+            published=True,
         )
         for item in listing.items
     )

@@ -32,9 +32,9 @@ class NetworkMasks:
         Raises:
             InputError: It cannot be used; see `bas_edge.mask_files.network_mask`.
         """
-        files = self._items[index].mask
-        if files is not None:
-            mask = network_mask(files, place(shape, self._policy))
+        item = self._items[index]
+        if item.mask is not None:
+            mask = network_mask(item.mask, place(shape, self._policy), item.orientation(shape))
             self._packed[index] = np.packbits(np.stack([mask == 1, mask == IGNORED]))
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:

@@ -22,8 +22,10 @@ __all__ = [
     "image_bytes",
     "image_files",
     "missing_files",
+    "orientation_of",
     "read_image",
     "rgb_pixels",
+    "turned_upright",
 ]
 
 IMAGE_SUFFIXES = frozenset(
@@ -118,10 +120,28 @@ def decode_image(source: str | os.PathLike[str] | bytes, *, name: str = "<bytes>
             f"{name} is damaged and cannot be decoded: {error}.",
             hint="Remove the file or fetch it again.",
         ) from error
-    if orientation in _UPRIGHT:
-        upright = Image.fromarray(pixels).transpose(_UPRIGHT[orientation])
-        pixels = np.array(upright)
-    return DecodedImage(pixels, mode, converted, orientation in _UPRIGHT)
+    return DecodedImage(
+        turned_upright(pixels, orientation), mode, converted, orientation in _UPRIGHT
+    )
+
+
+def orientation_of(path: str | os.PathLike[str]) -> int:
+    """The EXIF orientation that `decode_image` undoes, 1 to 8, from the file's head; 1 is upright,
+    and what a file has that says nothing or cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            found = _orientation(image)
+    except Exception:  # noqa: BLE001  (whoever decodes it says what is wrong)
+        return 1
+    return found if found in _UPRIGHT else 1
+
+
+def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Stored pixels [H, W] or [H, W, 3] as their EXIF orientation shows them."""
+    if orientation not in _UPRIGHT:
+        return pixels
+    return np.array(Image.fromarray(pixels).transpose(_UPRIGHT[orientation]))
 
 
 def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:

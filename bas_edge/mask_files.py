@@ -11,7 +11,7 @@ from PIL import Image
 
 from bas_edge.errors import InputError
 from bas_edge.framing import Placement
-from bas_edge.images import image_bytes
+from bas_edge.images import image_bytes, turned_upright
 
 __all__ = ["IGNORED", "MaskFiles", "network_mask"]
 
@@ -37,7 +37,7 @@ class MaskFiles:
     votes: bool = False
 
 
-def network_mask(files: MaskFiles, placement: Placement) -> NDArray[np.uint8]:
+def network_mask(files: MaskFiles, placement: Placement, orientation: int = 1) -> NDArray[np.uint8]:
     """The mask of one image, on the network's input.
 
     Each file is brought to the input's size by the nearest pixel, as OpenCV's INTER_NEAREST
@@ -47,6 +47,7 @@ def network_mask(files: MaskFiles, placement: Placement) -> NDArray[np.uint8]:
     Args:
         files: The files of one image.
         placement: How its frame is shown to the network.
+        orientation: The EXIF orientation of the image whose stored pixels the files are of.
 
     Returns:
         [h, w] uint8: 0 background, 1 foreground, 255 not measured.
@@ -60,15 +61,19 @@ def network_mask(files: MaskFiles, placement: Placement) -> NDArray[np.uint8]:
     for path in files.instances:
         pixels = _foreground(path, votes=files.votes)
         found = found or bool(pixels.any())
-        foreground |= _shown(pixels, placement, outside=False)
+        foreground |= _shown(_upright(pixels, orientation), placement, outside=False)
     if not found:
         raise InputError(
             f"{files.instances[0]} has no foreground.",
             hint="Leave the image out, or mend its mask.",
         )
     blank = np.zeros((1, 1), np.bool_) if files.ignore is None else _foreground(files.ignore)
-    ignored = _shown(blank, placement, outside=True) & ~foreground
+    ignored = _shown(_upright(blank, orientation), placement, outside=True) & ~foreground
     return foreground.astype(np.uint8) + np.uint8(IGNORED) * ignored
+
+
+def _upright(pixels: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
+    return turned_upright(pixels.astype(np.uint8), orientation) > 0
 
 
 def _foreground(path: Path, *, votes: bool = False) -> NDArray[np.bool_]:

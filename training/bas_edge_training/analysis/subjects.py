@@ -48,7 +48,7 @@ def read_subject(item: Annotation, side: int) -> Subject:
         raise InputError(reason)
     if item.mask is not None:
         placement = place((height, width), InputPolicy(height=side, width=side))
-        shown = network_mask(item.mask, placement) == 1
+        shown = network_mask(item.mask, placement, item.orientation((height, width))) == 1
     else:
         shown = box_mask(item.boxes_in((height, width)), (height, width), (side, side))
     growing = grow(shown) if shown.any() else None
