@@ -60,7 +60,7 @@ def read_split(form: Format, root: Path, split: str, *, labels_only: bool) -> Li
     if split not in form.splits:
         raise InputError(
             f"{form.name} has no split '{split}'; it has {', '.join(form.splits)}.",
-            hint=f"For example: --split {form.evaluation}",
+            hint=f"For example: --split {form.training if labels_only else form.evaluation}",
         )
     listing = form.read(root, split, labels_only)
     if not listing.items:

@@ -94,8 +94,10 @@ def test_images_of_a_set_are_those_to_train_on(name: str, published: dict[str, P
 
 
 def test_an_unknown_split_names_those_there_are(published: dict[str, Path]) -> None:
-    with pytest.raises(InputError, match="CUB-200-2011 has no split 'val'; it has train, test"):
-        read_annotations(published["cub"], split="val")
+    for purpose, example in (("training", "train"), ("evaluation", "test")):
+        with pytest.raises(InputError, match="has no split 'val'; it has train, test") as caught:
+            read_annotations(published["cub"], split="val", purpose=purpose)
+        assert caught.value.hint == f"For example: --split {example}"
 
 
 def test_labels_follow_the_classes_of_an_engine(published: dict[str, Path]) -> None:

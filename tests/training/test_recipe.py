@@ -184,6 +184,17 @@ def test_missing_recipe_lists_the_installed_ones() -> None:
     with pytest.raises(InputError, match="Cannot read the recipe cub") as caught:
         load_recipe("cub")
     assert "default" in str(caught.value.hint)
+    with pytest.raises(InputError, match="Cannot read the recipe cub_vgg16_publised") as caught:
+        load_recipe("cub_vgg16_publised")
+    assert str(caught.value.hint).startswith("Did you mean 'cub_vgg16_published'? Give a path")
+
+
+def test_a_published_recipe_for_fewer_epochs_says_what_else_to_change() -> None:
+    with pytest.raises(InputError, match="has 80 but the run ends after 6 epochs") as caught:
+        load_recipe("cub_vgg16_published", ["schedule.epochs=6"])
+    options = re.findall(r"--set (\S+)", str(caught.value.hint))
+    assert options == ["schedule.decay_epochs=[2,4]"]
+    load_recipe("cub_vgg16_published", ["schedule.epochs=6", *options])
 
 
 def test_file_that_is_not_toml(tmp_path: Path) -> None:

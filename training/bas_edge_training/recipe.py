@@ -310,9 +310,10 @@ def recipe_from_mapping(content: Mapping[str, Any], name: str) -> Recipe:
         reason, _, place = str(error).partition(" - at `$")
         key = place.strip("`.")
         where = f"{name}, {key}" if key else name
-        raise InputError(
-            f"{where}: {reason}.", hint="docs/training.md lists each key and its range."
-        ) from None
+        hint = "docs/training.md lists each key and its range."
+        if "decay_epochs has" in reason:  # met by whoever tries a published recipe for less long
+            hint = "Change both, for example: --epochs 6 --set schedule.decay_epochs=[2,4]"
+        raise InputError(f"{where}: {reason}.", hint=hint) from None
 
 
 def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
@@ -337,9 +338,12 @@ def _read(source: str | Path) -> tuple[str, str]:
         return str(path), path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        names = recipe_names()
+        close = difflib.get_close_matches(str(source), names, n=1)
+        guess = f"Did you mean '{close[0]}'? " if close else ""
         raise InputError(
             f"Cannot read the recipe {source}: {reason}.",
-            hint=f"Give a path to a .toml file, or one of: {', '.join(recipe_names())}.",
+            hint=f"{guess}Give a path to a .toml file, or one of: {', '.join(names)}.",
         ) from None
 
 
