@@ -17,6 +17,7 @@ from bas_edge.datasets.listing import (
     expect,
     is_whole,
     read_rows,
+    shown,
     whole_box,
 )
 from bas_edge.datasets.voc_xml import VocFile, read_voc
@@ -37,7 +38,9 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
         return _read_train(root, labels_only)
     folder = expect(root / _DATA / split, f"{_NAME}'s folder of {split} images")
     annotations = expect(root / _XML / split, f"{_NAME}'s folder of {split} annotations")
-    files = {file.stem: _annotated(annotations / f"{file.stem}.xml") for file in _images(folder)}
+    inner = [folder / name for name in _class_folders(folder)]  # many sort these images by class
+    images = [file for one in (folder, *inner) for file in _images(one)]
+    files = {file: _annotated(annotations / f"{file.stem}.xml") for file in images}
     if not files:
         raise InputError(
             f"{folder} has no .JPEG files.", hint="Unpack ILSVRC2012_img_val.tar there."
@@ -47,13 +50,13 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
     )
     labels = {name: label for label, name in enumerate(classes)}
     items = []
-    for stem, found in files.items():
+    for file, found in files.items():
         if found.names[0] not in labels:
             raise InputError(
-                f"{annotations / stem}.xml has an object {found.names[0]}, which is no folder of "
-                f"{root / _DATA / 'train'}."
+                f"{annotations / file.stem}.xml has an object {found.names[0]}, which is no folder "
+                f"of {root / _DATA / 'train'}."
             )
-        items.append(_item(folder / f"{stem}.JPEG", labels[found.names[0]], found, labels_only))
+        items.append(_item(file, labels[found.names[0]], found, labels_only))
     return Listing(classes, tuple(items))
 
 
@@ -152,12 +155,12 @@ def _posix(path: str) -> str:
 def _class_folders(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
-    return tuple(sorted(one.name for one in os.scandir(folder) if one.is_dir()))
+    return tuple(sorted(one.name for one in os.scandir(folder) if one.is_dir() and shown(one.name)))
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    names = sorted(one.name for one in os.scandir(folder) if one.name.upper().endswith(".JPEG"))
-    return (folder / name for name in names)
+    names = (one.name for one in os.scandir(folder) if one.name.upper().endswith(".JPEG"))
+    return (folder / name for name in sorted(filter(shown, names)))
 
 
 ILSVRC = Format(

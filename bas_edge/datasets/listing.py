@@ -21,6 +21,7 @@ __all__ = [
     "expect",
     "is_whole",
     "read_rows",
+    "shown",
     "whole_box",
 ]
 
@@ -151,6 +152,13 @@ def add_once(rows: dict[str, _Row], key: str, row: _Row, where: str) -> None:
 def is_whole(text: str) -> bool:
     """Whether `int` reads it as a number from 0 up; `isdigit` alone allows ² too."""
     return text.isascii() and text.isdigit()
+
+
+def shown(name: str) -> bool:
+    """Whether a file or folder is the set's, and not what a file manager or an archive left:
+    .ipynb_checkpoints, ._image.jpg.
+    """
+    return not name.startswith(".")
 
 
 def whole_box(corners: Sequence[str] | Sequence[float], where: str) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bas_edge.datasets.listing import Format, Listed, Listing, expect
+from bas_edge.datasets.listing import Format, Listed, Listing, expect, shown
 from bas_edge.errors import InputError
 from bas_edge.mask_files import MaskFiles
 
@@ -31,11 +31,13 @@ def _is_here(root: Path) -> bool:
 def _read(root: Path, split: str, labels_only: bool) -> Listing:
     """`<split>/<class>/<id>.jpg`, with `<id>_ignore.png` and `<id>_m<class>_<hash>.png`."""
     folder = expect(root / split, f"{_NAME}'s folder of {split} images")
-    classes = tuple(sorted(one.name for one in folder.iterdir() if one.is_dir()))
+    classes = tuple(
+        sorted(one.name for one in folder.iterdir() if one.is_dir() and shown(one.name))
+    )
     items: list[Listed] = []
     for label, name in enumerate(classes):
         files = sorted(one.name for one in os.scandir(folder / name))
-        images = [file for file in files if file.endswith(".jpg")]
+        images = [file for file in files if file.endswith(".jpg") and shown(file)]
         masks: dict[str, list[str]] = {file.removesuffix(".jpg"): [] for file in images}
         for file in files:
             stem, found, _ = file.partition("_m")

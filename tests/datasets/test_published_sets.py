@@ -146,6 +146,35 @@ def test_folders_called_by_their_label_are_numbers(tmp_path: Path) -> None:
     assert [item.class_name for item in found.items] == ["tench", "goldfish", "shark"]
 
 
+def test_validation_images_of_ilsvrc_sorted_by_class(tmp_path: Path) -> None:
+    """As a script that many use leaves them; the annotations lie as they were."""
+    root = SETS["ilsvrc"].make(tmp_path)
+    before = read_annotations(root).items
+    for item in before:
+        folder = item.path.parent / item.class_name
+        folder.mkdir(exist_ok=True)
+        item.path.rename(folder / item.path.name)
+    found = sorted(read_annotations(root).items, key=lambda item: item.path.name)
+    assert [item.path.parent.name for item in found] == [item.class_name for item in before]
+    for old, new in zip(before, found, strict=True):
+        assert (new.path.name, new.label) == (old.path.name, old.label)
+        np.testing.assert_array_equal(new.boxes, old.boxes)
+
+
+@pytest.mark.parametrize("name", ["ilsvrc", "ilsvrc_lists", "open_images"])
+def test_hidden_files_and_folders_are_not_the_sets(name: str, tmp_path: Path) -> None:
+    """Archives made on a Mac hold ._image.jpg; notebooks leave .ipynb_checkpoints."""
+    root = SETS[name].make(tmp_path)
+    before = [read_annotations(root, purpose=p) for p in ("training", "evaluation")]
+    for item in (*before[0].items, *before[1].items):
+        item.path.with_name(f"._{item.path.name}").touch()
+        (item.path.parents[1] / ".ipynb_checkpoints").mkdir(exist_ok=True)
+    for old, purpose in zip(before, ("training", "evaluation"), strict=True):
+        new = read_annotations(root, purpose=purpose)
+        assert new.classes == old.classes
+        assert [item.path for item in new.items] == [item.path for item in old.items]
+
+
 def test_a_class_without_images_is_told(tmp_path: Path) -> None:
     """As in a set that was unpacked in part."""
     root = SETS["ilsvrc"].make(tmp_path)

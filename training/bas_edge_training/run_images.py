@@ -75,6 +75,8 @@ class RunImages:
 
     def share(self, team: Team) -> None:
         """Let every process know what happened to the images of all."""
+        if team.size == 1:
+            return
         for skipped, converted in team.gather((self.skipped, self.converted)):
             self.restore(skipped, converted)
 
