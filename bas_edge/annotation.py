@@ -38,9 +38,9 @@ class Annotation:
         boxes: [B, 4] float64 xyxy in pixels of the image, half-open; None if unknown.
         size: (H, W) if the annotations state it.
         mask: Its foreground mask; None if unknown.
-        published: As published sets have it: boxes may reach past the image and end with it, and
-            boxes, size and mask are of the pixels as they are stored, whatever EXIF says of them.
-            Otherwise they are of the upright image, and such a box means that it is another one.
+        published: As published sets have it: boxes may reach past the image, by less than half,
+            and end with it; boxes, size and mask are of the pixels as they are stored, whatever
+            EXIF says of them. Otherwise they are of the upright image, which holds every box.
     """
 
     path: Path
@@ -73,8 +73,8 @@ class Annotation:
             return None
         if not self.published and (self.boxes[:, 2:] > (width, height)).any():
             corner = self.boxes[:, 2:].max(axis=0)
-        elif (self.boxes[:, :2] >= (width, height)).any():
-            corner = self.boxes[:, :2].max(axis=0)
+        elif self.published and (outside := _mostly_outside(self.boxes, (width, height))).any():
+            corner = self.boxes[outside, 2:].max(axis=0)
         else:
             return None
         return (
@@ -95,6 +95,14 @@ class Annotation:
         ends = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         clipped: NDArray[np.float64] = np.clip(ends, 0, np.tile(size, 2))
         return clipped
+
+
+def _mostly_outside(boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """[B]: which boxes have less than half of their area within an image of size (W, H)."""
+    within = np.clip(boxes, 0, size * 2)
+    area, seen = ((one[:, 2:] - one[:, :2]).prod(axis=1) for one in (boxes, within))
+    outside: NDArray[np.bool_] = seen < area / 2
+    return outside
 
 
 @dataclass(frozen=True, slots=True, eq=False)

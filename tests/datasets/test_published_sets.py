@@ -208,9 +208,17 @@ def test_a_box_that_reaches_past_its_image_ends_with_it(tmp_path: Path) -> None:
     (item, *_) = read_annotations(root).items
     assert item.contradiction(SIZE) is None
     assert item.boxes_in(SIZE).tolist() == [[8, 8, SIZE[1], 40]]
-    outside = item.contradiction((8, 8))
-    assert outside is not None
-    assert "is 8 × 8, but a box reaches to (8.0, 8.0)" in outside
+    assert item.boxes is not None
+    assert item.boxes.tolist() == [[8, 8, 140, 40]]
+    for shape, holds in (
+        ((64, 74), True),
+        ((64, 73), False),
+        ((24, 140), True),
+        ((23, 140), False),
+    ):
+        assert (item.contradiction(shape) is None) == holds  # half of the box, or less
+    resized = item.contradiction((32, 48))
+    assert resized == f"{item.path} is 48 × 32, but a box reaches to (140.0, 40.0)."
 
 
 def test_matlab_lists_name_the_extra(
