@@ -131,17 +131,17 @@ class WsolevalProtocol:
         annotated = self.truth_boxes(truth)
         largest = np.zeros((cuts.shape[1], len(maps)))
         best = np.zeros_like(largest)
-        for n, foreground in enumerate(maps):
+        for n, foreground in enumerate(maps if cuts.size else ()):
             score = self.score_map(foreground)
             top = int(score.max()) * (_normalised_mean(foreground) if rule == "mean" else 1.0)
             levels = np.clip(cuts[n] * top, 0, 255).astype(np.int64)  # truncated, as published
             distinct, at = np.unique(levels, return_inverse=True)
-            overlaps = [
-                aligned_iou(self.boxes(score, int(level))[:, None], annotated[n], inclusive=True)
-                for level in distinct
-            ]
-            largest[:, n] = np.array([overlap[0].max() for overlap in overlaps])[at]
-            best[:, n] = np.array([overlap.max() for overlap in overlaps])[at]
+            boxes = [self.boxes(score, int(level)) for level in distinct]
+            firsts = np.cumsum([0, *(len(each) for each in boxes[:-1])])  # the largest of each
+            each_box = np.concatenate(boxes)[:, None]
+            overlaps = aligned_iou(each_box, annotated[n], inclusive=True).max(axis=1)
+            largest[:, n] = overlaps[firsts][at]
+            best[:, n] = np.maximum.reduceat(overlaps, firsts)[at]
         return BoxIous(largest, best)
 
 
