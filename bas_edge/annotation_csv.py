@@ -200,8 +200,11 @@ def _all_or_no_boxes(path: Path, images: Mapping[str, _Image]) -> bool:
 def _check_files(path: Path, items: Sequence[Annotation]) -> None:
     missing = missing_files([item.path for item in items])
     if missing:
+        hint = "Paths are relative to the folder of the CSV."
+        if "\\" in missing[0].name:  # as Windows writes them, read elsewhere
+            hint = "Write / between folders, which every system reads, and not \\"
         raise InputError(
             f"{path} lists {missing[0]}, which does not exist; "
             f"{len(missing)} of {len(items)} files are missing.",
-            hint="Paths are relative to the folder of the CSV.",
+            hint=hint,
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,6 +176,14 @@ def test_missing_images_are_counted_and_the_first_is_named(write_csv: WriteCsv) 
     path = write_csv(LABELS, "x.jpg,0,wren", "y.jpg,0,wren", images=False)
     with pytest.raises(InputError, match=r"lists .*x\.jpg, which does not exist; 2 of 2"):
         read_annotations(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there these are folders")
+def test_paths_as_windows_writes_them(write_csv: WriteCsv) -> None:
+    path = write_csv(LABELS, "wren\\x.jpg,0,wren", images=False)
+    with pytest.raises(InputError, match=r"wren\\x\.jpg, which does not exist") as caught:
+        read_annotations(path)
+    assert "Write / between folders" in str(caught.value.hint)
 
 
 def test_not_utf8(write_csv: WriteCsv) -> None:
