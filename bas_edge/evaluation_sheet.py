@@ -31,7 +31,7 @@ def save_sheet(worst: Sequence[WorstImage], path: str | os.PathLike[str]) -> Non
     if not worst:
         raise InputError(
             "There are no worst images to draw: localization was not measured.",
-            hint="Evaluate on a CSV with the columns x0, y0, x1, y1.",
+            hint="Evaluate on images with boxes, or without the picture.",
         )
     shown = worst[: COLUMNS * 4]
     rows = -(-len(shown) // COLUMNS)

@@ -99,12 +99,12 @@ def command(
             update=update,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if worst is not None:
-        result.save_worst(worst)
     if output is None and not json_output:
         output = Path("evaluation.json")
     if output is not None:
         output.write_text(json_line(result) + "\n", encoding="utf-8")
+    if worst is not None:  # last: where there are no boxes it fails, and the pass was long
+        result.save_worst(worst)
     if json_output:
         print_json(result)
     else:

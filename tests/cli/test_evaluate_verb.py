@@ -37,6 +37,17 @@ def split(graphs: ModuleType) -> Path:
     return Path("val.csv")
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_results(split: Path, say: Say) -> None:
+    """Without boxes no image is the worst; that shows when the pass is over."""
+    rows = [line.split(",")[:3] for line in split.read_text().splitlines()]
+    labels = split.with_name("labels.csv")
+    labels.write_text("\n".join(",".join(row) for row in rows))
+    code, _, err = say("evaluate", "tiny.onnx", labels, "--worst", "worst.png", "--threads", 1)
+    assert code == 2
+    assert "There are no worst images to draw" in err
+    assert json.loads(Path("evaluation.json").read_text())["images"] == len(rows) - 1
+
+
 def test_a_table_json_and_the_worst_images(split: Path, say: Say) -> None:
     code, out, err = say("evaluate", "tiny.onnx", split, "--worst", "worst.png", "--threads", 1)
     assert (code, err) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from published_sets import SETS, SIZE
 
 from bas_edge.annotations import Annotation, read_annotations
 from bas_edge.engine.manifest import InputPolicy
+from bas_edge.evaluation import evaluate
 from bas_edge.framing import place
 from bas_edge.images import read_image
 from bas_edge.mask_files import network_mask
@@ -53,6 +55,25 @@ def test_boxes_and_masks_are_turned_with_the_image(
         placement = place(shape, InputPolicy(height=height, width=width))
         mask = network_mask(item.mask, placement, item.orientation(shape))
         np.testing.assert_array_equal(mask == 1, bright)
+
+
+def test_a_set_is_measured_as_well_when_all_of_it_is_turned(
+    tmp_path: Path, tiny_onnx: Callable[..., Path]
+) -> None:
+    """The engine sees colours, which way up they are is no matter to it."""
+    root = SETS["cub"].make(tmp_path / "cub")
+    engine = tiny_onnx(tmp_path / "tiny.onnx", classes=SETS["cub"].classes)
+    before = evaluate(engine, root)
+    for item, orientation in zip(read_annotations(root).items, (2, 3, 5, 6, 7, 8), strict=True):
+        with_orientation(item.path, orientation)
+    after = evaluate(engine, root)
+    assert (after.images, after.skipped) == (6, ())
+    assert after.localization is not None
+    assert after.localization.stored.localization.gt_known == 100.0
+    assert before.pixels is not None
+    assert after.pixels is not None
+    assert after.pixels.px_ap == pytest.approx(before.pixels.px_ap, abs=2)
+    assert before.pixels.px_ap > 90
 
 
 def test_boxes_that_were_drawn_on_the_upright_image(tmp_path: Path) -> None:
