@@ -61,18 +61,21 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
                     f"{folder / name} does not list {image}, but {folder / 'image_ids.txt'} does.",
                     hint="Take the folder from the wsolevaluation repository again.",
                 )
-    used = sorted({numbers[image] for image in ids})
-    if used != list(range(len(used))):
-        raise InputError(
-            f"{folder / 'class_labels.txt'} has labels up to {used[-1]}, but only {len(used)} "
-            "different ones; they count from 0 without a gap."
-        )
+    used = {numbers[image] for image in ids}
+    count = max(used, default=-1) + 1
+    if len(used) < count:  # a class may be without images in this split, but not in all of them
+        known = used.union(*(_labels(path).values() for path in root.glob("*/class_labels.txt")))
+        if len(known) < max(known) + 1:
+            raise InputError(
+                f"{folder / 'class_labels.txt'} has labels up to {max(used)}, but only {len(used)} "
+                "different ones; they count from 0 without a gap over all splits."
+            )
     names = _class_names(ids, numbers)
     items = tuple(
         Listed(images / image, numbers[image], boxes.get(image), masks.get(image), sizes.get(image))
         for image in ids
     )
-    classes = tuple(names[label] if names else str(label) for label in used)
+    classes = tuple(names.get(label, str(label)) for label in range(count))
     return Listing(classes, items, named=bool(names))
 
 

@@ -131,6 +131,31 @@ def test_numbers_without_names_are_trusted(published: dict[str, Path], tmp_path:
         read_annotations(root.parent, classes=("tench", "goldfish"))
 
 
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_split_without_images_of_a_class(absent: int, tmp_path: Path) -> None:
+    """As in small sets of one's own; the other splits know the class."""
+    root = SETS["wsoleval_masks"].make(tmp_path)
+    ids = root / "test/image_ids.txt"
+    kept = [line for line in ids.read_text().split() if f"0{'abc'[absent]}_x" not in line]
+    ids.write_text("\n".join(kept))
+    names = SETS["wsoleval_masks"].classes
+    for classes in (None, names):
+        found = read_annotations(root, classes=classes)
+        assert len(found.items) == 4
+        assert {(item.label, item.class_name) for item in found.items} == {
+            (label, name) for label, name in enumerate(names) if label != absent
+        }
+    for split in ("train", "val"):
+        (root / split / "class_labels.txt").unlink()
+    labels = root / "test/class_labels.txt"
+    labels.write_text("\n".join(line for line in labels.read_text().split() if line[:-2] in kept))
+    if absent == 2:  # then there are two classes
+        assert read_annotations(root).classes == names[:2]
+        return
+    with pytest.raises(InputError, match="without a gap over all splits"):
+        read_annotations(root)
+
+
 def test_folders_called_by_their_label_are_numbers(tmp_path: Path) -> None:
     """Those of ImageNetV2, which wsolevaluation chooses thresholds on."""
     root, images = tmp_path / "metadata/ILSVRC/val", tmp_path / "dataset/ILSVRC"
