@@ -175,7 +175,7 @@ def _read_published(
         notes=listing.notes,
         name=root.name,
         split=chosen,
-        root=root,
+        root=listing.images or root,
     )
 
 

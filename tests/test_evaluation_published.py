@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from published_sets import BOXES, SETS, SIZE, save_mask
 
+from bas_edge.annotations import read_annotations
 from bas_edge.engine.build import build_engine
 from bas_edge.engine.bundle import open_engine
-from bas_edge.evaluation import evaluate
+from bas_edge.evaluation import evaluate, stable_keys
 from bas_edge.evaluation_report import Evaluation
 from bas_edge.localizer import Localizer
 from bas_edge.metrics.pixels import PixelCurve
@@ -62,6 +63,17 @@ def test_the_best_of_several_boxes_counts(
     assert result.localization is not None
     assert result.localization.max_box_acc.accuracy == 100.0
     assert result.localization.max_box_acc_v2.by_iou["0.5"].accuracy == 100.0
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_halves_of_a_split_do_not_depend_on_where_the_set_lies(
+    name: str, roots: dict[str, Path]
+) -> None:
+    """A threshold is chosen on one half: the same one on every machine."""
+    data = read_annotations(roots[name])
+    keys = stable_keys(list(data.items), data.root)
+    assert not any(Path(key).is_absolute() for key in keys)
+    assert len(set(keys)) == 6
 
 
 def test_the_nearest_box_and_no_other(tmp_path: Path, engines: dict[str, Path]) -> None:

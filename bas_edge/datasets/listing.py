@@ -58,12 +58,14 @@ class Listing:
         items: In the set's own order.
         named: False where the set only numbers its classes; `classes` are then the numbers.
         notes: Sentences about what was left out.
+        images: The folder that paths of images are told from; None is the set's own.
     """
 
     classes: tuple[str, ...]
     items: tuple[Listed, ...]
     named: bool = True
     notes: tuple[str, ...] = ()
+    images: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def _read(root: Path, split: str, labels_only: bool) -> Listing:
         for image in ids
     )
     classes = tuple(names.get(label, str(label)) for label in range(count))
-    return Listing(classes, items, named=bool(names))
+    return Listing(classes, items, named=bool(names), images=images)
 
 
 def _labels(path: Path) -> dict[str, int]:
