@@ -146,20 +146,21 @@ def _hash_of_lines(lines: Iterable[str]) -> str:
 def _relative_to(source: Path) -> Callable[[Path], str]:
     """Path below the data's folder, so that a moved data set keeps its fingerprint."""
     root = (source if source.is_dir() else source.parent).resolve()
-    folders: dict[Path, Path] = {}  # each is resolved and listed once: asking for a file is slow
+    folders: dict[Path, str] = {}  # each is resolved and listed once: asking for a file is slow
     links: dict[Path, frozenset[str]] = {}
+
+    def below(whole: Path, *, otherwise: str) -> str:
+        return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else otherwise
 
     def relative(path: Path) -> str:
         folder = path.parent
         if folder not in folders:
-            folders[folder] = folder.resolve()
+            folders[folder] = below(folder.resolve() / "_", otherwise="_").removesuffix("_")
             with os.scandir(folder) as listing:
                 links[folder] = frozenset(one.name for one in listing if one.is_symlink())
-        whole = path.resolve() if path.name in links[folder] else folders[folder] / path.name
-        try:
-            return whole.relative_to(root).as_posix()
-        except ValueError:
-            return path.name
+        if path.name in links[folder]:
+            return below(path.resolve(), otherwise=path.name)
+        return folders[folder] + path.name
 
     return relative
 
