@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -48,10 +49,10 @@ def in_processes(work: Callable[[int, int], Iterable[T]], count: int) -> Generat
             process: BaseProcess = context.Process(
                 target=_run, args=(outlet, work, rank, count), name=f"process {rank}", daemon=True
             )
-            with _ctrl_c_ignored():
+            with _deaf_to_ctrl_c():
                 process.start()
-            outlet.close()  # the process has the only one, so that its end is heard
-            started[inlet] = (rank, process)
+                outlet.close()  # the process has the only one, so that its end is heard
+                started[inlet] = (rank, process)
         talking = list(started)
         while talking:
             ready: Any  # what wait() may return is more than a connection
@@ -118,13 +119,23 @@ def _ended(rank: int, process: BaseProcess, count: int) -> BasEdgeError:
 
 
 @contextlib.contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """What is started here never hears Ctrl-C, which reaches all of a terminal's processes."""
-    if threading.current_thread() is not threading.main_thread():
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started here never hears Ctrl-C, which reaches all processes of a terminal.
+
+    This one hears it when the block ends, as what is half started could not be ended.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # else a start does it, and unblocks Ctrl-C
+    heard: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started inherits it
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, former)
+    if heard:
+        signal.raise_signal(signal.SIGINT)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -73,6 +75,35 @@ def test_who_wants_no_more_ends_the_processes() -> None:
     pid = next(made)
     made.close()
     assert_ended({pid})
+
+
+class PressedAtStart:
+    """Work that has Ctrl-C pressed while a process of it is started: while it is pickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        signal.raise_signal(signal.SIGINT)
+        return (PressedAtStart, ())
+
+    def __call__(self, rank: int, size: int) -> Iterator[int]:
+        return pids_for_ever(rank, size)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal masks")
+def test_ctrl_c_ends_all_even_while_they_start() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        list(in_processes(PressedAtStart(), 2))
+    assert multiprocessing.active_children() == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def deaf(_rank: int, _size: int) -> Iterator[bool]:
+    signal.raise_signal(signal.SIGINT)
+    yield True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal masks")
+def test_processes_leave_ctrl_c_to_who_started_them() -> None:
+    assert list(in_processes(deaf, 1)) == [True]
 
 
 def test_processors_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
