@@ -21,6 +21,9 @@ BasEdgeError                 exit code 1
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 __all__ = [
     "AccuracyError",
     "BackendError",
@@ -55,6 +58,10 @@ class BasEdgeError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, as another process may raise it: whatever the class, by message and hint."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class InputError(BasEdgeError, ValueError):

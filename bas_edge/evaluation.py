@@ -14,8 +14,9 @@ from bas_edge.annotations import Annotation, Annotations, read_annotations
 from bas_edge.engine.bundle import open_engine, update_manifest
 from bas_edge.engine.manifest import Accuracy, Manifest, Overrides, ThresholdPolicy
 from bas_edge.errors import InputError
-from bas_edge.evaluation_pass import Predictions, predict
-from bas_edge.evaluation_pixels import NetworkMasks, pixel_report
+from bas_edge.evaluation_pass import ImagePass, Predictions
+from bas_edge.evaluation_pixels import Usable, pixel_report
+from bas_edge.evaluation_processes import run_passes
 from bas_edge.evaluation_report import (
     CutScore,
     Evaluation,
@@ -26,7 +27,7 @@ from bas_edge.evaluation_report import (
 )
 from bas_edge.framing import place
 from bas_edge.images import image_files
-from bas_edge.localizer import Localizer
+from bas_edge.localizer_options import check_threads
 from bas_edge.metrics.bas_protocol import BasProtocol
 from bas_edge.metrics.centre_box import centre_box
 from bas_edge.metrics.ground_truth import GroundTruth
@@ -41,6 +42,7 @@ from bas_edge.metrics.min_score import choose_min_score, score_rates
 from bas_edge.metrics.protocols import BoxIous, BoxProtocol, open_protocol
 from bas_edge.metrics.threshold import choose_candidate, split_halves, sweep_candidates
 from bas_edge.overlay import heat_on_frame
+from bas_edge.processes import check_processes
 from bas_edge.ten_crop import TEN_CROPS
 
 __all__ = ["evaluate", "localization_report", "set_name", "stable_keys"]
@@ -57,6 +59,7 @@ def evaluate(
     ten_crop: bool = False,
     backend: str = "auto",
     threads: int | None = None,
+    processes: int = 1,
     background: str | os.PathLike[str] | None = None,
     update: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -77,18 +80,25 @@ def evaluate(
             mean score of ten crops, boxes on the crop in the centre. Masks, `min_score` and the
             worst images stay those of the whole frame, which is what the runtime sees.
         backend: As for `Localizer`.
-        threads: As for `Localizer`.
+        threads: As for `Localizer`; of each process.
+        processes: How many share the images, with the figures of one. With ONNX Runtime the
+            processors are divided among them, with a TensorRT backend they take the GPUs in turn.
+            More than one import the program's main module, whose work must then stand below
+            `if __name__ == "__main__"`.
         background: A folder or glob of images without any object; besides those in the
             annotations' own `background/` folder.
         update: Store what was chosen in the bundle: the threshold of one half of the split with
             its accuracy on the other half, and `min_score`.
-        progress: Called after each image with the number done and the number of all.
+        progress: Called for each image with the number done and the number of all.
 
     Raises:
         InputError: The annotations or an option cannot be used, or no image can be read.
         EngineError: The engine cannot be opened.
         MissingExtraError: "wsoleval" without OpenCV.
+        BasEdgeError: One of several processes was ended.
     """
+    check_processes(processes)
+    check_threads(threads)
     opened = open_engine(engine)
     if update:
         _check_update(opened.is_bundle, protocol, ten_crop, engine)
@@ -96,33 +106,27 @@ def evaluate(
     size = (manifest.input.height, manifest.input.width)
     judge = open_protocol(protocol, size)
     data = read_annotations(annotations, classes=manifest.classes, split=split)
-    masks = NetworkMasks(data.items, manifest.input)
     empty = [*data.background, *(image_files(background) if background is not None else [])]
 
     done, total = 0, len(data.items) + len(empty)
 
-    def advance() -> None:
+    def advance(images: int) -> None:
         nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
+        for _ in range(images):
+            done += 1
+            if progress is not None:
+                progress(done, total)
 
-    def unusable(index: int, shape: tuple[int, int]) -> str | None:
-        reason = data.items[index].contradiction(shape)
-        if reason is None:
-            masks.read(index, shape)
-        return reason
-
-    with Localizer(engine, backend=backend, threads=threads) as localizer:
-        found = predict(
-            localizer,
-            [item.path for item in data.items],
-            unusable=unusable,
-            ten_crop=ten_crop,
-            advance=advance,
-        )
-        without = predict(localizer, empty, advance=advance) if empty else None
-        backend_name = localizer.backend_name
+    passes = [
+        ImagePass(
+            tuple(item.path for item in data.items), Usable(data.items, manifest.input), ten_crop
+        ),
+        *([ImagePass(tuple(empty))] if empty else []),
+    ]
+    backend_name, predictions = run_passes(
+        engine, passes, backend=backend, threads=threads, processes=processes, advance=advance
+    )
+    found, without = predictions[0], predictions[1] if empty else None
 
     items = [data.items[index] for index in found.kept]
     labels = np.array([item.label for item in items])
@@ -158,9 +162,7 @@ def evaluate(
         ten_crop=TenCropReport(passes=1 + TEN_CROPS, one_view=class_accuracy(one_view))
         if ten_crop
         else None,
-        pixels=pixel_report(judge, found.maps, masks, found.kept, manifest.threshold)
-        if data.has_masks
-        else None,
+        pixels=pixel_report(judge, found.maps, found.beside, manifest) if data.has_masks else None,
         notes=data.notes,
     )
     return _updated(evaluation, manifest, set_name(data)) if update else evaluation

@@ -95,6 +95,7 @@ def images_per_s(run: TrainRun, batch: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Append the row; exit code 1 where something failed."""
     options = _parser().parse_args(arguments)
+    count = options.images or options.steps * options.batch  # no epoch ends in between
     words = ["python", "-m", "benchmarks.train_processes", *(arguments or sys.argv[1:])]
     overrides = [
         "model.norm=none", f"model.head={options.head}", f"data.crop={options.side}",
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: dict[int, list[TrainRun]] = {processes: [] for processes in options.processes}
     with tempfile.TemporaryDirectory(prefix="bas-edge-benchmarks-") as work:
         images = Path(work) / "images"
-        write_images(images, options.images, options.side)
+        write_images(images, count, options.side)
         for block in range(options.blocks):
             for processes in options.processes:
                 output = Path(work) / f"run_{processes}_{block}"
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model=f"MobileNetV1, {options.head} head, {options.side} pixels",
         batch=options.batch,
         steps=options.steps,
-        images=options.images,
+        images=count,
         verified=agreement(runs),
         images_per_s={
             number: tuple(rounded(images_per_s(run, options.batch)) for run in each)
@@ -136,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train_processes")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--blocks", type=int, default=3, help="runs of each number of processes")
-    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--images", type=int, help="default: one epoch")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8, help="of all processes together")
     parser.add_argument("--side", type=int, default=224)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,10 +13,13 @@ import pytest
 from PIL import Image
 
 import bas_edge
+from bas_edge import evaluation_processes
 from bas_edge.engine.build import build_engine
 from bas_edge.engine.bundle import open_engine
 from bas_edge.errors import InputError
 from bas_edge.evaluation import evaluate
+from bas_edge.evaluation_pass import BATCH, ImagePass
+from bas_edge.evaluation_processes import run_passes
 from bas_edge.evaluation_report import Evaluation
 from bas_edge.localizer import Localizer
 from bas_edge.metrics.iou import box_iou
@@ -173,6 +176,73 @@ def test_bad_images_are_named_and_the_rest_is_measured(
     assert "broken.png" in result.skipped[0].reason
     assert "is 96 × 64, but its annotation says 50 × 50" in result.skipped[1].reason
     assert calls == [(n, 5) for n in range(1, 6)]
+
+
+def test_two_processes_find_what_one_does(
+    engine: Path, split: Path, empty_frames: Path, tmp_path: Path
+) -> None:
+    """Two batches of labelled images, one broken, and one without objects."""
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    header, *rows = split.read_text().splitlines()
+    rows = [f"{split.parent}/{row}" for row in rows]
+    rows.insert(3, f"{tmp_path}/broken.png,0,a,0,0,9,9,96,64")
+    data = tmp_path / "val.csv"
+    data.write_text("\n".join([header, *rows]) + "\n")
+    calls: list[tuple[int, int]] = []
+    results = [
+        evaluate(
+            engine,
+            data,
+            background=empty_frames,
+            ten_crop=True,
+            threads=1,
+            processes=processes,
+            progress=lambda done, total: calls.append((done, total)),
+        )
+        for processes in (1, 2)
+    ]
+    assert results[0] == results[1]
+    assert (results[0].images, len(results[0].skipped)) == (10, 1)
+    assert calls == [(n, 14) for n in range(1, 15)] * 2
+
+
+def test_what_no_process_can_read_is_told_once(engine: Path, tmp_path: Path) -> None:
+    rows = [(f"{n}.png", 0, "a", 0, 0, 9, 9, 96, 64) for n in range(9)]
+    for name, *_ in rows:
+        (tmp_path / str(name)).write_bytes(b"not a picture")
+    with pytest.raises(InputError, match=r"^None of the 9 images can be used: .*/0\.png"):
+        evaluate(engine, write_csv(tmp_path / "val.csv", rows), processes=2)
+
+
+def test_fewer_processes_than_one(engine: Path, split: Path) -> None:
+    with pytest.raises(InputError, match="processes is 0, but must be 1 or more"):
+        evaluate(engine, split, processes=0)
+
+
+def test_processes_take_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch, engine: Path) -> None:
+    """Each opens its own device, and has no threads, which a plan refuses."""
+    opened: list[dict[str, Any]] = []
+
+    def started(work: Callable[[int, int], Iterator[Any]], count: int) -> Iterator[Any]:
+        for rank in range(count):
+            yield from work(rank, count)
+
+    def open_localizer(_engine: str, **options: Any) -> Localizer:
+        opened.append(options)
+        return Localizer(engine, threads=1)
+
+    state = SimpleNamespace(devices=2)
+    monkeypatch.setattr(evaluation_processes, "chosen_backend", lambda *_: "tensorrt")
+    monkeypatch.setattr(evaluation_processes, "driver_state", lambda: state)
+    monkeypatch.setattr(evaluation_processes, "in_processes", started)
+    monkeypatch.setattr(evaluation_processes, "Localizer", open_localizer)
+    images = ImagePass((Path("missing.png"),) * (2 * BATCH + 1))
+    options: dict[str, Any] = {"backend": "auto", "threads": None, "processes": 4}
+    with pytest.raises(InputError, match="None of the 17 images"):
+        run_passes(engine, [images], advance=lambda _: None, **options)
+    assert opened == [
+        {"backend": "tensorrt", "threads": None, "device": device} for device in (0, 1, 0)
+    ]
 
 
 def test_a_box_beyond_the_decoded_image_is_named(engine: Path, split: Path, tmp_path: Path) -> None:

@@ -141,6 +141,18 @@ def test_ignored_pixels_are_left_out(tmp_path: Path, engines: dict[str, Path]) -
     assert ignored.px_ap == pytest.approx(100.0)
 
 
+def test_masks_come_back_from_two_processes(
+    roots: dict[str, Path], engines: dict[str, Path]
+) -> None:
+    options = {"threads": 1, "background": roots["cub"] / "images"}
+    one, two = (
+        evaluate(engines["cub"], roots["cub"], processes=processes, **options)
+        for processes in (1, 2)
+    )
+    assert one == two
+    assert one.pixels is not None
+
+
 def test_a_mask_that_cannot_be_used_is_skipped_and_named(
     tmp_path: Path, engines: dict[str, Path]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,15 @@ def command(
         bool,
         typer.Option("--update", help="Store the chosen threshold and min_score in the engine."),
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            help="How many share the images, and the GPUs or the CPU's cores. Default: 1; under "
+            "torchrun, as many as it was told to start.",
+        ),
+    ] = None,
     threads: Threads = None,
     backend: Backend = "auto",
     json_output: Json = False,
@@ -67,12 +77,18 @@ def command(
     """Measure an engine on labelled images: print a table, write JSON."""
     from bas_edge import evaluate, open_engine
 
+    started = _started_by_torchrun()
+    if started == 0:
+        return
+    processes = processes or started
+
     if open_engine(engine, check_plans=False).manifest.task == "segmentation":
         _segmentation(
             engine,
             annotations,
             split or "val",
             threads,
+            processes,
             output,
             {
                 "--background": background,
@@ -95,6 +111,7 @@ def command(
             ten_crop=ten_crop,
             backend=backend,
             threads=threads,
+            processes=processes,
             background=background,
             update=update,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -123,11 +140,35 @@ def command(
         )
 
 
+def _started_by_torchrun() -> int:
+    """How many processes it has started here for this one to stand for; 0 where another does.
+
+    They need nothing of each other before their work is done, so the first starts its own.
+
+    Raises:
+        InputError: There are some on other machines too.
+    """
+    try:
+        rank, size, here = (
+            int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+        )
+    except (KeyError, ValueError):
+        return 1
+    if size > here:
+        raise InputError(
+            f"torchrun has started {size} processes, {here} of them on this machine, but an "
+            "evaluation runs on one.",
+            hint="Start it on one: bas-edge evaluate --processes N",
+        )
+    return size if rank == 0 else 0
+
+
 def _segmentation(
     engine: Path,
     data: Path,
     split: str,
     threads: int | None,
+    processes: int,
     output: Path | None,
     given: dict[str, object],
     *,
@@ -148,6 +189,7 @@ def _segmentation(
             data,
             split=split,
             threads=threads,
+            processes=processes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if output is None and not as_json:

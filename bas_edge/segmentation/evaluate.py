@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
 from bas_edge.metrics import ConfusionMatrix, SegmentationAccuracy
+from bas_edge.processes import check_processes, in_processes, processor_share
 from bas_edge.segmentation.image_set import ImageSet, SetImage
 from bas_edge.segmentation.read_set import read_image_set
 from bas_edge.segmenter import Segmenter
@@ -54,6 +59,7 @@ def evaluate_segmentation(
     *,
     split: str = "val",
     threads: int | None = None,
+    processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> SegmentationEvaluation:
     """Run a segmentation engine on every image of a split, and score its masks.
@@ -64,26 +70,34 @@ def evaluate_segmentation(
         engine: An engine bundle, or a bare `.onnx` file.
         data: See `read_image_set`; its classes are those of the engine.
         split: Which images.
-        threads: CPU threads of the network.
+        threads: CPU threads of the network; of each process.
+        processes: How many share the images, and the processors; as for `bas_edge.evaluate`.
         progress: Called with the images done, and all of them.
 
     Raises:
         InputError: The set has other classes, or no masks, or no image of it can be read.
         EngineError, BackendError: See `Segmenter`.
     """
+    check_processes(processes)
     images = read_image_set(data, split)
     images.require_masks()
-    skipped: dict[str, str] = {}
-    with Segmenter(engine, threads=threads) as segmenter:
-        _check_classes(engine, segmenter.classes, images)
-        matrix = ConfusionMatrix(segmenter.classes)
-        for done, image in enumerate(images.images, 1):
-            try:
-                _count(matrix, segmenter, image)
-            except InputError as error:
-                skipped[str(image.path)] = str(error)
+    processes = min(processes, len(images.images))
+    if processes > 1:
+        threads = threads or processor_share(processes)
+    work = _Work(os.fspath(engine), images, threads)
+    matrix = ConfusionMatrix(images.classes)
+    reasons: dict[int, str] = {}
+    done = 0
+    with closing(in_processes(work, processes) if processes > 1 else work(0, 1)) as parts:
+        for place, counts in parts:
+            if isinstance(counts, str):
+                reasons[place] = counts
+            else:
+                matrix.counts += counts
+            done += 1
             if progress is not None:
                 progress(done, len(images.images))
+    skipped = {str(images.images[place].path): reasons[place] for place in sorted(reasons)}
     counted = len(images.images) - len(skipped)
     if not counted:
         path, reason = next(iter(skipped.items()))
@@ -101,9 +115,31 @@ def evaluate_segmentation(
     )
 
 
-def _count(matrix: ConfusionMatrix, segmenter: Segmenter, image: SetImage) -> None:
-    assert image.mask is not None  # require_masks() saw to it
-    matrix.add(image.mask.read(), segmenter.run(read_image(image.path)).mask)
+@dataclass(frozen=True)
+class _Work:
+    """Runs its part of the images, in one process or in each of several."""
+
+    engine: str
+    images: ImageSet
+    threads: int | None
+
+    def __call__(
+        self, rank: int, size: int
+    ) -> Generator[tuple[int, NDArray[np.int64] | str], None, None]:
+        """Of each image its place, and the counts of its pixels or why it has none."""
+        with Segmenter(self.engine, threads=self.threads) as segmenter:
+            _check_classes(self.engine, segmenter.classes, self.images)
+            for place in range(rank, len(self.images.images), size):
+                yield place, self._counts(segmenter, self.images.images[place])
+
+    def _counts(self, segmenter: Segmenter, image: SetImage) -> NDArray[np.int64] | str:
+        assert image.mask is not None  # require_masks() saw to it
+        matrix = ConfusionMatrix(self.images.classes)
+        try:
+            matrix.add(image.mask.read(), segmenter.run(read_image(image.path)).mask)
+        except InputError as error:
+            return str(error)
+        return matrix.counts
 
 
 def _check_classes(

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from published_sets import SETS
 
+import bas_edge
+import bas_edge.evaluation
 from bas_edge.images import read_image
 
 Invoke = Callable[..., tuple[int, list[Any], str]]
@@ -63,6 +65,43 @@ def test_json_alone_writes_no_file(split: Path, invoke: Invoke) -> None:
     assert (report["images"], report["protocol"], report["updated"]) == (6, "bas", False)
     assert report["classification"]["top1"] == 100.0
     assert not Path("evaluation.json").exists()
+
+
+def by_torchrun(monkeypatch: pytest.MonkeyPatch, rank: int, size: int, here: int) -> None:
+    for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_WORLD_SIZE", here)):
+        monkeypatch.setenv(name, str(value))
+
+
+def test_torchrun_has_one_report_from_all_its_processes(
+    split: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def evaluate(*words: Any, processes: int, **options: Any) -> Any:
+        asked.append(processes)
+        return bas_edge.evaluation.evaluate(*words, **options)
+
+    monkeypatch.setattr(bas_edge, "evaluate", evaluate)
+    by_torchrun(monkeypatch, 1, 3, 3)
+    assert invoke("evaluate", "tiny.onnx", split) == (0, [], "")
+    assert asked == []
+    by_torchrun(monkeypatch, 0, 3, 3)
+    code, (report,), _ = invoke("evaluate", "tiny.onnx", split)
+    assert (code, report["images"], asked) == (0, 6, [3])
+    invoke("evaluate", "tiny.onnx", split, "--processes", 2)
+    assert asked == [3, 2]
+
+
+def test_torchrun_on_several_machines_is_refused(
+    split: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_torchrun(monkeypatch, 0, 4, 2)
+    code, (told,), _ = invoke("evaluate", "tiny.onnx", split)
+    assert code == 2
+    assert told["error"] == (
+        "torchrun has started 4 processes, 2 of them on this machine, but an evaluation runs on "
+        "one."
+    )
 
 
 def test_update_stores_what_was_chosen(split: Path, say: Say) -> None:

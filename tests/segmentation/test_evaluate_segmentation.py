@@ -57,6 +57,19 @@ def test_masks_are_scored_and_ignored_pixels_do_not_count(engine: Path, colours:
     assert found.to_dict()["miou"] == found.accuracy.miou
 
 
+def test_two_processes_count_what_one_does(engine: Path, colours: Path) -> None:
+    (colours / "2.png").write_bytes(b"not a picture")
+    (colours / "2_mask.png").write_bytes((colours / "1_mask.png").read_bytes())
+    with (colours / "index.csv").open("a") as index:
+        index.write("2.png,b,2_mask.png,val\n")
+    one, two = (
+        evaluate_segmentation(engine, colours, threads=1, processes=processes).to_dict()
+        for processes in (1, 2)
+    )
+    assert one == two
+    assert (one["images"], list(one["skipped"])) == (2, [str(colours / "2.png")])
+
+
 def test_an_image_of_another_size_than_its_mask_is_skipped(engine: Path, colours: Path) -> None:
     Image.new("RGB", (30, 32)).save(colours / "0.png")
     found = evaluate_segmentation(engine, colours)

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,38 @@ def scenarios(folder: Path, options: Sequence[str]) -> None:
     (folder / f"outcomes_{RANK}.json").write_text(json.dumps(outcomes))
 
 
+def die_between_steps(at: int, done: Path) -> None:
+    """Let process 1 be killed after a step, when process 0 has left it too and asks for more."""
+
+    def step(self: Trainer, batch: Batch, number: int, factor: float) -> StepFigures | None:
+        figures = plain_step(self, batch, number, factor)
+        if RANK == 0 and number == at:
+            done.touch()
+        if RANK == 1 and number == at:
+            while not done.exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return figures
+
+    Trainer.step = step
+
+
+def note_steps(folder: Path) -> None:
+    """Leave a file for each step that process 1 does."""
+
+    def step(self: Trainer, batch: Batch, number: int, factor: float) -> StepFigures | None:
+        if RANK == 1:
+            (folder / f"went_on_with_step_{number}").touch()
+        return plain_step(self, batch, number, factor)
+
+    Trainer.step = step
+
+
 def killed(folder: Path, options: Sequence[str]) -> int:
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-        before_step(5, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        die_between_steps(5, folder / "step_5_done")
+    else:
+        note_steps(folder)
     words = ["train", str(folder / "images"), "-o", str(folder / "killed"), "--auto-resume"]
     words += ["--background", str(folder / "nothing")]
     return main([*words, *(word for option in options for word in ("--set", option))])

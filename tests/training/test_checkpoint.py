@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import stat
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import full_disk
 from safetensors.torch import save_file
 
 from bas_edge.errors import BasEdgeError, InputError
@@ -101,6 +103,23 @@ def test_weights_of_another_model(model: BasModel, tmp_path: Path) -> None:
     save_checkpoint(path, weights, make_info(model))
     with pytest.raises(InputError, match="do not fit their own description"):
         load_checkpoint(path)
+
+
+def test_checkpoint_that_a_full_disk_cuts_off_leaves_the_old_one(
+    model: BasModel, tmp_path: Path
+) -> None:
+    """The system refuses inside of safetensors, whose errors are its own."""
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model.state_dict(), make_info(model))
+    before = path.read_bytes()
+    with full_disk(4096), pytest.raises(BasEdgeError) as caught:
+        save_checkpoint(path, model.state_dict(), make_info(model))
+    assert re.match(r"Cannot write .*checkpoint\.safetensors: .*File too large", str(caught.value))
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoint.json",
+        "checkpoint.safetensors",
+    ]
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:

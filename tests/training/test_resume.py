@@ -70,7 +70,7 @@ def test_killed_run_resumes_to_the_same_bits(
     assert not (resumed.folder / "last.safetensors").exists()
 
 
-@pytest.mark.parametrize("step", [2, 3])  # inside an epoch, and on its last step
+@pytest.mark.parametrize("step", [2, 3, 6])  # inside an epoch, on its last step, on the run's
 def test_interrupted_run_is_saved_and_resumes(
     image_folder: Path, tmp_path: Path, tiny_recipe: Recipe, step: int
 ) -> None:
@@ -85,6 +85,8 @@ def test_interrupted_run_is_saved_and_resumes(
     resumed = train(image_folder, tmp_path / "run", resume=True)
     whole = train(image_folder, tmp_path / "whole", tiny_recipe)
     assert weights(resumed.folder) == weights(whole.folder)
+    assert figures(resumed.folder) == figures(whole.folder)
+    assert (resumed.metrics, resumed.epochs, resumed.steps) == (whole.metrics, 2, 6)
 
 
 @pytest.fixture

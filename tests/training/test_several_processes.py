@@ -191,5 +191,6 @@ def test_killed_process_is_named_and_torchrun_starts_again_from_the_last_step(
     assert "note: 1 image was skipped; the first: " in done.stderr
     steps = [row.step for row in read_log(data / "killed" / "log.csv") if row.row == "step"]
     assert steps == [1, 2, 3, 4, 5, 6]
+    assert [path.name for path in data.glob("went_on_with_step_*")] == ["went_on_with_step_6"]
     ran = Ran(data, ({}, {}))
     assert_same_run(data / "killed", alone(ran, tmp_path / "one"))

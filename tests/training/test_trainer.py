@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import astuple
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from bas_edge.errors import InputError
 from bas_edge_training.batches import Batch
+from bas_edge_training.gradient_sum import GradientSum
 from bas_edge_training.models import ModelConfig, build_model
 from bas_edge_training.recipe import LossSection, Recipe, apply_overrides
 from bas_edge_training.step_loss import StepLoss, empty_loss, exchange_statistics
+from bas_edge_training.team import Team
 from bas_edge_training.trainer import (
     DivergenceError,
     Trainer,
@@ -128,6 +132,69 @@ def test_a_batch_without_a_labelled_image_changes_nothing(tiny_recipe: Recipe) -
     empty = Batch(batch.frames[:0], batch.labels[:0], batch.background)
     assert trainer.step(empty, 1, 1.0) is None
     assert_equal_tensors(before, trainer.tensors())
+
+
+def test_a_loss_that_is_not_finite_shows_where_others_have_the_background_images() -> None:
+    model = build_model(ModelConfig(width=0.125, num_classes=3, norm="none", input_size=32))
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    batch = make_batch()
+    frames = batch.frames.permute(0, 3, 1, 2)
+    found = StepLoss(model)(frames, batch.labels, frames[:0], with_background=True)
+    assert bool(found.ce.isnan())
+    assert bool(found.empty == 0)
+
+
+def test_statistics_of_no_image_have_the_precision_that_those_of_some_have() -> None:
+    """What SyncBatchNorm sends for an input of no images has that input's dtype."""
+    model = build_model(ModelConfig(width=0.125, num_classes=3, norm="batch", input_size=32))
+    losses = StepLoss(model)
+    losses.synced = True
+    seen: list[torch.dtype] = []
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    nothing = torch.zeros((0, 3, 32, 32), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses(nothing, torch.zeros(0, dtype=torch.int64), nothing, with_background=True)
+        assert [float(mean.detach()) for mean in found] == [0.0] * len(found)
+        sum(found[:5]).backward()
+        assert set(seen) == {torch.float32}
+        model(torch.zeros((1, 3, 32, 32), dtype=torch.uint8))
+        assert torch.bfloat16 in seen  # as it would be otherwise
+    assert all(not value.grad.any() for value in model.parameters())
+
+
+class OneOfTwo(Team):
+    """Process 0 of two, of which the other has a CUDA device, and one image more of every kind."""
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        return [value + 1 for value in values]
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value, "cuda"]
+
+
+def test_a_first_step_without_an_image_of_its_own_is_scaled(
+    tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """float16 needs a GPU, its scaler does not."""
+    trainer, batch = make_trainer(tiny_recipe, norm="none"), make_batch()
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    trainer.team = OneOfTwo(size=2)
+    trainer.gradients = GradientSum(trainer.model.parameters())
+    done = SimpleNamespace(wait=lambda: None)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda *_, **__: done)
+    found = trainer.step(Batch(batch.frames[:0], batch.labels[:0], batch.background), 1, 1.0)
+    assert found is not None
+    assert trainer.tensors()["scaler"].tolist() == [8.0, 1.0]  # one step without overflow
+
+
+def test_devices_of_different_kinds(tiny_recipe: Recipe) -> None:
+    model = build_model(ModelConfig(width=0.125, num_classes=3, input_size=32))
+    with pytest.raises(InputError) as caught:
+        Trainer(model, tiny_recipe, CPU, OneOfTwo(size=2))
+    assert str(caught.value) == ("Process 0 has a device of the kind cpu, process 1 has cuda.")
 
 
 def test_float16_is_refused_on_a_cpu(tiny_recipe: Recipe) -> None:

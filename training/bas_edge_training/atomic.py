@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from bas_edge.errors import BasEdgeError
 
 __all__ = ["replace_atomically"]
@@ -28,9 +30,9 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors wraps the system's errors
         raise BasEdgeError(
-            f"Cannot write {path}: {error.strerror or error}.",
+            f"Cannot write {path}: {getattr(error, 'strerror', None) or error}.",
             hint="Free some space or choose another output folder.",
         ) from error
     finally:

@@ -1,7 +1,7 @@
 """Gradients summed over processes, while the backward pass still computes others.
 
-As DistributedDataParallel does it, for a loss that is no forward of one module, and for processes
-that have no image of a batch and so nothing to compute.
+As DistributedDataParallel does it, but sums instead of means of processes, which may have different
+numbers of images, and for processes that have no image of a batch and so no backward pass.
 """
 
 from __future__ import annotations

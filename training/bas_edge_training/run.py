@@ -38,7 +38,7 @@ from bas_edge_training.run_model import doubts, new_model
 from bas_edge_training.run_words import explained_divergence, introduction
 from bas_edge_training.schedules import lr_factor, total_steps
 from bas_edge_training.team import ALONE, Team
-from bas_edge_training.team_failure import lost_contact
+from bas_edge_training.team_failure import when_contact_is_lost
 from bas_edge_training.threshold import THRESHOLD_IMAGES, run_threshold
 from bas_edge_training.trainer import FIGURES, DivergenceError, Trainer
 from bas_edge_training.training_log import LogRow, TrainingLog
@@ -106,10 +106,10 @@ class Run:
                 self.reporter.note(sentence)
             if self.start is not None:
                 self._calibrate(self.start)
-            with self._log() as log:
-                # The clocks of processes differ, and all have to do the same.
-                while self.number < self.total and not self.team.any_of([self._out_of_time()])[0]:
-                    self._train_epoch(log, stop, resume_with)
+            with self._log() as log, when_contact_is_lost(lambda: self._keep(log)):
+                while self._has_more():
+                    if self.number < self.total:
+                        self._train_epoch(log, stop, resume_with)
                     self._end_epoch(log)
             return self._finish()
         except DivergenceError as error:
@@ -124,7 +124,7 @@ class Run:
         save_every_s = 60 * self.recipe.machine.save_minutes
         with contextlib.closing(self.images.loader.epoch(self.epoch, self.batch)) as batches:
             for batch in batches:
-                self._step_or_keep(batch, log)
+                self._step(batch, log)
                 late = time.monotonic() - self.saved_at > save_every_s
                 stopped, save, out_of_time = self.team.any_of(
                     [stop.requested, late and self.team.leads, self._out_of_time()]
@@ -139,16 +139,6 @@ class Run:
                     self._save_state(log)
                 if self.number == self.total or out_of_time:
                     return
-
-    def _step_or_keep(self, batch: Batch, log: Log) -> None:
-        """A step; where another process has gone, what was reached before it is saved."""
-        try:
-            self._step(batch, log)
-        except RuntimeError as error:
-            # A GPU may wait for the lost process for good, and would not give its tensors away.
-            if lost_contact(error) and self.device.type == "cpu":
-                self._write_state(log)
-            raise
 
     def _step(self, batch: Batch, log: Log) -> None:
         factor = lr_factor(self.recipe.schedule, self.number, self.total)
@@ -306,6 +296,12 @@ class Run:
         limit_s = 60 * self.recipe.schedule.max_minutes
         return 0 < limit_s <= self.seconds and self.number > 0
 
+    def _has_more(self) -> bool:
+        """Whether an epoch has been begun and not ended, or another one is due."""
+        if self.batch or self.number == self.total:
+            return self.batch > 0
+        return not self.team.any_of([self._out_of_time()])[0]  # their clocks differ
+
     def _row(self, row: str, figures: Mapping[str, float], factor: float) -> LogRow:
         return LogRow(
             row=row,
@@ -341,6 +337,11 @@ class Run:
         if not self.team.leads:
             return contextlib.nullcontext()
         return TrainingLog(self.folder.log, keep_rows=self.log_rows)
+
+    def _keep(self, log: Log) -> None:
+        # A GPU may wait for the lost process for good, and would not give its tensors away.
+        if self.device.type == "cpu":
+            self._write_state(log)
 
     def _save_state(self, log: Log) -> None:
         self.trainer.check_finite(self.number)

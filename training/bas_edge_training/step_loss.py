@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -52,15 +53,18 @@ class StepLoss(nn.Module):
         nothing = torch.zeros((), device=frames.device)
         ce = fg = bas = area = empty = top1 = nothing
         if len(frames) or self.synced:
-            found, right = self.labelled(frames, labels)
+            with _precision_for(frames):
+                found, right = self.labelled(frames, labels)
             ce, fg, bas, area = found.classification, found.foreground, found.background, found.area
             top1 = right.float().mean()
+            if not len(frames):
+                ce, fg, bas, area, top1 = (_zeroed(mean) for mean in (ce, fg, bas, area, top1))
         if len(background) or (with_background and self.synced):
-            empty = empty_loss(*self.model(background))
-        means = Losses(ce, fg, bas, area, empty, top1)
-        if len(frames) and (len(background) or not with_background):
-            return means
-        return Losses(*(mean.nan_to_num() for mean in means))  # over nothing: NaN, and no gradients
+            with _precision_for(background):
+                empty = empty_loss(*self.model(background))
+            if not len(background):
+                empty = _zeroed(empty)
+        return Losses(ce, fg, bas, area, empty, top1)
 
     def labelled(self, frames: Tensor, labels: Tensor) -> tuple[BasLosses, Tensor]:
         """The losses of labelled frames, and how right each is, [N], 0 to 1.
@@ -84,6 +88,22 @@ def exchange_statistics(model: nn.Module) -> None:
     else:
         convert = nn.SyncBatchNorm.convert_sync_batchnorm
         convert(model)  # type: ignore[no-untyped-call]  # untyped in torch
+
+
+def _precision_for(frames: Tensor) -> AbstractContextManager[object]:
+    """No autocast over no frames.
+
+    SyncBatchNorm sends the statistics of some frames as float32, whatever their precision, but
+    those of none in the precision that they would have had: processes would wait for other sizes.
+    """
+    if len(frames):
+        return nullcontext()
+    return torch.autocast(frames.device.type, enabled=False)
+
+
+def _zeroed(mean: Tensor) -> Tensor:
+    """0 for a mean over nothing, which is NaN; its gradients are 0."""
+    return mean.nan_to_num()
 
 
 def empty_loss(logits: Tensor, maps: Tensor) -> Tensor:

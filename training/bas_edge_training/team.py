@@ -17,11 +17,12 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed import distributed_c10d
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from bas_edge.errors import InputError
-from bas_edge_training.team_failure import PeerError, explained
+from bas_edge_training.team_failure import PeerError, explained, lost_contact
 
 __all__ = ["ALONE", "Team", "join_team", "launched_team", "require_alone"]
 
@@ -143,7 +144,7 @@ def join_team() -> Iterator[Team]:
     Raises:
         InputError: The caller has a process group of its own.
         PeerError: In place of whatever this process ends with because another one has failed, or
-            because another one of this machine says the same.
+            because another one of this machine says the same; or the others did not come.
     """
     team = launched_team()
     if team.size == 1:
@@ -154,22 +155,56 @@ def join_team() -> Iterator[Team]:
             "torch.distributed has a process group already, and training makes its own.",
             hint="Call train() before init_process_group(), or after destroy_process_group().",
         )
-    store, _, _ = next(iter(rendezvous("env://", timeout=_PATIENCE)))
-    # torchrun's store may outlive a restart, and what it holds of those who were there before.
-    start = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{team.size}/{next(_runs)}"
-    store = PrefixStore(f"bas-edge/{start}", store)
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=store,
-        rank=team.rank,
-        world_size=team.size,
-        timeout=_PATIENCE,
-    )
+    store, gpus = _meet(team)
+    lost = False
     try:
         yield team
     except (Exception, KeyboardInterrupt) as error:
+        lost = lost_contact(error)
         raise explained(
             error, store, team.rank, team.size, first=team.rank - team.local_rank
         ) from error
     finally:
+        _part(abort=lost and gpus)
+
+
+def _meet(team: Team) -> tuple[Store, bool]:
+    """Make the process group; the store for last words, and whether it has NCCL.
+
+    Raises:
+        PeerError: Another process did not come, or cannot be reached.
+    """
+    try:
+        store, _, _ = next(iter(rendezvous("env://", timeout=_PATIENCE)))
+        # torchrun's store may outlive a restart, and what it holds of those who were there before.
+        start = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{team.size}/{next(_runs)}"
+        store = PrefixStore(f"bas-edge/{start}", store)
+        # A machine whose driver does not work has no NCCL, and the others would wait for its.
+        store.set(f"gpus/{team.rank}", str(torch.cuda.is_available()))
+        gpus = all(store.get(f"gpus/{rank}") == b"True" for rank in range(team.size))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo",
+            store=store,
+            rank=team.rank,
+            world_size=team.size,
+            timeout=_PATIENCE,
+        )
+    except RuntimeError as error:
+        host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+        minutes = _PATIENCE.total_seconds() / 60
+        raise PeerError(
+            f"Process {team.rank} of {team.size} (counted from 0) did not meet the others at "
+            f"{host}:{port} within {minutes:.0f} minutes: {str(error).splitlines()[0]}",
+            hint="Start all of them by torchrun, on machines that reach each other; for a run of "
+            "one process unset RANK and WORLD_SIZE.",
+        ) from error
+    return store, gpus
+
+
+def _part(*, abort: bool) -> None:
+    """Leave the process group; `abort` does not wait for work of NCCL with one that is gone."""
+    give_up = getattr(distributed_c10d, "_abort_process_group", None)  # since torch 2.6
+    if abort and give_up is not None:
+        give_up()
+    else:
         dist.destroy_process_group()

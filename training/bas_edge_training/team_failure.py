@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch.distributed as dist
@@ -15,7 +16,7 @@ from torch.distributed.distributed_c10d import Store
 
 from bas_edge.errors import BasEdgeError
 
-__all__ = ["PeerError", "explained", "lost_contact"]
+__all__ = ["PeerError", "explained", "lost_contact", "when_contact_is_lost"]
 
 _LOST = ""  # the last words of those who have only lost contact
 _WAIT_S = 1.0  # for the last words of another
@@ -43,6 +44,17 @@ def lost_contact(error: BaseException) -> bool:
     if isinstance(error, (PeerError, dist.DistError)):
         return True
     return isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+
+
+@contextlib.contextmanager
+def when_contact_is_lost(act: Callable[[], None]) -> Iterator[None]:
+    """Call `act` where the block ends because another process has gone; the error goes on."""
+    try:
+        yield
+    except RuntimeError as error:
+        if lost_contact(error):
+            act()
+        raise
 
 
 def explained(

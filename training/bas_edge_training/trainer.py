@@ -64,8 +64,11 @@ class Trainer:
         """Move the model to the device.
 
         Raises:
-            InputError: `training.precision` is float16 and the device is no GPU.
+            InputError: `training.precision` is float16 and the device is no GPU, or only some
+                processes have GPUs.
         """
+        hint = "Mend the driver where it has none, or use --set machine.device=cpu."
+        team.must_agree("a device of the kind", device.type, hint=hint)
         options, self.training = recipe.optimizer, recipe.training
         self.dtype = _DTYPES.get(self.training.precision)
         if self.dtype is torch.float16 and device.type != "cuda":
@@ -144,8 +147,10 @@ class Trainer:
                     if empties:
                         part = len(background) / empties
                         total = total + share * self.background_weight * part * losses.empty
-                if total.requires_grad:
-                    self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # untyped in torch
+                # Scaled even where nothing was computed: the optimizer's step needs the scale.
+                scaled = self.scaler.scale(total)
+                if scaled.requires_grad:
+                    scaled.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             means = torch.stack([total.detach(), *losses]).detach()
             found.append((means, len(labels), len(background)))
         if self.gradients is not None:
