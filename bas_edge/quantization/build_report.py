@@ -92,7 +92,9 @@ class BuildReport:
                 note=f"{library}; not run while it was built: {found.reason}",
             )
             return msgspec.structs.replace(report, stages=(*report.stages, stage))
-        stage = yardstick.compare(self.reduced.measured, found.measured).stage(
+        stage = yardstick.stage(
+            self.reduced.measured,
+            found.measured,
             "plan",
             report.precision,
             size_bytes=size,

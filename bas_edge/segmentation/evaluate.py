@@ -11,7 +11,7 @@ from typing import Any
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
 from bas_edge.metrics import ConfusionMatrix, SegmentationAccuracy
-from bas_edge.segmentation.image_set import ImageSet, SetImage
+from bas_edge.segmentation.image_set import SetImage
 from bas_edge.segmentation.read_set import read_image_set
 from bas_edge.segmenter import Segmenter
 
@@ -75,7 +75,7 @@ def evaluate_segmentation(
     images.require_masks()
     skipped: dict[str, str] = {}
     with Segmenter(engine, threads=threads) as segmenter:
-        _check_classes(engine, segmenter.classes, images)
+        images.require_classes(os.fspath(engine), segmenter.classes)
         matrix = ConfusionMatrix(segmenter.classes)
         for done, image in enumerate(images.images, 1):
             try:
@@ -104,15 +104,3 @@ def evaluate_segmentation(
 def _count(matrix: ConfusionMatrix, segmenter: Segmenter, image: SetImage) -> None:
     assert image.mask is not None  # require_masks() saw to it
     matrix.add(image.mask.read(), segmenter.run(read_image(image.path)).mask)
-
-
-def _check_classes(
-    engine: str | os.PathLike[str], classes: tuple[str, ...], images: ImageSet
-) -> None:
-    if classes != images.classes:
-        raise InputError(
-            f"{os.fspath(engine)} knows {len(classes)} classes, from '{classes[0]}' to "
-            f"'{classes[-1]}'; {images.source} has {len(images.classes)}, from "
-            f"'{images.classes[0]}' to '{images.classes[-1]}'.",
-            hint="Use a data set with the classes that the engine was trained on.",
-        )

@@ -8,10 +8,20 @@ from pathlib import Path
 from bas_edge.errors import InputError
 from bas_edge.segmentation.coco import is_coco, read_coco
 from bas_edge.segmentation.image_set import ImageSet
-from bas_edge.segmentation.index_file import INDEX_NAME, read_index
+from bas_edge.segmentation.index_file import CLASSES_NAME, INDEX_NAME, read_index
 from bas_edge.segmentation.voc import read_voc, voc_root
 
-__all__ = ["read_image_set"]
+__all__ = ["is_image_set", "read_image_set"]
+
+
+def is_image_set(source: str | os.PathLike[str]) -> bool:
+    """Whether `read_image_set` knows the layout of a folder."""
+    root = Path(source)
+    return root.is_dir() and (
+        ((root / INDEX_NAME).is_file() and (root / CLASSES_NAME).is_file())
+        or voc_root(root) is not None
+        or is_coco(root)
+    )
 
 
 def read_image_set(source: str | os.PathLike[str], split: str = "train") -> ImageSet:
