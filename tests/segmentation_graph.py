@@ -16,6 +16,8 @@ from bas_edge.engine.manifest import InputPolicy, Manifest, ResizePolicy, Thresh
 from bas_edge.engine.onnx_metadata import with_manifest
 
 CELL = 4  # pixels per cell, each way
+COLOURS = np.vstack([np.zeros(3), 2 * np.eye(3) - 1]).astype(np.float32) / 255  # [scores, RGB]
+BIAS = np.array([0.5, 0, 0, 0], np.float32)
 
 
 def segmentation_manifest(
@@ -39,9 +41,9 @@ def tiny_segmenter(
     """An ONNX file whose scores are 0.5 of background, and the colours' own strengths (0 to 1)."""
     manifest = segmentation_manifest(**options)
     height, width = manifest.input.height, manifest.input.width
-    weights = np.zeros((4, 3, 1, 1), np.float32)
-    weights[1:, :, 0, 0] = gain * (2 * np.eye(3, dtype=np.float32) - 1) / 255
-    constants = {"weights": weights, "bias": np.array([0.5, 0, 0, 0], np.float32)}
+    weights = COLOURS[:, :, None, None].copy()
+    weights[1:] *= gain
+    constants = {"weights": weights, "bias": BIAS}
     kernel = [CELL, CELL]
     nodes = [
         helper.make_node("Cast", ["frames"], ["floats"], to=TensorProto.FLOAT),

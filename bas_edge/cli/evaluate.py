@@ -72,6 +72,7 @@ def command(
             engine,
             annotations,
             split or "val",
+            backend,
             threads,
             output,
             {
@@ -80,7 +81,6 @@ def command(
                 "--update": update,
                 "--protocol": protocol is not Protocol.bas,
                 "--ten-crop": ten_crop,
-                "--backend": backend != "auto",
             },
             as_json=json_output,
         )
@@ -127,6 +127,7 @@ def _segmentation(
     engine: Path,
     data: Path,
     split: str,
+    backend: str,
     threads: int | None,
     output: Path | None,
     given: dict[str, object],
@@ -147,6 +148,7 @@ def _segmentation(
             engine,
             data,
             split=split,
+            backend=backend,
             threads=threads,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -158,7 +160,7 @@ def _segmentation(
         print_json(found.to_dict())
     else:
         print("\n".join(found.accuracy.table()))
-        print(f"\n{counted(found.images, 'image')}; written to {output}")
+        print(f"\n{counted(found.images, 'image')}, {found.backend}; written to {output}")
     if found.skipped:
         path, reason = next(iter(found.skipped.items()))
         raise PartialFailureError(

@@ -17,7 +17,7 @@ from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.opened import opened
 from bas_edge.engine.stages import Stage
-from bas_edge.errors import BackendError
+from bas_edge.errors import BackendError, InputError
 from bas_edge.framing import Placement, place
 from bas_edge.ops import upsample_maps
 from bas_edge.quantization.comparison import WORST_IMAGES, seen_jpeg, summarize_ious
@@ -119,7 +119,7 @@ class MaskYardstick:
 
         Raises:
             BackendError: It failed, or a score is not finite.
-            InputError: A true mask cannot be read any more.
+            InputError: A true mask cannot be read any more, or no pixel of any counts.
         """
         count = len(self.frames)
         scored = set(spread(count, _SCORED))
@@ -139,6 +139,11 @@ class MaskYardstick:
                         yield self.truth[n].read(), self._placement(n).mask_to_frame(mask)
 
         overlaps = Overlaps.of(pairs(), self.manifest.classes)
+        if self.truth is not None and not overlaps.counted.any():
+            raise InputError(
+                f"No pixel of the {count} true masks counts: all are 255.",
+                hint="Name other images to measure on: --eval DATA",
+            )
         return MeasuredMasks(tuple(masks), None if self.truth is None else overlaps, np.stack(kept))
 
     def checks(self, reference: MeasuredMasks, candidate: MeasuredMasks) -> tuple[BoundCheck, ...]:

@@ -24,6 +24,7 @@ class SegmentationEvaluation:
 
     Attributes:
         engine, data, split: What was measured on what.
+        backend: What ran the engine, such as "onnxruntime".
         images: How many were counted.
         accuracy: IoU of every class.
         skipped: Path -> reason of each image that could not be read, or is not of its mask's size.
@@ -32,6 +33,7 @@ class SegmentationEvaluation:
     engine: str
     data: str
     split: str
+    backend: str
     images: int
     accuracy: SegmentationAccuracy
     skipped: dict[str, str]
@@ -42,6 +44,7 @@ class SegmentationEvaluation:
             "engine": self.engine,
             "data": self.data,
             "split": self.split,
+            "backend": self.backend,
             "images": self.images,
             **self.accuracy.to_dict(),
             "skipped": self.skipped,
@@ -53,6 +56,7 @@ def evaluate_segmentation(
     data: str | os.PathLike[str],
     *,
     split: str = "val",
+    backend: str = "auto",
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SegmentationEvaluation:
@@ -64,7 +68,7 @@ def evaluate_segmentation(
         engine: An engine bundle, or a bare `.onnx` file.
         data: See `read_image_set`; its classes are those of the engine.
         split: Which images.
-        threads: CPU threads of the network.
+        backend, threads: See `Segmenter`.
         progress: Called with the images done, and all of them.
 
     Raises:
@@ -74,7 +78,7 @@ def evaluate_segmentation(
     images = read_image_set(data, split)
     images.require_masks()
     skipped: dict[str, str] = {}
-    with Segmenter(engine, threads=threads) as segmenter:
+    with Segmenter(engine, backend=backend, threads=threads) as segmenter:
         images.require_classes(os.fspath(engine), segmenter.classes)
         matrix = ConfusionMatrix(segmenter.classes)
         for done, image in enumerate(images.images, 1):
@@ -95,6 +99,7 @@ def evaluate_segmentation(
         engine=os.fspath(engine),
         data=str(Path(data)),
         split=split,
+        backend=segmenter.backend_name,
         images=counted,
         accuracy=matrix.result(),
         skipped=skipped,
