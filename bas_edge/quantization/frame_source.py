@@ -47,7 +47,7 @@ def find_frames(source: str | os.PathLike[str]) -> FrameSource:
         return FrameSource(text, _csv_paths(path))
     if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
         return FrameSource(text, video=path)
-    if is_image_set(path):  # whose masks are image files too
+    if is_image_set(path, complete=True):  # whose masks are image files too
         return FrameSource(text, tuple(sorted(one.path for one in read_image_set(path).images)))
     published = published_images(path)
     return FrameSource(text, tuple(image_files(source) if published is None else sorted(published)))

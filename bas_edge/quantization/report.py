@@ -204,7 +204,7 @@ class MaskComparison(Record, frozen=True, kw_only=True):
         iou: Mean IoU of the two masks, over the background and the classes in either.
         mask_reference, mask: Of the float32 graph and of this one: PNGs of class numbers, 0 is
             background, spread over the whole image and at most 320 pixels a side.
-        classes_reference, classes: Names of the classes in each, the largest first.
+        classes_reference, classes: Names of the classes in each, in the engine's order.
         seen, seen_size: As in ImageComparison.
     """
 

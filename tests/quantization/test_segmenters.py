@@ -19,6 +19,7 @@ from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.engine.manifest import Precision
 from bas_edge.errors import AccuracyError, InputError
 from bas_edge.images import read_image
+from bas_edge.quantization.frame_source import find_frames
 from bas_edge.quantization.job import PrecisionJob
 from bas_edge.quantization.report import PrecisionReport
 from bas_edge.quantization.report_file import read_report
@@ -87,6 +88,41 @@ def test_the_bound_is_what_evaluate_says_of_the_engine(
     assert engine.manifest.bound.description == "at most 0.5 points of mIoU on 30 images with masks"
 
 
+def test_of_a_set_with_masks_ranges_see_the_images_to_train_on(tmp_path: Path) -> None:
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    annotation = "<annotation><object><name>cat</name></object></annotation>"
+    for folder in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    for name in ("one", "two", "three"):
+        Image.new("RGB", (8, 6)).save(root / "JPEGImages" / f"{name}.jpg")
+        Image.new("L", (8, 6)).save(root / "SegmentationClass" / f"{name}.png")
+        (root / "Annotations" / f"{name}.xml").write_text(annotation)
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text("two\none\n")
+    named = [path.name for path in find_frames(tmp_path / "VOCdevkit").images]
+    assert named == ["one.jpg", "two.jpg"]
+    (lists / "train.txt").unlink()
+    with pytest.raises(InputError, match=r"train\.txt"):
+        find_frames(root)
+    lists.rmdir()  # then it is a folder like any
+    assert len(find_frames(root).images) == 6
+
+
+@pytest.mark.parametrize("missing", ["classes.json", "index.csv"])
+def test_a_set_that_is_almost_right_says_what_is_missing(
+    build: Callable[..., Engine], masked: Path, tmp_path: Path, missing: str
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(masked, other)
+    (other / missing).unlink()
+    if missing == "classes.json":
+        with pytest.raises(InputError, match=r"has index\.csv but no classes\.json"):
+            build(evaluation=other)
+    else:  # a folder of images like any, the masks among them
+        with pytest.raises(InputError, match="105 of 270 evaluation images are also calibration"):
+            build(evaluation=other)
+
+
 def test_masks_of_an_index_are_no_calibration_images(build: Callable[..., Engine]) -> None:
     calibration = report_of(build()).calibration
     assert calibration is not None
@@ -140,8 +176,10 @@ def test_layers_return_to_float_until_the_bound_holds(build: Callable[..., Engin
 def test_what_the_bound_refuses_is_not_written(
     build: Callable[..., Engine], tmp_path: Path
 ) -> None:
-    with pytest.raises(AccuracyError, match=r"points of mIoU on 30 images .*mIoU loses"):
+    with pytest.raises(AccuracyError, match=r"points of mIoU on 30 images .*mIoU loses") as e:
         build("fixed", search_budget_s=0)
+    assert "--precision fp16 may help" in str(e.value.hint)
+    assert "--qat" not in str(e.value.hint)  # which trains no segmenters
     assert not (tmp_path / "seg.engine").exists()
     page = (tmp_path / "seg.refused" / "report.html").read_text(encoding="utf-8")
     assert "The masks that changed most" in page

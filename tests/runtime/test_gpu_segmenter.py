@@ -174,6 +174,19 @@ def test_the_rules_are_those_of_localizer(gpu: Any, engine: Engine, model: Path)
         assert bare.backend_name == "onnxruntime"
 
 
+@pytest.mark.parametrize("gpu", [{"capability": (8, 9)}], indirect=True)
+def test_rebuild_makes_the_plan_that_fits(
+    gpu: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.script.outcomes[:] = [gpu.plan(engine.model_path)]
+    monkeypatch.setattr("bas_edge.engine.memory.available_bytes", lambda: 1 << 40)
+    with Segmenter(engine.path, rebuild=True) as segmenter:
+        assert segmenter.backend_name == "tensorrt"
+        again = segmenter.run(FRAMES[0])
+    with Segmenter(engine.path) as reopened, Segmenter(engine.model_path) as on_cpu:
+        assert_same([again, reopened.run(FRAMES[0])], [on_cpu.run(FRAMES[0])] * 2)
+
+
 def test_the_segmenter_of_torch_is_that_of_the_graph(
     real_gpu: ModuleType, segmentation_graph: ModuleType, model: Path
 ) -> None:
