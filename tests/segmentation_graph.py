@@ -65,7 +65,9 @@ def tiny_segmenter(
     return path
 
 
-def layered_segmenter(path: Path, *, planted: Planted = "") -> Path:
+def layered_segmenter(
+    path: Path, *, planted: Planted = "", resize: ResizePolicy = "stretch"
+) -> Path:
     """The same by the layers of `colour_network`, which int8 can quantize: cells of 2 pixels."""
     model = colour_network(planted=planted)
     graph = model.graph
@@ -88,7 +90,8 @@ def layered_segmenter(path: Path, *, planted: Planted = "") -> Path:
     del graph.initializer[:]
     graph.initializer.extend(kept)
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(with_manifest(model.SerializeToString(), segmentation_manifest()))
+    manifest = segmentation_manifest(resize=resize)
+    path.write_bytes(with_manifest(model.SerializeToString(), manifest))
     return path
 
 

@@ -42,9 +42,12 @@ def build(segmentation_graph: ModuleType, masked: Path, tmp_path: Path) -> Calla
         planted: str = "",
         precision: Precision = "int8",
         backend: str = "onnxruntime",
+        resize: str = "stretch",
         **options: Any,
     ) -> Engine:
-        model = segmentation_graph.layered_segmenter(tmp_path / "seg.onnx", planted=planted)
+        model = segmentation_graph.layered_segmenter(
+            tmp_path / "seg.onnx", planted=planted, resize=resize
+        )
         method = "min-max" if precision == "int8" else "auto"
         job = PrecisionJob(
             **{"calibration": masked, "evaluation": masked, "method": method, **options}
@@ -65,11 +68,13 @@ def report_of(engine: Engine) -> PrecisionReport:
     return read_report(open_engine(engine.path))
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp16"])
+@pytest.mark.parametrize(
+    ("precision", "resize"), [("int8", "stretch"), ("int8", "letterbox"), ("fp16", "centre_crop")]
+)
 def test_the_bound_is_what_evaluate_says_of_the_engine(
-    build: Callable[..., Engine], masked: Path, tmp_path: Path, precision: Precision
+    build: Callable[..., Engine], masked: Path, tmp_path: Path, precision: Precision, resize: str
 ) -> None:
-    engine = build(precision=precision)
+    engine = build(precision=precision, resize=resize)
     report = report_of(engine)
     (check,) = report.checks
     assert (report.task, check.metric, report.images) == ("segmentation", "mIoU", 30)
@@ -168,9 +173,20 @@ def test_layers_return_to_float_until_the_bound_holds(build: Callable[..., Engin
     assert report.methods[0].checks[0].loss > 5
     assert "dense" in [kept.node for kept in report.kept]
     assert all(check.held for check in report.checks)
-    model = onnx.load(engine.model_path)
-    scores = next(node for node in model.graph.node if node.output[0] == "scores")
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_the_layer_of_the_scores_stays_in_float(
+    build: Callable[..., Engine], precision: str
+) -> None:
+    graph = onnx.load(build(precision=precision).model_path).graph
+    scores = next(node for node in graph.node if node.output[0] == "scores")
     assert scores.op_type == "Conv"
+    weights = next(one for one in graph.initializer if one.name == scores.input[1])
+    assert weights.data_type == onnx.TensorProto.FLOAT
+    name, kind = ("/codes", "INT8") if precision == "int8" else ("_fp16", "FLOAT16")
+    others = next(one for one in graph.initializer if one.name == f"dense.weight{name}")
+    assert others.data_type == getattr(onnx.TensorProto, kind)
 
 
 def test_what_the_bound_refuses_is_not_written(
