@@ -19,7 +19,7 @@ from bas_edge.engine.opened import opened
 from bas_edge.engine.stages import Stage
 from bas_edge.errors import BackendError, InputError
 from bas_edge.framing import Placement, place
-from bas_edge.ops import upsample_maps
+from bas_edge.ops import scores_to_masks
 from bas_edge.quantization.comparison import WORST_IMAGES, seen_jpeg, summarize_ious
 from bas_edge.quantization.frame_source import spread
 from bas_edge.quantization.overlaps import Overlaps, standard_error_of_loss
@@ -129,12 +129,12 @@ class MaskYardstick:
         def pairs() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
             """(true mask, mask) of each image; none where the first is not known."""
             for frames in self.frames.batches(batch, progress):
-                for scores in backend.run({INPUT_NAME: frames})["scores"]:
+                scores = backend.run({INPUT_NAME: frames})["scores"]
+                for mask, own in zip(self._masks(scores), scores, strict=True):
                     n = len(masks)
-                    mask = self._mask(scores)
                     masks.append(zlib.compress(mask.data, 1))
                     if n in scored:
-                        kept.append(scores)
+                        kept.append(own.copy())  # not the whole batch
                     if self.truth is not None:
                         yield self.truth[n].read(), self._placement(n).mask_to_frame(mask)
 
@@ -248,17 +248,15 @@ class MaskYardstick:
 
         return Overlaps.of(pairs(), self.manifest.classes)
 
-    def _mask(self, scores: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """[1 + C, cells, cells] -> [h, w], by the arithmetic of `Segmenter`."""
+    def _masks(self, scores: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """[N, 1 + C, cells, cells] -> [N, h, w], by the arithmetic of `Segmenter`."""
         if not np.isfinite(scores).all():
             raise BackendError(
                 "The network gave scores that are not finite.",
                 hint="Check the engine with bas-edge inspect, and build it again.",
             )
         policy = self.manifest.input
-        enlarged = upsample_maps(scores, (policy.height, policy.width))
-        mask: NDArray[np.uint8] = enlarged.argmax(axis=0).astype(np.uint8)
-        return mask
+        return scores_to_masks(scores, (policy.height, policy.width)).masks
 
     def _unpacked(self, packed: bytes) -> NDArray[np.uint8]:
         policy = self.manifest.input
