@@ -15,7 +15,7 @@ from bas_edge.localizer import Localizer
 from bas_edge.open_runner import chosen_backend
 from bas_edge.processes import in_processes, processor_share
 
-__all__ = ["run_passes"]
+__all__ = ["Share", "run_passes"]
 
 
 def run_passes(
@@ -54,30 +54,60 @@ def run_passes(
             name = localizer.backend_name
             collect(_parts(localizer, passes, 0, 1))
     else:
-        name = chosen_backend(backend, open_engine(engine))
-        devices = driver_state().devices if name in PLAN_BACKENDS else 0
-        if not devices:
-            threads = threads or processor_share(processes)
-        work = _Work(os.fspath(engine), tuple(passes), name, threads, devices)
-        with closing(in_processes(work, processes)) as parts:
+        share = Share.of(engine, backend, threads, processes)
+        name = share.backend
+        with closing(in_processes(_Work(share, tuple(passes)), processes)) as parts:
             collect(parts)
     return name, [one.predictions(own) for one, own in zip(passes, seen, strict=True)]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How each of several processes runs an engine.
+
+    Attributes:
+        engine: The engine.
+        backend: The backend's name.
+        threads: CPU threads of each.
+        devices: GPUs that they take in turn; 0 where they run on the CPU.
+    """
+
+    engine: str
+    backend: str
+    threads: int | None
+    devices: int
+
+    @classmethod
+    def of(
+        cls, engine: str | os.PathLike[str], backend: str, threads: int | None, processes: int
+    ) -> Share:
+        """As for `Localizer`; without `threads`, the processors are divided among the processes.
+
+        Raises:
+            InputError, EngineError, BackendError: As `Localizer`.
+        """
+        name = chosen_backend(backend, open_engine(engine))
+        devices = driver_state().devices if name in PLAN_BACKENDS else 0
+        if not devices and processes > 1:
+            threads = threads or processor_share(processes)
+        return cls(os.fspath(engine), name, threads, devices)
+
+    def device(self, rank: int) -> int:
+        """The GPU of a process; 0 where there is none."""
+        return rank % self.devices if self.devices else 0
 
 
 @dataclass(frozen=True)
 class _Work:
     """What each process does."""
 
-    engine: str
+    share: Share
     passes: tuple[ImagePass, ...]
-    backend: str
-    threads: int | None
-    devices: int
 
     def __call__(self, rank: int, size: int) -> Iterator[tuple[int, Seen]]:
-        device = rank % self.devices if self.devices else 0
+        share = self.share
         with Localizer(
-            self.engine, backend=self.backend, threads=self.threads, device=device
+            share.engine, backend=share.backend, threads=share.threads, device=share.device(rank)
         ) as localizer:
             yield from _parts(localizer, self.passes, rank, size)
 

@@ -36,11 +36,11 @@ class Benchmark:
         engine: The path as given.
         backend: Inference library.
         threads: What was asked for; None is the library's default.
-        frame: What was localized: "synthetic 1280×720", or the image.
+        frame: What was run on: "synthetic 1280×720", or the image.
         frames: Frames measured, after `warmup` that were not.
         seconds: Wall time of those frames.
         frames_per_s: `frames / seconds`, one after another in one thread.
-        stages: "pre" (check and resize), "infer", "post" (maps to box), "total".
+        stages: "pre" (check and resize), "infer", "post" (maps to box, or scores to mask), "total".
         conditions: See `bas_edge.conditions`; taken right after the measurement.
     """
 
@@ -68,7 +68,7 @@ def benchmark(
     image: str | Path | None = None,
     on_frame: Callable[[int, int | None], None] | None = None,
 ) -> Benchmark:
-    """Localize one frame again and again.
+    """Localize or segment one frame again and again, as the engine does.
 
     Args:
         frames: How many to measure; None is 200, or as many as `seconds` allow.
@@ -80,10 +80,10 @@ def benchmark(
 
     Raises:
         InputError: A count or a size is not positive, or the image cannot be read.
-        EngineError, BackendError: As `Localizer` raises them.
+        EngineError, BackendError: As `Localizer` and `Segmenter` raise them.
     """
     from bas_edge.images import read_image
-    from bas_edge.localizer import Localizer
+    from bas_edge.video.pipeline_engine import open_frame_engine
 
     if min(size) < 1 or (frames is not None and frames < 1) or warmup < 0:
         raise InputError("A benchmark needs at least one frame of at least 1×1 pixels.")
@@ -94,13 +94,13 @@ def benchmark(
     height, width = pixels.shape[:2]
     columns = {name: array("d") for name in ("pre", "infer", "post", "total")}
 
-    with Localizer(engine, backend=backend, threads=threads) as localizer:
+    with open_frame_engine(engine, backend=backend, threads=threads) as network:
         for _ in range(warmup):
-            localizer.run(pixels, color="rgb")
+            network.run(pixels, color="rgb")
         started = time.perf_counter()
         done = 0
         while planned is None or done < planned:
-            timing = localizer.run(pixels, color="rgb").timing
+            timing = network.run(pixels, color="rgb").timing
             for name, column in columns.items():
                 column.append(getattr(timing, f"{name}_ms"))
             done += 1
@@ -109,7 +109,7 @@ def benchmark(
             if seconds is not None and time.perf_counter() - started >= seconds:
                 break
         elapsed = time.perf_counter() - started
-        backend_name = localizer.backend_name
+        backend_name = network.backend_name
 
     return Benchmark(
         engine=str(engine),

@@ -6,6 +6,7 @@ import logging
 
 from bas_edge.backends import (
     PLAN_BACKENDS,
+    Backend,
     PlanRefusedError,
     check_name,
     library_version,
@@ -23,9 +24,10 @@ from bas_edge.engine.plans import check_plan, find_plan, rebuild_command
 from bas_edge.errors import BackendError, EngineError, InputError
 from bas_edge.host_runner import HostRunner
 from bas_edge.ops.cuda_module import native
+from bas_edge.plan_backend import PlanBackend
 from bas_edge.runner import Runner, RunOptions
 
-__all__ = ["chosen_backend", "open_runner"]
+__all__ = ["chosen_backend", "open_network", "open_runner"]
 
 _log = logging.getLogger("bas_edge")
 
@@ -40,7 +42,7 @@ def open_runner(
     device: int = 0,
     rebuild: bool = False,
 ) -> Runner:
-    """Load the engine with a backend and hold its graph against the manifest.
+    """Load an engine for localization with a backend and hold its graph against the manifest.
 
     Args:
         engine: Its plans need not have been checked: the one that is loaded is checked here.
@@ -59,6 +61,49 @@ def open_runner(
         BackendError: No driver or device, or the backend refuses the graph or the plan.
         KernelError: A plan is to be run, but this installation has no CUDA kernels.
     """
+    name = _checked_name(engine, backend, threads, device, rebuild)
+    if name not in PLAN_BACKENDS:
+        return HostRunner(_open_graph(engine, name, threads, spin), options)
+    plan = _open_plan(engine, name, device, rebuild, kernels=True)
+    try:
+        return DeviceRunner(SharedPlan(plan), options)
+    except BaseException:
+        plan.close()
+        raise
+
+
+def open_network(
+    engine: Engine,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    spin: bool = True,
+    device: int = 0,
+    rebuild: bool = False,
+) -> Backend:
+    """Load an engine of any task as what takes frames on the host and gives its outputs there.
+
+    Args:
+        engine, backend, threads, spin, device, rebuild: See `open_runner`.
+
+    Raises:
+        InputError, MissingExtraError, EngineError, BackendError: See `open_runner`.
+    """
+    name = _checked_name(engine, backend, threads, device, rebuild)
+    if name not in PLAN_BACKENDS:
+        return _open_graph(engine, name, threads, spin)
+    plan = _open_plan(engine, name, device, rebuild, kernels=False)
+    try:
+        return PlanBackend(SharedPlan(plan))
+    except BaseException:
+        plan.close()
+        raise
+
+
+def _checked_name(
+    engine: Engine, backend: str, threads: int | None, device: int, rebuild: bool
+) -> str:
+    """The backend's name, where the options fit it; says where the engine's bound refused it."""
     if not isinstance(device, int) or device < 0:
         raise InputError(f"device is {device!r}, but CUDA counts GPUs from 0.")
     name = chosen_backend(backend, engine)
@@ -68,44 +113,52 @@ def open_runner(
             f"{engine.path} was refused by its bound and written with --force: "
             f"{verdict.description}."
         )
-    if name not in PLAN_BACKENDS:
-        if backend != "auto" and (rebuild or device):
-            raise InputError(
-                f"rebuild and device are about plans, and the backend '{name}' has none.",
-                hint="Leave them out, or choose a TensorRT backend.",
-            )
-        quantization = engine.manifest.quantization
-        opened = open_backend(
-            name,
-            engine.model_path,
-            threads=threads,
-            literal=quantization is not None and quantization.flavour == "tensorrt",
-            spin=spin,
+    if name not in PLAN_BACKENDS and backend != "auto" and (rebuild or device):
+        raise InputError(
+            f"rebuild and device are about plans, and the backend '{name}' has none.",
+            hint="Leave them out, or choose a TensorRT backend.",
         )
-        if quantization is not None:
-            from bas_edge.quantization.saturation import warn_of_saturation
-
-            warn_of_saturation(engine.path, quantization)
-        try:
-            check_graph(opened.inputs, opened.outputs, options.manifest)
-        except BaseException:
-            opened.close()
-            raise
-        return HostRunner(opened, options)
-    if threads is not None:
+    if name in PLAN_BACKENDS and threads is not None:
         raise InputError(
             f"threads is {threads}, but the backend '{name}' computes on the GPU.",
             hint="Leave threads out.",
         )
-    plan = _plan(engine, name, device, rebuild)
+    return name
+
+
+def _open_graph(engine: Engine, name: str, threads: int | None, spin: bool) -> Backend:
+    quantization = engine.manifest.quantization
+    opened = open_backend(
+        name,
+        engine.model_path,
+        threads=threads,
+        literal=quantization is not None and quantization.flavour == "tensorrt",
+        spin=spin,
+    )
+    if quantization is not None:
+        from bas_edge.quantization.saturation import warn_of_saturation
+
+        warn_of_saturation(engine.path, quantization)
+    try:
+        check_graph(opened.inputs, opened.outputs, engine.manifest)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _open_plan(
+    engine: Engine, name: str, device: int, rebuild: bool, *, kernels: bool
+) -> DevicePlan:
+    plan = _plan(engine, name, device, rebuild, kernels=kernels)
     try:
         fewest, _, most = plan.batches
         batch = most if fewest == most else None
-        check_graph(plan.inputs, plan.outputs, options.manifest, batch=batch)
-        return DeviceRunner(SharedPlan(plan), options)
+        check_graph(plan.inputs, plan.outputs, engine.manifest, batch=batch)
     except BaseException:
         plan.close()
         raise
+    return plan
 
 
 def chosen_backend(backend: str, engine: Engine) -> str:
@@ -129,7 +182,7 @@ def chosen_backend(backend: str, engine: Engine) -> str:
     return built_for
 
 
-def _plan(engine: Engine, name: str, index: int, rebuild: bool) -> DevicePlan:
+def _plan(engine: Engine, name: str, index: int, rebuild: bool, *, kernels: bool) -> DevicePlan:
     if not engine.is_bundle:
         raise EngineError(
             f"{engine.path} is a bare ONNX file, but the backend '{name}' runs plans.",
@@ -138,7 +191,8 @@ def _plan(engine: Engine, name: str, index: int, rebuild: bool) -> DevicePlan:
     version = library_version(name)
     device = open_device(index)  # first: without a driver nothing else matters
     try:
-        native()  # no kernels are no reason to load a plan first
+        if kernels:
+            native()  # no kernels are no reason to load a plan first
         try:
             return _load(engine, name, version, device)
         except (EngineError, PlanRefusedError) as error:

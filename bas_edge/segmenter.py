@@ -10,15 +10,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.backends import Backend, open_backend
+from bas_edge.backends import Backend
 from bas_edge.engine.bundle import open_engine
-from bas_edge.engine.contract import INPUT_NAME, check_graph
+from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.task import require_task
 from bas_edge.errors import BackendError
 from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import Placement, frame_to_input, place
 from bas_edge.localizer_options import check_threads
+from bas_edge.open_runner import open_network
 from bas_edge.ops import scores_to_masks
 from bas_edge.results import ColorOrder, Timing, check_color
 from bas_edge.segmentation.masks import check_class_count
@@ -28,7 +29,7 @@ __all__ = ["Segmenter"]
 
 
 class Segmenter:
-    """A loaded engine for segmentation, on ONNX Runtime.
+    """A loaded engine for segmentation.
 
     Thread-safety: every method may be called from any thread; calls run one after another. For
     calls that run side by side give each thread its own `clone()`, which shares the weights.
@@ -40,34 +41,46 @@ class Segmenter:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, threads: int | None = None, spin: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+        spin: bool = True,
+        device: int = 0,
+        rebuild: bool = False,
     ) -> None:
         """Open an engine bundle, or a bare `.onnx` file with bas-edge metadata.
 
         Args:
             path: The bundle's folder or the file. The hash of everything that is used is checked.
-            threads: CPU threads of the network; None lets ONNX Runtime choose.
+            backend: One of `bas_edge.backends.backend_names()`, or "auto": what the engine was
+                built for, or ONNX Runtime (with a log line) where there is no NVIDIA driver. A
+                plan runs the network alone on the GPU; frames are resized and masks made on the
+                host.
+            threads: CPU threads of the network; None lets the backend choose.
             spin: Whether these stay awake between frames; see `Localizer`.
+            device: With a TensorRT backend: the GPU, as CUDA numbers it.
+            rebuild: With a TensorRT backend: where the engine's plan is damaged, or was built
+                for another GPU or version, build it again from the engine's own graph, into it.
 
         Raises:
-            InputError: There is nothing at `path`, it is an engine for localization, or has more
-                than the 254 classes that a mask can hold.
+            InputError: An argument is out of range, there is nothing at `path`, it is an engine
+                for localization, or has more than the 254 classes that a mask can hold.
             EngineError: The engine is damaged, of another version, or breaks the graph contract.
-            BackendError: ONNX Runtime refuses the graph.
+            EngineMismatchError: The plan was built for another GPU or library version.
+            MissingExtraError: The backend's library is not installed.
+            BackendError: No driver or GPU, or the backend refuses the graph or the plan.
         """
         check_threads(threads)
         engine = open_engine(path, check_plans=False)
         require_task(engine.path, engine.manifest, "segmentation")
         check_class_count(len(engine.manifest.classes), engine.path)
         self._manifest = engine.manifest
-        backend = open_backend("onnxruntime", engine.model_path, threads=threads, spin=spin)
-        try:
-            check_graph(backend.inputs, backend.outputs, engine.manifest)
-        except BaseException:
-            backend.close()
-            raise
-        self._backend: Backend | None = backend
-        self._backend_name = backend.name
+        self._backend: Backend | None = open_network(
+            engine, backend=backend, threads=threads, spin=spin, device=device, rebuild=rebuild
+        )
+        self._backend_name = self._backend.name
         self._lock = threading.Lock()
 
     @property

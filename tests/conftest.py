@@ -218,6 +218,12 @@ def tiny_segmenter() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def segmentation_graph() -> ModuleType:
+    """`tests/segmentation_graph.py`: small graphs for segmentation, and pictures with masks."""
+    return _beside("segmentation_graph")
+
+
+@pytest.fixture(scope="session")
 def cuda_build() -> ModuleType:
     """`tests/cuda_build.py`: builds the CUDA kernels, emulated or with nvcc."""
     return _beside("cuda_build")

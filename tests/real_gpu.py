@@ -7,15 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bas_edge import Localizer, build_engine
-from bas_edge.backends import PLAN_BACKENDS
+from bas_edge import Localizer, Segmenter, build_engine, segmenter
+from bas_edge.backends import PLAN_BACKENDS, TensorSpec
 from bas_edge.backends._cuda import open_device
+from bas_edge.device_runner import SharedPlan
+from bas_edge.engine.bundle import Engine
 from bas_edge.engine.manifest import Manifest
+from bas_edge.plan_backend import PlanBackend
 from benchmarks.torch_network import specs_of
 from benchmarks.torch_plan import Network, TorchPlan, localizer_over
 
@@ -92,6 +96,42 @@ def open_localizer(
         )
 
     return localizer_over(model, open_plan, **options)
+
+
+def open_segmenter(serving: Serving, model: Path, network: Network) -> Segmenter:
+    """The `tiny_segmenter` in `model`, on this GPU; `network` is the same for torch."""
+    if serving.backend != "torch":
+        engine = model.with_suffix(f".{serving.backend}.engine")
+        if not engine.exists():
+            build_engine(model, engine, backend=serving.backend, max_batch=MAX_BATCH)
+        return Segmenter(engine, backend=serving.backend)
+
+    def open_network(engine: Engine, **_: object) -> PlanBackend:
+        policy, classes = engine.manifest.input, len(engine.manifest.classes)
+        cells = (policy.height // 4, policy.width // 4)
+        specs = (
+            TensorSpec("frames", (None, policy.height, policy.width, 3), np.dtype(np.uint8)),
+            TensorSpec("scores", (None, 1 + classes, *cells), np.dtype(np.float32)),
+        )
+        plan = TorchPlan(network, open_device(), specs, batches=(1, 1, MAX_BATCH))
+        return PlanBackend(SharedPlan(plan))
+
+    with mock.patch.object(segmenter, "open_network", open_network):
+        return Segmenter(model)
+
+
+class TinySegmenter:
+    """The network of `tests/segmentation_graph.py` in torch, in float32."""
+
+    def __init__(
+        self, weights: NDArray[np.float32], bias: NDArray[np.float32], device: str
+    ) -> None:
+        self._weights = torch.from_numpy(weights).to(device)[:, :, None, None]  # [1 + C, 3, 1, 1]
+        self._bias = torch.from_numpy(bias).to(device)[:, None, None]
+
+    def __call__(self, frames: torch.Tensor) -> dict[str, torch.Tensor]:
+        cells = torch.nn.functional.avg_pool2d(frames.permute(0, 3, 1, 2).float(), 4)
+        return {"scores": (self._weights * cells[:, None]).sum(2) + self._bias}
 
 
 class TinyNetwork:

@@ -110,7 +110,7 @@ def hostile(report: PrecisionReport, text: str) -> PrecisionReport:
             return {name: one if name in chosen else spoilt(one) for name, one in value.items()}
         return value
 
-    chosen = {"verdict", "unit", "heat", "heat_reference", "seen"}
+    chosen = {"task", "verdict", "unit", "heat", "heat_reference", "seen"}
     return msgspec.convert(spoilt(msgspec.to_builtins(report)), PrecisionReport)
 
 

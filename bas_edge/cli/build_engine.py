@@ -76,9 +76,15 @@ def command(
         typer.Option(
             "--eval",
             metavar="IMAGES",
-            help="What the bound is measured on: a CSV with boxes, or bare images.",
+            help="What the bound is measured on: a CSV with boxes, a set with masks, or images.",
             show_default="a fifth of --calib",
             rich_help_panel=_BITS,
+        ),
+    ] = None,
+    eval_split: Annotated[
+        str | None,
+        typer.Option(
+            help="Which part of a set with masks.", show_default="val", rich_help_panel=_BITS
         ),
     ] = None,
     background: Annotated[
@@ -88,7 +94,8 @@ def command(
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="With boxes: points of MaxBoxAccV2 and Top-1 Loc that may be lost.",
+            help="With boxes: points of MaxBoxAccV2 and Top-1 Loc that may be lost; with masks: "
+            "points of mIoU.",
             show_default="0.5",
             rich_help_panel=_BITS,
         ),
@@ -96,8 +103,8 @@ def command(
     min_agreement: Annotated[
         float | None,
         typer.Option(
-            help="Without: mean box IoU and class agreement with float32.",
-            show_default="0.97",
+            help="Without: mean box IoU and class agreement with float32; mIoU with its masks.",
+            show_default="0.97; of masks 0.85",
             rich_help_panel=_BITS,
         ),
     ] = None,
@@ -192,6 +199,7 @@ def command(
                 calib_method=calib_method,
                 calib_limit=calib_limit,
                 eval_data=eval_data,
+                eval_split=eval_split,
                 background=background,
                 max_drop=max_drop,
                 min_agreement=min_agreement,
@@ -310,6 +318,8 @@ def next_commands(engine: Path, task: str = "localization") -> list[str]:
         return [
             f"bas-edge segment {name} photo.jpg -o masks --overlays",
             f"bas-edge evaluate {name} VOC2012 --split val",
+            f"bas-edge benchmark {name}",
+            f"bas-edge inspect {name}",
         ]
     return [
         f"bas-edge run {name} photo.jpg",

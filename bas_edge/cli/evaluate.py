@@ -87,6 +87,7 @@ def command(
             engine,
             annotations,
             split or "val",
+            backend,
             threads,
             processes,
             output,
@@ -96,7 +97,6 @@ def command(
                 "--update": update,
                 "--protocol": protocol is not Protocol.bas,
                 "--ten-crop": ten_crop,
-                "--backend": backend != "auto",
             },
             as_json=json_output,
         )
@@ -167,6 +167,7 @@ def _segmentation(
     engine: Path,
     data: Path,
     split: str,
+    backend: str,
     threads: int | None,
     processes: int,
     output: Path | None,
@@ -188,6 +189,7 @@ def _segmentation(
             engine,
             data,
             split=split,
+            backend=backend,
             threads=threads,
             processes=processes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -200,7 +202,7 @@ def _segmentation(
         print_json(found.to_dict())
     else:
         print("\n".join(found.accuracy.table()))
-        print(f"\n{counted(found.images, 'image')}; written to {output}")
+        print(f"\n{counted(found.images, 'image')}, {found.backend}; written to {output}")
     if found.skipped:
         path, reason = next(iter(found.skipped.items()))
         raise PartialFailureError(

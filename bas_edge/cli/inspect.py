@@ -145,10 +145,11 @@ def _precision_rows(manifest: Manifest) -> list[tuple[str, str]]:
 def _stage_text(stage: Stage) -> str:
     size = f"{stage.size_bytes / 1e6:.1f} MB" if stage.size_bytes else ""
     compared = ""
-    if stage.box_iou is not None and stage.against:
+    if stage.iou is not None and stage.against:
+        what, thing = ("maps", "box") if stage.mask_iou is None else ("probabilities", "mask")
         compared = (
-            f"maps within {stage.max_abs_error:.1e} of {stage.against}, mean box IoU "
-            f"{stage.box_iou.mean:.4f} on {counted(stage.images, 'image')}"
+            f"{what} within {stage.max_abs_error:.1e} of {stage.against}, mean {thing} IoU "
+            f"{stage.iou.mean:.4f} on {counted(stage.images, 'image')}"
         )
     return "; ".join(filter(None, (size, compared, stage.note)))
 

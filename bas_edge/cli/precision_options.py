@@ -16,6 +16,7 @@ __all__ = ["PrecisionOptions", "precision_job", "seconds"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NAMES = {"eval_data": "--eval"}
+_NAMING = ("calib", "eval_data", "eval_split", "background")
 _ABOUT_CODES = ("calib_method", "search_budget", "reduce_range")  # void without int8
 
 
@@ -27,6 +28,7 @@ class PrecisionOptions:
     calib_method: str | None = None
     calib_limit: int | None = None
     eval_data: str | None = None
+    eval_split: str | None = None
     background: str | None = None
     max_drop: float | None = None
     min_agreement: float | None = None
@@ -63,7 +65,7 @@ def precision_job(
             f"{_named(void)} is about int8, and float16 has no codes and no ranges.",
             hint="Leave it out, or build with --precision int8.",
         )
-    for name in ("calib", "eval_data", "background"):  # a shell variable that is not set
+    for name in _NAMING:  # a shell variable that is not set
         if name in given and not str(getattr(options, name)).strip():
             raise InputError(f"{_named([name])} is empty.", hint="Name images, or leave it out.")
     if options.calib is None:
@@ -79,6 +81,7 @@ def precision_job(
         method="auto" if options.calib_method is None else options.calib_method,
         limit=500 if options.calib_limit is None else options.calib_limit,
         evaluation=options.eval_data,
+        evaluation_split=options.eval_split,
         background=options.background,
         bound=Bound(
             defaults.max_drop if options.max_drop is None else options.max_drop,

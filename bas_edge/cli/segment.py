@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bas_edge.cli.options import Engine, Json, Threads
+from bas_edge.cli.options import Backend, Engine, Json, Threads
 from bas_edge.cli.output import counted, print_json, progress_bar, skipped_text
 from bas_edge.errors import InputError, PartialFailureError
 
@@ -30,6 +30,7 @@ def command(
         bool, typer.Option("--overlays", help="Also NAME.jpg there, with the classes drawn.")
     ] = False,
     threads: Threads = None,
+    backend: Backend = "auto",
     json_output: Json = False,
 ) -> None:
     """Segment images: print the classes found, write masks."""
@@ -46,7 +47,7 @@ def command(
     if output is not None:
         _claim(output)
     failures: list[str] = []
-    with Segmenter(engine, threads=threads) as segmenter, progress_bar() as bar:
+    with Segmenter(engine, backend=backend, threads=threads) as segmenter, progress_bar() as bar:
         for file, name in bar.track(zip(files, names, strict=True), len(files)):
             try:
                 pixels = read_image(file)

@@ -107,7 +107,6 @@ def build_engine(
     )
     name = check_name(backend)
     source = read_manifest(model_onnx)
-    _check_task(source, name, precision)
     plan_job = _plan_job(Path(model_onnx), source, name, options, job, told.say)
     check_destination(output, overwrite=overwrite)
     with graph_form(Path(model_onnx), source, name, precision, job, told.say) as form:
@@ -120,7 +119,14 @@ def build_engine(
             precision=precision,
             build_command=command
             or build_command(
-                model_onnx, output, name, precision, options, job, boxes=_has_boxes(form)
+                model_onnx,
+                output,
+                name,
+                precision,
+                options,
+                job,
+                task=source.task,
+                truth=_has_truth(form),
             ),
         )
         report = None
@@ -141,15 +147,6 @@ def build_engine(
     if report is not None:
         report.written()
     return engine
-
-
-def _check_task(manifest: Manifest, backend: str, precision: str) -> None:
-    if manifest.task == "segmentation" and (backend in PLAN_BACKENDS or precision != "fp32"):
-        raise InputError(
-            f"An engine for segmentation is built in fp32 for ONNX Runtime, not in {precision} for "
-            f"{backend}.",
-            hint="Leave --precision and --backend out.",
-        )
 
 
 class _Told:
@@ -222,9 +219,9 @@ def _say_what_to_expect(form: GraphForm, backend: str, precision: str, note: Not
         note("TensorRT-RTX builds int8 plans, but their speed is unverified; fp16 is recommended.")
 
 
-def _has_boxes(form: GraphForm) -> bool:
-    """Whether the bound was measured on images with boxes."""
-    return form.reduced is not None and form.reduced.yardstick.truth is not None
+def _has_truth(form: GraphForm) -> bool:
+    """Whether the bound was measured on images with boxes or masks."""
+    return form.reduced is not None and form.reduced.yardstick.has_truth
 
 
 def _prove(model: Path, manifest: Manifest) -> None:

@@ -3,8 +3,9 @@
 - everything before the first layer with weights (cast, transpose, normalisation of the frame);
 - the classifier: from the global pooling to `logits`, and all that reads `logits`;
 - the end of the generator: its last layer with weights before the sigmoid, the sigmoid, and all
-  between it and the maps. Of class activation maps: the 1x1 convolution that computes them. Where
-  features are multiplied by features (Eigen-CAM): all of that, and no layer with weights.
+  between it and the maps. Of class activation maps, and of a segmenter's scores: the 1x1
+  convolution that computes them. Where features are multiplied by features (Eigen-CAM): all of
+  that, and no layer with weights.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bas_edge.engine.onnx_graph import OnnxGraph
 
 __all__ = ["MAP_OUTPUTS", "WEIGHTED", "float_regions"]
 
-MAP_OUTPUTS = ("maps", "foreground")
+MAP_OUTPUTS = ("maps", "foreground", "scores")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _POOLING = {"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "Softmax"}

@@ -23,7 +23,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class IouSummary(Record, frozen=True, kw_only=True):
-    """How much the boxes of two graphs agree on the same images.
+    """How much the boxes, or the masks, of two graphs agree on the same images.
 
     Attributes:
         mean, smallest, percentile_5: IoU over the images.
@@ -43,9 +43,11 @@ class Stage(Record, frozen=True, kw_only=True):
         name: "torch", "onnx", "simplified", "fp32", "fp16", "int8" or "plan".
         against: The stage it is compared with; "" for the first.
         images: How many were compared; 0 where nothing was.
-        max_abs_error, mean_abs_error: Of the foreground map.
+        max_abs_error, mean_abs_error: Of the foreground map; of a segmenter, of the class
+            probabilities of a few images' cells.
         box_iou: None where nothing was compared.
-        label_agreement: Percent of images with the same best class.
+        mask_iou: The same of a segmenter's masks: each image's mean over its classes.
+        label_agreement: Percent of images with the same best class; of a segmenter, of pixels.
         size_bytes: Of the file; 0 where there is none.
         latency_ms: Median of the network alone on the machine that built it, one frame a run;
             None where it cannot run there.
@@ -58,7 +60,13 @@ class Stage(Record, frozen=True, kw_only=True):
     max_abs_error: float = 0.0
     mean_abs_error: float = 0.0
     box_iou: IouSummary | None = None
+    mask_iou: IouSummary | None = None
     label_agreement: float = 100.0
     size_bytes: int = 0
     latency_ms: float | None = None
     note: str = ""
+
+    @property
+    def iou(self) -> IouSummary | None:
+        """Of boxes or of masks, whichever it is."""
+        return self.box_iou or self.mask_iou

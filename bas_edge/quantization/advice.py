@@ -24,6 +24,8 @@ def advice(report: PrecisionReport, search_budget_s: float) -> str:
     else:
         begin = "No layer was tried in float. "
         others = "A --search-budget above 0, more"
+    if report.task == "segmentation":
+        return f"{begin}{others} or other calibration images, or --precision fp16 may help."
     return (
         f"{begin}{others} or other calibration images, --precision fp16, or a finetune with "
         "`bas-edge train --qat` may help."

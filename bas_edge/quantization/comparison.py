@@ -23,7 +23,7 @@ from bas_edge.overlay import heat_on_frame, seen_on_frame
 from bas_edge.quantization.report import ImageComparison
 from bas_edge.quantization.statistics import Frames
 
-__all__ = ["WORST_IMAGES", "Comparison", "Run", "compare", "summarize_ious"]
+__all__ = ["WORST_IMAGES", "Comparison", "Run", "compare", "seen_jpeg", "summarize_ious"]
 
 WORST_IMAGES = 12
 _HISTOGRAM_STEPS = 20
@@ -153,7 +153,7 @@ class Comparison:
             heat_reference=heat_on_frame(before, placement, limits).tobytes(),
             heat=heat_on_frame(after, placement, limits).tobytes(),
             heat_size=(height, width),
-            seen=b"" if frames is None else _seen(frames, n, placement),
+            seen=b"" if frames is None else seen_jpeg(frames, n, placement),
             seen_size=(0, 0) if frames is None else self.frame_sizes[n],
         )
 
@@ -218,7 +218,7 @@ def summarize_ious(ious: NDArray[np.float64]) -> IouSummary | None:
     )
 
 
-def _seen(frames: Frames, n: int, placement: Placement) -> bytes:
+def seen_jpeg(frames: Frames, n: int, placement: Placement) -> bytes:
     """JPEG of frame `n` as the network saw it."""
     (pixels,) = frames.read(n, n + 1)
     stream = io.BytesIO()

@@ -21,13 +21,16 @@ from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import InputError
 from bas_edge.images import image_files
 from bas_edge.metrics.ground_truth import GroundTruth
+from bas_edge.quantization.box_yardstick import BoxYardstick
 from bas_edge.quantization.frame_source import find_frames
 from bas_edge.quantization.frame_store import StoredImages, store_images
 from bas_edge.quantization.frames import CalibrationFrames, calibration_frames
 from bas_edge.quantization.job import PrecisionJob, Source
+from bas_edge.quantization.mask_data import MaskImages, mask_images
+from bas_edge.quantization.mask_yardstick import MaskYardstick
 from bas_edge.quantization.overlap import check_overlap
 from bas_edge.quantization.statistics import Frames
-from bas_edge.quantization.yardstick import Yardstick
+from bas_edge.quantization.yardstick import AnyYardstick
 
 __all__ = ["LEAST_MEASURED", "Data", "prepared"]
 
@@ -48,7 +51,7 @@ class Data:
     """
 
     calibration: CalibrationFrames
-    yardstick: Yardstick
+    yardstick: AnyYardstick
     source: str
 
 
@@ -61,8 +64,16 @@ def prepared(job: PrecisionJob, manifest: Manifest) -> Iterator[Data]:
             `calibration_frames`, `check_overlap` and `read_annotations`.
         MissingExtraError: A video, without PyAV.
     """
-    annotations = None if job.evaluation is None else _annotations(job.evaluation, manifest)
-    _refuse_void(job, boxes=annotations is not None and annotations.has_boxes)
+    annotations: Annotations | None = None
+    masks: MaskImages | None = None
+    if manifest.task == "segmentation":
+        _refuse_background(job)
+        masks = None if job.evaluation is None else mask_images(job, manifest)
+        _refuse_void(job, "masks", known=masks is not None and masks.masks is not None)
+    else:
+        _refuse_split(job)
+        annotations = None if job.evaluation is None else _annotations(job.evaluation, manifest)
+        _refuse_void(job, "boxes", known=annotations is not None and annotations.has_boxes)
     background = [] if job.background is None else image_files(job.background)
     if annotations is not None:
         background = [*annotations.background, *background]
@@ -84,32 +95,34 @@ def prepared(job: PrecisionJob, manifest: Manifest) -> Iterator[Data]:
             stored = store_images(background, manifest.input)
             empty = stack.enter_context(stored.frames)
             _check_skipped(job, stored, "background")
-        if annotations is None:
-            data = _kept_apart(job, manifest, frames, empty)
+        if masks is not None:
+            data = _with_masks(job, manifest, frames, masks, stack)
+        elif annotations is not None:
+            data = _annotated(job, manifest, frames, annotations, empty, stack)
         else:
-            check_overlap(frames, [item.path for item in annotations.items])
-            stored = store_images(
-                [item.path for item in annotations.items],
-                manifest.input,
-                unusable=lambda index, shape: annotations.items[index].contradiction(shape),
-                progress=job.phase("reading images for the bound"),
-            )
-            stack.enter_context(stored.frames)
-            _check_skipped(job, stored, "evaluation")
-            yardstick = _of_images(job, manifest, annotations, stored, empty)
-            data = Data(frames, yardstick, str(job.evaluation))
+            data = _kept_apart(job, manifest, frames, empty)
         _check_count(job, len(data.yardstick.frames))
         yield data
 
 
-def _of_images(
+def _annotated(
     job: PrecisionJob,
     manifest: Manifest,
+    frames: CalibrationFrames,
     annotations: Annotations,
-    stored: StoredImages,
     background: Frames | None,
-) -> Yardstick:
-    """Images that were named for the bound, with boxes if they have any."""
+    stack: ExitStack,
+) -> Data:
+    """Measured on images that were named for the bound, with boxes if they have any."""
+    check_overlap(frames, [item.path for item in annotations.items])
+    stored = store_images(
+        [item.path for item in annotations.items],
+        manifest.input,
+        unusable=lambda index, shape: annotations.items[index].contradiction(shape),
+        progress=job.phase("reading images for the bound"),
+    )
+    stack.enter_context(stored.frames)
+    _check_skipped(job, stored, "evaluation")
     items = [annotations.items[index] for index in stored.kept]
     sizes = tuple(stored.frames.frame_sizes)
     truth = labels = None
@@ -117,7 +130,7 @@ def _of_images(
         boxes = [item.boxes_in(size) for item, size in zip(items, sizes, strict=True)]
         truth = GroundTruth.of(boxes, sizes, manifest.input)
         labels = np.array([item.label for item in items], np.int64)
-    return Yardstick(
+    yardstick = BoxYardstick(
         manifest=manifest,
         frames=stored.frames,
         frame_sizes=sizes,
@@ -128,6 +141,36 @@ def _of_images(
         background=background,
         threads=job.threads,
     )
+    return Data(frames, yardstick, str(job.evaluation))
+
+
+def _with_masks(
+    job: PrecisionJob,
+    manifest: Manifest,
+    frames: CalibrationFrames,
+    images: MaskImages,
+    stack: ExitStack,
+) -> Data:
+    """Measured on images that were named for a segmenter's bound, with masks if they have any."""
+    check_overlap(frames, images.paths)
+    stored = store_images(
+        images.paths,
+        manifest.input,
+        unusable=images.contradiction,
+        progress=job.phase("reading images for the bound"),
+    )
+    stack.enter_context(stored.frames)
+    _check_skipped(job, stored, "evaluation")
+    yardstick = MaskYardstick(
+        manifest=manifest,
+        frames=stored.frames,
+        frame_sizes=tuple(stored.frames.frame_sizes),
+        names=[str(images.paths[index]) for index in stored.kept],
+        bound=job.bound,
+        truth=images.some(stored.kept.tolist()),
+        threads=job.threads,
+    )
+    return Data(frames, yardstick, images.source)
 
 
 def _kept_apart(
@@ -145,11 +188,24 @@ def _kept_apart(
         else range(_HELD_OUT - 1, len(frames), _HELD_OUT)
     )
     rest = frames.part([n for n in range(len(frames)) if n not in apart])
+    source = f"a fifth of {frames.source}, kept apart"
+    if manifest.task == "segmentation":
+        chosen = frames.part(apart)
+        masks = MaskYardstick(
+            manifest=manifest,
+            frames=chosen,
+            frame_sizes=tuple(chosen.frame_sizes),
+            names=[str(item) for item in chosen.items],
+            bound=job.bound,
+            threads=job.threads,
+            from_video=video,
+        )
+        return Data(rest, masks, source)
     empty = [n for n in apart if _is_background(frames.items[n].path, job.calibration)]
     chosen = frames.part([n for n in apart if n not in empty])
     if background is None and empty:
         background = frames.part(empty)
-    yardstick = Yardstick(
+    yardstick = BoxYardstick(
         manifest=manifest,
         frames=chosen,
         frame_sizes=tuple(chosen.frame_sizes),
@@ -159,7 +215,7 @@ def _kept_apart(
         threads=job.threads,
         from_video=video,
     )
-    return Data(rest, yardstick, f"a fifth of {frames.source}, kept apart")
+    return Data(rest, yardstick, source)
 
 
 def _annotations(source: Source, manifest: Manifest) -> Annotations:
@@ -221,16 +277,34 @@ def _check_skipped(job: PrecisionJob, stored: StoredImages, kind: str) -> None:
     job.note(f"{said} {first.reason}")
 
 
-def _refuse_void(job: PrecisionJob, *, boxes: bool) -> None:
-    """Refuse the part of the bound that these images make void."""
-    if boxes and "min_agreement" in job.must_apply:
+def _refuse_void(job: PrecisionJob, truth: str, *, known: bool) -> None:
+    """Refuse the part of the bound that images whose `truth` is known, or not, make void."""
+    if known and "min_agreement" in job.must_apply:
         raise InputError(
-            f"--min-agreement is for images without boxes; those of {job.evaluation} have them.",
+            f"--min-agreement is for images without {truth}; those of {job.evaluation} have them.",
             hint="Bound the loss of accuracy: --max-drop POINTS",
         )
-    if not boxes and "max_drop" in job.must_apply:
+    if not known and "max_drop" in job.must_apply:
+        named = "--eval val.csv" if truth == "boxes" else "--eval VOC2012"
         raise InputError(
-            "--max-drop is for images with boxes; those that the bound is measured on have none.",
-            hint="Name images with boxes, --eval val.csv, or bound the agreement with float32: "
+            f"--max-drop is for images with {truth}; those that the bound is measured on have "
+            "none.",
+            hint=f"Name images with {truth}, {named}, or bound the agreement with float32: "
             "--min-agreement SHARE",
+        )
+
+
+def _refuse_background(job: PrecisionJob) -> None:
+    if job.background is not None:
+        raise InputError(
+            "--background is about min_score, which an engine for segmentation has not.",
+            hint="Leave it out: images without any object may be among those of --eval.",
+        )
+
+
+def _refuse_split(job: PrecisionJob) -> None:
+    if job.evaluation_split is not None:
+        raise InputError(
+            "--eval-split is about masks, and this is an engine for localization.",
+            hint="Leave it out.",
         )

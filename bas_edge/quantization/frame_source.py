@@ -11,6 +11,7 @@ from bas_edge.annotations import published_images
 from bas_edge.csv_rows import read_csv_rows
 from bas_edge.errors import InputError
 from bas_edge.images import IMAGE_SUFFIXES, image_files
+from bas_edge.segmentation.read_set import is_image_set, read_image_set
 
 __all__ = ["FrameSource", "find_frames", "spread"]
 
@@ -33,8 +34,8 @@ class FrameSource:
 def find_frames(source: str | os.PathLike[str]) -> FrameSource:
     """Find the images that `source` names, or the video that it is.
 
-    A folder gives every image in it at any depth (a published set, those to train on), a pattern
-    those that match. A CSV needs one
+    A folder gives every image in it at any depth (a published set, or one with masks, those to
+    train on), a pattern those that match. A CSV needs one
     column, `path`, relative to the file; those of `read_annotations` have it. A file with another
     ending than that of an image or `.csv` is a video.
 
@@ -46,6 +47,8 @@ def find_frames(source: str | os.PathLike[str]) -> FrameSource:
         return FrameSource(text, _csv_paths(path))
     if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
         return FrameSource(text, video=path)
+    if is_image_set(path, complete=True):  # whose masks are image files too
+        return FrameSource(text, tuple(sorted(one.path for one in read_image_set(path).images)))
     published = published_images(path)
     return FrameSource(text, tuple(image_files(source) if published is None else sorted(published)))
 

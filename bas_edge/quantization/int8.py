@@ -6,10 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from bas_edge.conditions import cpu_features
 from bas_edge.engine.manifest import Manifest, Quantization
@@ -35,7 +34,6 @@ from bas_edge.quantization.report import (
 from bas_edge.quantization.saturation import may_saturate
 from bas_edge.quantization.sensitivity import layer_errors, search
 from bas_edge.quantization.trained_ranges import TrainedRanges, read_trained_ranges
-from bas_edge.quantization.yardstick import Measured
 
 __all__ = ["Int8Result", "merit", "quantizable", "quantize"]
 
@@ -56,7 +54,7 @@ class Int8Result:
     """
 
     model: bytes
-    measured: Measured
+    measured: Any
     accepted: bool
     quantization: Quantization
     calibration: CalibrationRecord
@@ -102,7 +100,7 @@ def quantize(
     manifest: Manifest,
     flavour: Flavour,
     data: Data,
-    reference: Measured,
+    reference: Any,
     job: PrecisionJob,
 ) -> Int8Result:
     """Quantize what `quantizable` gave.
@@ -131,7 +129,7 @@ class _Quantizer:
         manifest: Manifest,
         flavour: Flavour,
         data: Data,
-        reference: Measured,
+        reference: Any,
         job: PrecisionJob,
     ) -> None:
         self.manifest, self.flavour = manifest, flavour
@@ -224,22 +222,20 @@ class _Quantizer:
         ]
         return tuple(results), tried[best][1]
 
-    def _result(self, name: str, measured: Measured, started: float) -> MethodResult:
+    def _result(self, name: str, measured: Any, started: float) -> MethodResult:
         checks = self.data.yardstick.checks(self.reference, measured)
-        before, after = self.reference.objects, measured.objects
-        spread = float(before.scores.std())
-        noise = float(np.sqrt(np.mean((after.scores - before.scores) ** 2, dtype=np.float64)))
+        errors = self.data.yardstick.errors(self.reference, measured)
         return MethodResult(
             method=name,
             checks=checks,
             held=all(check.held for check in checks),
-            map_error=float(np.abs(after.maps - before.maps).mean(dtype=np.float64)),
-            logit_error=noise / spread if spread > 0 else 0.0,
+            map_error=errors.maps,
+            logit_error=errors.logits,
             chosen=False,
             seconds=time.monotonic() - started,
         )
 
-    def _measure(self, model: bytes) -> Measured:
+    def _measure(self, model: bytes) -> Any:
         return self.data.yardstick.measure(model, literal=self.flavour == "tensorrt")
 
     # Search
@@ -275,7 +271,7 @@ class _Found(NamedTuple):
 
     kept: tuple[str, ...]
     model: bytes
-    measured: Measured
+    measured: Any
 
 
 def merit(result: MethodResult) -> tuple[bool, float, float]:

@@ -31,11 +31,13 @@ class PrecisionJob:
             training), or "auto": all of them, the best by the bound.
         limit: Calibration frames at most.
         evaluation: Images that the bound is measured on: a CSV with boxes, or a folder, glob or
-            CSV without. None keeps a fifth of the calibration images apart for it.
-        background: Images without any object, besides those of `evaluation`.
+            CSV without; for a segmenter a VOC, COCO or index folder with masks, or images without.
+            None keeps a fifth of the calibration images apart for it.
+        evaluation_split: Which part of a data set with masks; None is "val".
+        background: Images without any object, besides those of `evaluation`; not for a segmenter.
         bound: How much worse than float32 the engine may be.
         must_apply: Fields of the bound that somebody asked for by name: "max_drop" is refused where
-            the images have no boxes, "min_agreement" where they have.
+            the images have no boxes or masks, "min_agreement" where they have.
         search_budget_s: Time to look for layers that must return to float; 0 does not look.
         reduce_range: Seven bits for weights; None decides by this CPU.
         force: Take fewer than 100 images, and write what the bound refuses.
@@ -48,6 +50,7 @@ class PrecisionJob:
     method: str = AUTO
     limit: int | None = 500
     evaluation: Source | None = None
+    evaluation_split: str | None = None
     background: Source | None = None
     bound: Bound = field(default_factory=Bound)
     must_apply: tuple[str, ...] = ()

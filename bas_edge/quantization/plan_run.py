@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bas_edge.backends import Backend
 from bas_edge.backends._cuda import driver_state
 from bas_edge.engine.bundle import Engine
-from bas_edge.engine.manifest import PlanRecord
+from bas_edge.engine.contract import INPUT_NAME
+from bas_edge.engine.manifest import Manifest, PlanRecord
 from bas_edge.errors import BasEdgeError
 from bas_edge.framing import Placement
-from bas_edge.open_runner import open_runner
+from bas_edge.open_runner import open_network, open_runner
+from bas_edge.quantization.box_yardstick import BoxYardstick
 from bas_edge.quantization.comparison import Run
+from bas_edge.quantization.mask_yardstick import MaskYardstick
 from bas_edge.quantization.statistics import Frames
-from bas_edge.quantization.yardstick import Measured, Yardstick
+from bas_edge.quantization.yardstick import AnyYardstick
 from bas_edge.runner import Answer, Runner, RunOptions, Shot
 
 __all__ = ["PlanNotRun", "PlanRun", "run_plan"]
@@ -37,10 +43,11 @@ class PlanRun:
 
     Attributes:
         measured: What it says about the images of the bound.
-        latency_ms: Median of what the GPU does for one frame: resize, network and box.
+        latency_ms: Median of what the GPU does for one frame: resize, network and box; for a
+            segmenter upload, network and download.
     """
 
-    measured: Measured
+    measured: Any
     latency_ms: float
 
 
@@ -58,9 +65,9 @@ class PlanNotRun:
 
 
 def run_plan(
-    bundle: Engine, plan: PlanRecord, yardstick: Yardstick, progress: Progress
+    bundle: Engine, plan: PlanRecord, yardstick: AnyYardstick, progress: Progress
 ) -> PlanRun | PlanNotRun:
-    """Run one plan of a bundle on all images of the bound, by the path of `Localizer`.
+    """Run one plan of a bundle on all images of the bound, as `Localizer` or `Segmenter` does.
 
     Args:
         bundle: Its plan is in place; it need not be complete.
@@ -75,24 +82,47 @@ def run_plan(
     if not driver.available:
         return PlanNotRun(driver.reason, expected=True)
     manifest = msgspec.structs.replace(bundle.manifest, bound=None)  # what is to be found out
-    options = RunOptions(
+    engine = Engine(bundle.path, manifest, bundle.model_path)
+    try:
+        if isinstance(yardstick, MaskYardstick):
+            network = open_network(engine, backend=plan.backend)
+        else:
+            runner = open_runner(engine, _options(manifest), backend=plan.backend)
+    except BasEdgeError as error:
+        return PlanNotRun(str(error), expected=False)
+    if isinstance(yardstick, MaskYardstick):
+        with closing(network):
+            return _run_network(network, plan, yardstick, progress)
+    assert isinstance(yardstick, BoxYardstick)
+    with closing(runner):
+        return _run(runner, yardstick, progress)
+
+
+def _options(manifest: Manifest) -> RunOptions:
+    return RunOptions(
         manifest=manifest,
         threshold=manifest.threshold,
         top_k=manifest.top_k,
         max_boxes=1,
         boxes_only=False,
     )
-    try:
-        runner = open_runner(
-            Engine(bundle.path, manifest, bundle.model_path), options, backend=plan.backend
-        )
-    except BasEdgeError as error:
-        return PlanNotRun(str(error), expected=False)
-    with closing(runner):
-        return _run(runner, yardstick, progress)
 
 
-def _run(runner: Runner, yardstick: Yardstick, progress: Progress) -> PlanRun:
+def _run_network(
+    network: Backend, plan: PlanRecord, yardstick: MaskYardstick, progress: Progress
+) -> PlanRun:
+    batch = min(_BATCH, plan.max_batch)
+    measured = yardstick.run(network, batch=batch, progress=progress)
+    (frame,) = next(iter(yardstick.frames.batches(1)))
+    times = []
+    for _ in range(_WARM_UP + _RUNS):
+        started = time.perf_counter()
+        network.run({INPUT_NAME: frame[None]})
+        times.append((time.perf_counter() - started) * 1e3)
+    return PlanRun(measured, float(statistics.median(times[_WARM_UP:])))
+
+
+def _run(runner: Runner, yardstick: BoxYardstick, progress: Progress) -> PlanRun:
     empty = yardstick.background
     total = len(yardstick.frames) + (0 if empty is None else len(empty))
     done = 0

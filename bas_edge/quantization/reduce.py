@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,7 +37,7 @@ from bas_edge.quantization.report import (
 )
 from bas_edge.quantization.statistics import Frames
 from bas_edge.quantization.trained_ranges import TrainedRanges
-from bas_edge.quantization.yardstick import Measured, Yardstick
+from bas_edge.quantization.yardstick import AnyYardstick
 
 __all__ = ["Reduced", "figures_text", "reduced_graph"]
 
@@ -44,7 +45,6 @@ _WARM_UP, _RUNS = 3, 15
 _FASTER = 0.95  # of the float32 graph's time: within the rest, both are the same
 _BATCH = 8
 _HAIR = 1e-9  # what sums of floats may miss zero by
-_ACCURACIES = ("MaxBoxAccV2", "Top-1 Loc")  # agreements and false positives are none
 _LIBRARIES = ("onnxruntime", "onnx", "numpy")
 
 
@@ -57,15 +57,16 @@ class Reduced:
         manifest: Of the float32 graph, with the precision and how it came about.
         report: For the bundle; its `verdict` says whether the bound holds.
         yardstick: The images of the bound.
-        reference, measured: What the float32 graph and this one say about them.
+        reference, measured: What the float32 graph and this one say about them, as the yardstick
+            measures it.
     """
 
     model: bytes
     manifest: Manifest
     report: PrecisionReport
-    yardstick: Yardstick
-    reference: Measured
-    measured: Measured
+    yardstick: AnyYardstick
+    reference: Any
+    measured: Any
 
 
 @contextmanager
@@ -109,7 +110,7 @@ class _Writer:
     flavour: Flavour
     job: PrecisionJob
     data: Data
-    reference: Measured
+    reference: Any
 
     def half(self) -> Reduced:
         frames = self.data.calibration
@@ -165,7 +166,7 @@ class _Writer:
         return self._reduced(found.model, changed, report, found.measured)
 
     def _reduced(
-        self, model: bytes, manifest: Manifest, report: PrecisionReport, measured: Measured
+        self, model: bytes, manifest: Manifest, report: PrecisionReport, measured: Any
     ) -> Reduced:
         return Reduced(model, manifest, report, self.data.yardstick, self.reference, measured)
 
@@ -174,20 +175,23 @@ class _Writer:
         precision: str,
         verdict: Verdict,
         checks: Sequence[BoundCheck],
-        measured: Measured,
+        measured: Any,
         model: bytes,
         flavour: str = "",
     ) -> PrecisionReport:
         """What both precisions say; the rest is added by the caller."""
-        both = self.data.yardstick.compare(self.reference, measured)
-        same = self.data.yardstick.compare(self.reference, self.reference)
+        yardstick = self.data.yardstick
         for_tensorrt = flavour == "tensorrt"
         size = self.path.stat().st_size
         before_ms = self._latency(self.path.read_bytes())
         latency_ms = None if for_tensorrt else self._latency(model)
         stages = (
-            same.stage("fp32", "", size_bytes=size, latency_ms=before_ms),
-            both.stage(
+            yardstick.stage(
+                self.reference, self.reference, "fp32", "", size_bytes=size, latency_ms=before_ms
+            ),
+            yardstick.stage(
+                self.reference,
+                measured,
                 precision,
                 "fp32",
                 size_bytes=len(model),
@@ -198,17 +202,20 @@ class _Writer:
         self._say_if_not_smaller(len(model), size, precision)
         if latency_ms is not None and self.flavour == "onnxruntime":
             self._say_if_not_faster(latency_ms, before_ms, precision)
+        worst = yardstick.worst(self.reference, measured)
         return PrecisionReport(
+            task=self.manifest.task,
             engine=self.manifest.name or self.path.stem,
             precision=precision,
             flavour=flavour,
             verdict=verdict,
-            reason=f"The bound is {self.data.yardstick.description}; {figures_text(checks)}.",
+            reason=f"The bound is {yardstick.description}; {figures_text(checks)}.",
             data=self.data.source,
-            images=len(self.data.yardstick.frames),
+            images=len(yardstick.frames),
             checks=tuple(checks),
             stages=(*_without_fp32(self.manifest.stages), *stages),
-            worst=self.data.yardstick.worst(both),
+            worst=worst.boxes,
+            worst_masks=worst.masks,
             created_by=f"bas-edge {bas_edge.__version__}",
             libraries={name: installed_version(name) or "absent" for name in _LIBRARIES},
         )
@@ -248,11 +255,14 @@ class _Writer:
         metrics = {
             check.metric: float(np.round(check.value, 4))
             for check in report.checks
-            if check.metric in _ACCURACIES
+            if check.metric in self.data.yardstick.accuracies
         }
         if not metrics:
             return ()
-        return (Accuracy(data=report.data, images=report.images, protocol="bas", metrics=metrics),)
+        protocol = self.data.yardstick.protocol
+        return (
+            Accuracy(data=report.data, images=report.images, protocol=protocol, metrics=metrics),
+        )
 
 
 def _refuse_options_of_int8(job: PrecisionJob) -> None:

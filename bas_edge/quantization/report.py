@@ -1,7 +1,7 @@
 """What `report.json` says: how far an engine is from its float32 graph, and why it was accepted.
 
-Errors are of the foreground map before the cut, 0 to 1; shares and accuracies are percent, 0 to
-100; IoUs 0 to 1.
+Errors are of the foreground map before the cut, 0 to 1, or of a segmenter's class probabilities;
+shares and accuracies are percent, 0 to 100; IoUs 0 to 1.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from bas_edge.engine.manifest import Task
 from bas_edge.engine.stages import IouSummary, Record, Stage
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "IouSummary",
     "KeptNode",
     "LayerError",
+    "MaskComparison",
     "MethodResult",
     "PrecisionReport",
     "SearchStep",
@@ -77,7 +79,7 @@ class BoundCheck(Record, frozen=True, kw_only=True):
     """One figure that the bound holds.
 
     Attributes:
-        metric: Such as "MaxBoxAccV2", "Top-1 Loc" or "box IoU with fp32".
+        metric: Such as "MaxBoxAccV2", "Top-1 Loc", "mIoU" or "box IoU with float32".
         reference: Its value with the float32 graph; None for agreements.
         value: Its value with this graph.
         loss: How much worse it became, in the metric's unit; negative is better.
@@ -107,8 +109,10 @@ class MethodResult(Record, frozen=True, kw_only=True):
         method: "min-max", "entropy", "percentile-99.9", "percentile-99.99" or "mse".
         checks: The bound's figures with it.
         held: Whether all of them are within their limits.
-        map_error: Mean absolute error of the foreground map against float32.
-        logit_error: Root mean square error of the logits over their standard deviation.
+        map_error: Mean absolute error of the foreground map against float32; of a segmenter, of
+            the class probabilities of cells.
+        logit_error: Root mean square error of the logits, or of a segmenter's scores, over their
+            standard deviation.
         chosen: Whether it was kept.
         seconds: What trying it took.
     """
@@ -192,10 +196,33 @@ class ImageComparison(Record, frozen=True, kw_only=True):
             raise ValueError(f"heat has {sizes} bytes, but heat_size is {self.heat_size}")
 
 
+class MaskComparison(Record, frozen=True, kw_only=True):
+    """One image with both masks of a segmenter.
+
+    Attributes:
+        path: The image file.
+        iou: Mean IoU of the two masks, over the background and the classes in either.
+        mask_reference, mask: Of the float32 graph and of this one: PNGs of class numbers, 0 is
+            background, spread over the whole image and at most 320 pixels a side.
+        classes_reference, classes: Names of the classes in each, in the engine's order.
+        seen, seen_size: As in ImageComparison.
+    """
+
+    path: str
+    iou: float
+    mask_reference: bytes
+    mask: bytes
+    classes_reference: tuple[str, ...]
+    classes: tuple[str, ...]
+    seen: bytes = b""
+    seen_size: tuple[int, int] = (0, 0)
+
+
 class PrecisionReport(Record, frozen=True, kw_only=True):
     """The whole content of `report.json`.
 
     Attributes:
+        task: What the engine is for; decides which figures there are.
         engine: Name of the engine.
         precision: "fp32", "fp16" or "int8".
         flavour: For which library the Q/DQ nodes are placed; "" where there are none.
@@ -212,6 +239,7 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
         kept: What stays in float beyond what always does.
         search: The steps taken; empty where none was needed.
         worst: Images whose boxes moved most, the worst first.
+        worst_masks: Images whose masks changed most, the worst first, of a segmenter.
         forced: The engine was written although the bound refuses it.
         created_by: Name and version of the program.
         libraries: Versions that decide the figures.
@@ -220,6 +248,7 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
     """
 
     schema_version: int = REPORT_SCHEMA
+    task: Task = "localization"
     engine: str
     precision: str
     flavour: str = ""
@@ -236,6 +265,7 @@ class PrecisionReport(Record, frozen=True, kw_only=True):
     kept: tuple[KeptNode, ...] = ()
     search: tuple[SearchStep, ...] = ()
     worst: tuple[ImageComparison, ...] = ()
+    worst_masks: tuple[MaskComparison, ...] = ()
     forced: bool = False
     created_by: str = ""
     libraries: dict[str, str] = msgspec.field(default_factory=dict)

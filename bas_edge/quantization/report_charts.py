@@ -34,7 +34,7 @@ def histogram_chart(summary: IouSummary) -> str:
     counts, total = summary.histogram, sum(summary.histogram)
     low = sum(counts[: len(counts) // 2])
     last = counts[-1] if counts else 0
-    label = f"{last} of {total} images in the highest step of box IoU, {low} below one half"
+    label = f"{last} of {total} images in the highest step of IoU, {low} below one half"
     root = svg_root(_WIDTH, _HEIGHT, label=label, kind="histogram")
     root.set("preserveAspectRatio", "none")
     step = _WIDTH / max(len(counts), 1)

@@ -9,7 +9,7 @@ from bas_edge._require import require
 from bas_edge.quantization.advice import advice_again
 from bas_edge.quantization.report import PrecisionReport, Stage
 from bas_edge.quantization.report_charts import bar_chart, histogram_chart
-from bas_edge.quantization.report_pictures import draw_picture
+from bas_edge.quantization.report_pictures import draw_masks, draw_picture
 from bas_edge.quantization.report_tables import (
     bound_table,
     equalized_table,
@@ -24,6 +24,7 @@ from bas_edge.quantization.report_words import (
     count_text,
     iou_text,
     latency_text,
+    task_words,
     verdict_text,
 )
 
@@ -61,14 +62,18 @@ def render_page(report: PrecisionReport) -> str:
         figures=_headline_figures(report),
         tables=_tables(report),
         stage_charts=[
-            histogram_chart(stage.box_iou) if stage.box_iou and stage.against else ""
+            histogram_chart(stage.iou) if stage.iou and stage.against else ""
             for stage in report.stages
         ],
         layer_charts=bar_chart(
             [layer.error for layer in report.layers[:_LAYERS]],
             [layer.in_float for layer in report.layers[:_LAYERS]],
         ),
-        pictures=[draw_picture(one, engine=report.precision) for one in report.worst[:_PICTURES]],
+        words=task_words(report.task),
+        pictures=[
+            *(draw_picture(one, engine=report.precision) for one in report.worst[:_PICTURES]),
+            *(draw_masks(one, engine=report.precision) for one in report.worst_masks[:_PICTURES]),
+        ],
         count=count_text,
         zip=zip,
     )
@@ -94,10 +99,11 @@ def _headline_figures(report: PrecisionReport) -> list[tuple[str, str]]:
         return []
     stage = mine[-1]
     figures = []
-    if stage.box_iou is not None:
-        against = _plain_name(stage.against)
-        figures.append((iou_text(stage.box_iou.mean), f"mean box IoU with {against}"))
-        figures.append((f"{stage.label_agreement:.1f} %", f"same class as {against}"))
+    if stage.iou is not None:
+        words, against = task_words(report.task), _plain_name(stage.against)
+        named = f"mean {words.thing.lower()} IoU with {against}"
+        figures.append((iou_text(stage.iou.mean), named))
+        figures.append((f"{stage.label_agreement:.1f} %", f"{words.same_as} {against}"))
     origin = _origin(report, stage)
     if stage.size_bytes:
         ratio = origin.size_bytes / stage.size_bytes if origin else 0

@@ -1,4 +1,4 @@
-"""Pictures of the images whose boxes moved most: both boxes, and both maps as heat."""
+"""Pictures of the images whose boxes moved most, or whose masks changed most."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from PIL import Image
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
 from bas_edge.overlay import heat_over
-from bas_edge.quantization.report import ImageComparison
+from bas_edge.quantization.report import ImageComparison, MaskComparison
 from bas_edge.quantization.report_charts import svg_root, svg_text
 from bas_edge.quantization.report_words import iou_text
 from bas_edge.results import Box
+from bas_edge.segmentation.masks import palette
 
-__all__ = ["Picture", "draw_picture"]
+__all__ = ["Picture", "draw_masks", "draw_picture"]
 
 _SIDE = 320  # longest side of a thumbnail
 _HEAT_SIDE = 224
@@ -68,6 +69,45 @@ def draw_picture(one: ImageComparison, *, engine: str) -> Picture:
         (engine, _heat_panel(small, size, one, after, f"{name}: map and box of {engine}")),
     )
     return Picture(one.path, iou_text(one.iou), one.label_reference, one.label, panels)
+
+
+def draw_masks(one: MaskComparison, *, engine: str) -> Picture:
+    """The same of a segmenter's masks; one panel shows the pixels where they differ, in white."""
+    before, after = (
+        ", ".join(names) or "background" for names in (one.classes_reference, one.classes)
+    )
+    try:
+        frame = Image.fromarray(read_image(one.seen or one.path))
+    except InputError as error:
+        return Picture(one.path, iou_text(one.iou), before, after, (), str(error))
+    image = _fitted(frame, _SIDE)
+    masks = [_on(image, content) for content in (one.mask_reference, one.mask)]
+    name = one.path.replace("\\", "/").rpartition("/")[2]
+    changed = masks[0] != masks[1]  # [H, W]
+    dim = image // 3
+    dim[changed] = 255
+    panels = (
+        ("Where they differ", f"{name} with the pixels that changed, IoU {iou_text(one.iou)}", dim),
+        ("Float32", f"{name}: mask of float32", _coloured(image, masks[0])),
+        (engine, f"{name}: mask of {engine}", _coloured(image, masks[1])),
+    )
+    size = (image.shape[1], image.shape[0])
+    drawn = tuple((caption, _panel(pixels, size, (), label)) for caption, label, pixels in panels)
+    return Picture(one.path, iou_text(one.iou), before, after, drawn)
+
+
+def _on(image: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]:
+    """A mask's PNG at the size of an image [H, W, 3]: [H, W]."""
+    mask = Image.open(io.BytesIO(content))
+    return np.asarray(mask.resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST))
+
+
+def _coloured(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`image` [H, W, 3] with the classes of `mask` [H, W] over it."""
+    inside = mask > 0
+    drawn = image.copy()
+    drawn[inside] = (drawn[inside].astype(np.uint16) + 2 * palette()[mask[inside]]) // 3
+    return drawn
 
 
 def _heat_panel(

@@ -16,6 +16,7 @@ from bas_edge.quantization.report_words import (
     loss_text,
     seconds_text,
     share_text,
+    task_words,
     value_text,
 )
 
@@ -90,9 +91,10 @@ def bound_table(report: PrecisionReport) -> Table:
 
 def stage_table(report: PrecisionReport) -> Table:
     """Each form of the network beside the one it came from."""
+    words = task_words(report.task)
     rows = []
     for stage in report.stages:
-        iou = stage.box_iou if stage.against else None
+        iou = stage.iou if stage.against else None
         compared = bool(stage.images and stage.against)
         ious = ("mean", "percentile_5", "smallest")
         rows.append(
@@ -110,18 +112,18 @@ def stage_table(report: PrecisionReport) -> Table:
             )
         )
     return Table(
-        "Each stage is compared with the one it came from, on the same images. Map errors are of "
-        "the foreground map, whose values are 0 to 1.",
+        f"Each stage is compared with the one it came from, on the same images. {words.error}s are "
+        f"of {words.error_of}, whose values are 0 to 1.",
         (
             "Stage",
             "Against",
             "Images",
-            "Map error, largest",
-            "Map error, mean",
-            "Box IoU, mean",
-            "Box IoU, 5th percentile",
-            "Box IoU, smallest",
-            "Same class",
+            f"{words.error}, largest",
+            f"{words.error}, mean",
+            f"{words.thing} IoU, mean",
+            f"{words.thing} IoU, 5th percentile",
+            f"{words.thing} IoU, smallest",
+            words.same,
             "Size",
             "Latency",
             "Note",
@@ -133,6 +135,7 @@ def stage_table(report: PrecisionReport) -> Table:
 
 def method_table(report: PrecisionReport) -> Table:
     """The calibration methods that were tried."""
+    words = task_words(report.task)
     metrics = _metrics([method.checks for method in report.methods])
     losses = (f"{metric}, loss" for metric in metrics)
     rows = tuple(
@@ -148,9 +151,19 @@ def method_table(report: PrecisionReport) -> Table:
         for method in report.methods
     )
     return Table(
-        "Each way to choose the ranges was tried on the same images. Map error: mean absolute, "
-        "against float32. Logit error: root mean square, over the logits' standard deviation.",
-        ("Method", *losses, "Map error", "Logit error", "Bound", "Choice", "Time"),
+        "Each way to choose the ranges was tried on the same images. "
+        f"{words.error}: mean absolute, against float32, of {words.error_of}. "
+        f"{words.number} error: root mean square, over the {words.number.lower()}s' standard "
+        "deviation.",
+        (
+            "Method",
+            *losses,
+            words.error,
+            f"{words.number} error",
+            "Bound",
+            "Choice",
+            "Time",
+        ),
         rows,
         frozenset({"Bound", "Choice"}),
         tuple(_choice_flag(method) for method in report.methods),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from bas_edge.engine.manifest import Task
 from bas_edge.quantization.report import BoundCheck, PrecisionReport, Unit
 
 __all__ = [
+    "TaskWords",
     "bytes_text",
     "count_text",
     "counted",
@@ -14,12 +18,59 @@ __all__ = [
     "loss_text",
     "seconds_text",
     "share_text",
+    "task_words",
     "value_text",
     "verdict_text",
 ]
 
+
+class TaskWords(NamedTuple):
+    """What a report calls the figures of a task.
+
+    Attributes:
+        thing: What the results are: "Box" or "Mask".
+        moved: A heading over those that are not what they were.
+        error, error_of: The error of the mean absolute difference, and of what it is.
+        number: The network's own numbers: "Logit" or "Score".
+        same, same_as: Heading and words of the share of what is alike.
+    """
+
+    thing: str
+    moved: str
+    error: str
+    error_of: str
+    number: str
+    same: str
+    same_as: str
+
+
+_WORDS: dict[Task, TaskWords] = {
+    "localization": TaskWords(
+        thing="Box",
+        moved="The boxes that moved most",
+        error="Map error",
+        error_of="the foreground map",
+        number="Logit",
+        same="Same class",
+        same_as="same class as",
+    ),
+    "segmentation": TaskWords(
+        thing="Mask",
+        moved="The masks that changed most",
+        error="Probability error",
+        error_of="the class probabilities of cells",
+        number="Score",
+        same="Same pixels",
+        same_as="pixels of the same class as",
+    ),
+}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MINUS = "−"
+
+
+def task_words(task: Task) -> TaskWords:
+    """What a report calls the figures of a task."""
+    return _WORDS[task]
 
 
 def verdict_text(report: PrecisionReport) -> str:

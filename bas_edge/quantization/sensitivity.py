@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,16 @@ from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.onnx_graph import with_outputs
 from bas_edge.engine.opened import opened
+from bas_edge.foreground import foreground_maps
 from bas_edge.quantization.candidates import Candidates
-from bas_edge.quantization.comparison import Run
 from bas_edge.quantization.report import BoundCheck, LayerError, SearchStep
 
 __all__ = ["layer_errors", "search"]
 
 _BATCH = 2  # frames whose inner tensors are in memory at once
 _INNER = 4  # frames whose inner tensors are compared
+
+_Answer: TypeAlias = "tuple[NDArray[np.float32], ...]"
 
 
 def layer_errors(
@@ -127,23 +129,31 @@ def search(
 
 def _outputs(
     backend: Backend, frames: NDArray[np.uint8], inner: Sequence[str], manifest: Manifest
-) -> tuple[Run, dict[str, NDArray[Any]]]:
+) -> tuple[_Answer, dict[str, NDArray[Any]]]:
     """What a graph says about all frames; and tensors inside it, on the first few only."""
-    runs: list[Run] = []
+    answers: list[_Answer] = []
     seen: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(frames), _BATCH):
         outputs = backend.run({INPUT_NAME: frames[start : start + _BATCH]})
         for name in inner:
             if start < _INNER and name in outputs:
                 seen.setdefault(name, []).append(outputs[name])
-        runs.append(Run.of_outputs(outputs, manifest))
-    return Run.joined(runs), {name: np.concatenate(parts) for name, parts in seen.items()}
+        answers.append(_answer(outputs, manifest))
+    joined = tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return joined, {name: np.concatenate(parts) for name, parts in seen.items()}
 
 
-def _output_error(exact: Run, got: Run) -> float:
-    """Squared errors of logits and foreground maps, each as a share of its own spread."""
+def _answer(outputs: Mapping[str, NDArray[Any]], manifest: Manifest) -> _Answer:
+    """Logits and foreground maps; of a segmenter, the scores of its cells."""
+    if manifest.task == "segmentation":
+        return (outputs["scores"],)
+    return outputs["logits"], foreground_maps(outputs, manifest.maps, manifest.top_k)
+
+
+def _output_error(exact: _Answer, got: _Answer) -> float:
+    """Squared errors of all parts of an answer, each as a share of its own spread."""
     total = 0.0
-    for before, after in ((exact.scores, got.scores), (exact.maps, got.maps)):
+    for before, after in zip(exact, got, strict=True):
         values = before.astype(np.float64)
         spread = float(((values - values.mean()) ** 2).sum())
         total += float(((after - values) ** 2).sum()) / spread if spread > 0 else 0.0

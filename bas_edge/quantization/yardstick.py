@@ -1,33 +1,24 @@
-"""What reduced precision is measured with: images kept at hand, and the bound's figures on them."""
+"""The bound of reduced precision, and what it is measured with: images and the figures on them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bas_edge.engine.contract import INPUT_NAME
-from bas_edge.engine.manifest import Manifest
-from bas_edge.engine.opened import opened
+from bas_edge.engine.manifest import Task
+from bas_edge.engine.stages import Stage
 from bas_edge.errors import InputError
-from bas_edge.metrics.bas_protocol import BasProtocol
-from bas_edge.metrics.ground_truth import GroundTruth
-from bas_edge.metrics.localization import label_rank
-from bas_edge.metrics.max_box_acc import max_box_acc_v2
-from bas_edge.metrics.protocols import IOU_LEVELS, THRESHOLDS
-from bas_edge.quantization.comparison import Comparison, Run, compare
-from bas_edge.quantization.report import BoundCheck, ImageComparison
+from bas_edge.quantization.report import BoundCheck, ImageComparison, MaskComparison
 from bas_edge.quantization.statistics import Frames
-from bas_edge.runner import softmax
 
-__all__ = ["Bound", "Measured", "Yardstick"]
+__all__ = ["AnyYardstick", "Bound", "OutputErrors", "WorstImages", "Yardstick", "standard_error"]
 
-_BATCH = 8
-_MISSED = 4.0  # times max_drop: scores near min_score flip at the least change, both ways
+# Rounding moves the edges of all masks a little, and mIoU counts a class of few pixels like any.
+_AGREEMENT: dict[Task, float] = {"localization": 0.97, "segmentation": 0.85}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,223 +28,118 @@ class Bound:
     Attributes:
         max_drop: In points of MaxBoxAccV2, of Top-1 Loc at the shipped threshold, and of the
             false-positive rate on background images; four times as much of the objects that pass
-            `min_score`. For images with boxes.
+            `min_score`. For images with boxes. Of a segmenter in points of mIoU, for images with
+            masks.
         min_agreement: Mean IoU of the boxes with those of float32, and share of images with the
-            same best class, 0 to 1. For images without boxes.
+            same best class, 0 to 1. For images without boxes. Of a segmenter the mIoU of its masks
+            with those of float32, for images without masks. None is what suits the task.
     """
 
     max_drop: float = 0.5
-    min_agreement: float = 0.97
+    min_agreement: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
             raise InputError(f"max_drop is {self.max_drop}, but must be at least 0 (points).")
-        if not 0 <= self.min_agreement <= 1:
+        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
             raise InputError(f"min_agreement is {self.min_agreement}, but must be 0 to 1.")
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """What one graph said about all images.
-
-    Attributes:
-        objects: About the images with an object; scores are logits.
-        background: [B] probability of the best class on background images.
-        correct: [M, L] bool, per image whether its box is right at each IoU level of MaxBoxAccV2,
-            at that level's best cut, so that its mean is MaxBoxAccV2. Without boxes, [M, 0].
-        located: [M] bool, whether class and box are right at the shipped threshold.
-    """
-
-    objects: Run
-    background: NDArray[np.float32]
-    correct: NDArray[np.bool_]
-    located: NDArray[np.bool_]
+    def agreement(self, task: Task) -> float:
+        """`min_agreement`, or what it is by default for this task."""
+        return _AGREEMENT[task] if self.min_agreement is None else self.min_agreement
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Yardstick:
-    """Images, and what is true of them.
+class OutputErrors(NamedTuple):
+    """How far the outputs of a graph are from those of float32.
 
     Attributes:
-        manifest: Input, threshold, `min_score` and the form of the maps.
-        frames: M frames with an object, at network size.
-        frame_sizes: M times (H, W) of the originals.
-        names: M paths, or a frame of a video by its number.
-        from_video: Whether the names are no files.
-        truth, labels: Boxes and labels [M] of the frames; None where they are not known.
-        background: Frames without any object; None where there are none.
-        bound: What the figures are held to.
-        threads: Of ONNX Runtime.
+        maps: Mean absolute error of the foreground maps, or of a segmenter's class probabilities.
+        logits: Root mean square error of the logits, or of a segmenter's scores, over their
+            standard deviation.
     """
 
-    manifest: Manifest
-    frames: Frames
-    frame_sizes: tuple[tuple[int, int], ...]
-    names: Sequence[str]
-    bound: Bound
-    truth: GroundTruth | None = None
-    labels: NDArray[np.int64] | None = None
-    background: Frames | None = None
-    threads: int | None = None
-    from_video: bool = False
-    _judge: BasProtocol = field(init=False)
+    maps: float
+    logits: float
 
-    def __post_init__(self) -> None:
-        policy = self.manifest.input
-        object.__setattr__(self, "_judge", BasProtocol((policy.height, policy.width)))
 
-    def measure(self, model: bytes, *, literal: bool) -> Measured:
-        """Run a graph on all images; `literal` is for TensorRT's rounding.
+class WorstImages(NamedTuple):
+    """The images that changed most, the worst first: one of the two is empty."""
 
-        Raises:
-            BackendError: ONNX Runtime refuses the graph.
-            InputError: A map or a score is not finite.
-        """
-        with opened(model, threads=self.threads, literal=literal) as backend:
+    boxes: tuple[ImageComparison, ...] = ()
+    masks: tuple[MaskComparison, ...] = ()
 
-            def run(frames: Frames) -> Run:
-                return Run.joined(
-                    [
-                        Run.of_outputs(backend.run({INPUT_NAME: batch}), self.manifest)
-                        for batch in frames.batches(_BATCH)
-                    ]
-                )
 
-            objects = run(self.frames)
-            background = None if self.background is None else run(self.background)
-        return self.judge(objects, background)
+_Measured = TypeVar("_Measured")
 
-    def judge(self, objects: Run, background: Run | None) -> Measured:
-        """What is right and wrong in what a graph said about all images.
 
-        Args:
-            objects: About `frames`; scores are logits, but for a constant per image.
-            background: About the frames of that name; None where there are none.
-        """
-        best = np.zeros(0, np.float32)
-        if background is not None:
-            best = softmax(background.scores).max(axis=1)
-        correct = np.zeros((len(objects), 0), np.bool_)
-        located = np.zeros(len(objects), np.bool_)
-        if self.truth is not None and self.labels is not None:
-            sweep = self._judge.sweep(objects.maps, self.truth, THRESHOLDS)
-            score = max_box_acc_v2(sweep, THRESHOLDS, self._judge)
-            levels = []
-            for level in IOU_LEVELS:
-                at = int(np.flatnonzero(score.by_iou[str(level)].threshold == THRESHOLDS)[0])
-                levels.append(self._judge.correct(sweep.best[at], level))
-            correct = np.stack(levels, axis=1)
-            cut = self.manifest.threshold
-            ious = self._judge.ious(objects.maps, self.truth, cut.value, cut.rule).largest
-            first = label_rank(objects.scores, self.labels) < 1
-            located = self._judge.correct(ious, 0.5) & first
-        return Measured(objects, best, correct, located)
+class Yardstick(Protocol[_Measured]):
+    """Images at hand, and what is true of them; `_Measured` is what one graph said about them."""
 
-    def compare(self, reference: Measured, candidate: Measured) -> Comparison:
-        """Maps, boxes and classes of both."""
-        return compare(reference.objects, candidate.objects, self.frame_sizes, self.manifest)
+    @property
+    def frames(self) -> Frames:
+        """The images that figures are of, at network size."""
+        ...
 
-    def worst(self, both: Comparison) -> tuple[ImageComparison, ...]:
-        """The images whose boxes moved most."""
-        return both.worst(self.names, frames=self.frames if self.from_video else None)
+    @property
+    def has_truth(self) -> bool:
+        """Whether boxes, or a segmenter's masks, are known: then `Bound.max_drop` counts."""
+        ...
 
-    def checks(self, reference: Measured, candidate: Measured) -> tuple[BoundCheck, ...]:
-        """The bound's figures of a candidate beside float32."""
-        if self.truth is not None and self.labels is not None:
-            found = [
-                _drop(
-                    "MaxBoxAccV2",
-                    reference.correct.mean(axis=1),
-                    candidate.correct.mean(axis=1),
-                    self.bound.max_drop,
-                ),
-                _drop("Top-1 Loc", reference.located, candidate.located, self.bound.max_drop),
-            ]
-            rise = self.bound.max_drop
-            missed = _MISSED * rise
-        else:
-            found = self._agreement(reference, candidate)
-            rise = missed = 100 * (1 - self.bound.min_agreement)
-        least = self.manifest.min_score
-        if least > 0:
-            before, after = (
-                softmax(one.objects.scores).max(axis=1) >= least for one in (reference, candidate)
-            )
-            found.append(_drop("objects found at min_score", before, after, missed))
-        if least > 0 and len(reference.background):
-            found.append(
-                _drop(
-                    "false positives on background",
-                    candidate.background >= least,
-                    reference.background >= least,
-                    rise,
-                    swapped=True,
-                )
-            )
-        return tuple(found)
+    @property
+    def accuracies(self) -> tuple[str, ...]:
+        """The checks that are accuracies by `protocol`, not agreements."""
+        ...
 
-    def _agreement(self, reference: Measured, candidate: Measured) -> list[BoundCheck]:
-        both = self.compare(reference, candidate)
-        allowed = 1 - self.bound.min_agreement
-        return [
-            BoundCheck(
-                metric="box IoU with float32",
-                reference=None,
-                value=float(both.ious.mean()),
-                loss=float(1 - both.ious.mean()),
-                limit=allowed,
-                standard_error=_standard_error(both.ious),
-                unit="IoU",
-            ),
-            BoundCheck(
-                metric="same class as float32",
-                reference=None,
-                value=both.label_agreement,
-                loss=100 - both.label_agreement,
-                limit=100 * allowed,
-                standard_error=_standard_error(both.same_label * 100.0),
-            ),
-        ]
+    @property
+    def protocol(self) -> str:
+        """Whose rules the accuracies follow."""
+        ...
 
     @property
     def description(self) -> str:
         """The bound in words."""
-        if self.truth is not None:
-            return (
-                f"at most {self.bound.max_drop:g} points of MaxBoxAccV2 and Top-1 Loc "
-                f"on {len(self.frames)} images with boxes"
-            )
-        return (
-            f"box IoU and class agreement with float32 of at least {self.bound.min_agreement:g} "
-            f"on {len(self.frames)} images"
-        )
+        ...
+
+    def measure(self, model: bytes, *, literal: bool) -> _Measured:
+        """Run a graph on all images; `literal` is for TensorRT's rounding.
+
+        Raises:
+            BackendError: ONNX Runtime refuses the graph, or a segmenter's score is not finite.
+            InputError: A map or a score is not finite.
+        """
+        ...
+
+    def checks(self, reference: _Measured, candidate: _Measured) -> tuple[BoundCheck, ...]:
+        """The bound's figures of a candidate beside float32."""
+        ...
+
+    def errors(self, reference: _Measured, candidate: _Measured) -> OutputErrors:
+        """How far the outputs are apart."""
+        ...
+
+    def stage(
+        self,
+        reference: _Measured,
+        candidate: _Measured,
+        name: str,
+        against: str,
+        *,
+        size_bytes: int = 0,
+        latency_ms: float | None = None,
+        note: str = "",
+    ) -> Stage:
+        """The candidate as stage `name` of the report, compared with stage `against`."""
+        ...
+
+    def worst(self, reference: _Measured, candidate: _Measured) -> WorstImages:
+        """The images that changed most."""
+        ...
 
 
-def _drop(
-    metric: str,
-    before: NDArray[Any],
-    after: NDArray[Any],
-    limit: float,
-    *,
-    swapped: bool = False,
-) -> BoundCheck:
-    """The mean of `before` [M] minus that of `after`, in points.
-
-    `swapped`: lower is better, and the arguments were exchanged, so that `after` is float32's.
-    """
-    first, second = before.astype(np.float64) * 100, after.astype(np.float64) * 100
-    reference, value = (second, first) if swapped else (first, second)
-    return BoundCheck(
-        metric=metric,
-        reference=float(reference.mean()),
-        value=float(value.mean()),
-        loss=float(first.mean() - second.mean()),
-        limit=limit,
-        standard_error=_standard_error(first - second),
-    )
+AnyYardstick: TypeAlias = "Yardstick[Any]"
 
 
-def _standard_error(values: NDArray[Any]) -> float | None:
+def standard_error(values: NDArray[Any]) -> float | None:
     """Of the mean of values [M]; None of fewer than two."""
     if len(values) < 2:
         return None

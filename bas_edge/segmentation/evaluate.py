@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.errors import InputError
+from bas_edge.evaluation_processes import Share
 from bas_edge.images import read_image
 from bas_edge.metrics import ConfusionMatrix, SegmentationAccuracy
-from bas_edge.processes import check_processes, in_processes, processor_share
+from bas_edge.processes import check_processes, in_processes
 from bas_edge.segmentation.image_set import ImageSet, SetImage
 from bas_edge.segmentation.read_set import read_image_set
 from bas_edge.segmenter import Segmenter
@@ -29,6 +30,7 @@ class SegmentationEvaluation:
 
     Attributes:
         engine, data, split: What was measured on what.
+        backend: What ran the engine, such as "onnxruntime".
         images: How many were counted.
         accuracy: IoU of every class.
         skipped: Path -> reason of each image that could not be read, or is not of its mask's size.
@@ -37,6 +39,7 @@ class SegmentationEvaluation:
     engine: str
     data: str
     split: str
+    backend: str
     images: int
     accuracy: SegmentationAccuracy
     skipped: dict[str, str]
@@ -47,6 +50,7 @@ class SegmentationEvaluation:
             "engine": self.engine,
             "data": self.data,
             "split": self.split,
+            "backend": self.backend,
             "images": self.images,
             **self.accuracy.to_dict(),
             "skipped": self.skipped,
@@ -58,6 +62,7 @@ def evaluate_segmentation(
     data: str | os.PathLike[str],
     *,
     split: str = "val",
+    backend: str = "auto",
     threads: int | None = None,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -70,6 +75,7 @@ def evaluate_segmentation(
         engine: An engine bundle, or a bare `.onnx` file.
         data: See `read_image_set`; its classes are those of the engine.
         split: Which images.
+        backend: See `Segmenter`.
         threads: CPU threads of the network; of each process.
         processes: How many share the images, and the processors; as for `bas_edge.evaluate`.
         progress: Called with the images done, and all of them.
@@ -82,9 +88,8 @@ def evaluate_segmentation(
     images = read_image_set(data, split)
     images.require_masks()
     processes = min(processes, len(images.images))
-    if processes > 1:
-        threads = threads or processor_share(processes)
-    work = _Work(os.fspath(engine), images, threads)
+    share = Share.of(engine, backend, threads, processes)
+    work = _Work(share, images)
     matrix = ConfusionMatrix(images.classes)
     reasons: dict[int, str] = {}
     done = 0
@@ -109,6 +114,7 @@ def evaluate_segmentation(
         engine=os.fspath(engine),
         data=str(Path(data)),
         split=split,
+        backend=share.backend,
         images=counted,
         accuracy=matrix.result(),
         skipped=skipped,
@@ -119,16 +125,18 @@ def evaluate_segmentation(
 class _Work:
     """Runs its part of the images, in one process or in each of several."""
 
-    engine: str
+    share: Share
     images: ImageSet
-    threads: int | None
 
     def __call__(
         self, rank: int, size: int
     ) -> Generator[tuple[int, NDArray[np.int64] | str], None, None]:
         """Of each image its place, and the counts of its pixels or why it has none."""
-        with Segmenter(self.engine, threads=self.threads) as segmenter:
-            _check_classes(self.engine, segmenter.classes, self.images)
+        share = self.share
+        with Segmenter(
+            share.engine, backend=share.backend, threads=share.threads, device=share.device(rank)
+        ) as segmenter:
+            self.images.require_classes(share.engine, segmenter.classes)
             for place in range(rank, len(self.images.images), size):
                 yield place, self._counts(segmenter, self.images.images[place])
 
@@ -140,15 +148,3 @@ class _Work:
         except InputError as error:
             return str(error)
         return matrix.counts
-
-
-def _check_classes(
-    engine: str | os.PathLike[str], classes: tuple[str, ...], images: ImageSet
-) -> None:
-    if classes != images.classes:
-        raise InputError(
-            f"{os.fspath(engine)} knows {len(classes)} classes, from '{classes[0]}' to "
-            f"'{classes[-1]}'; {images.source} has {len(images.classes)}, from "
-            f"'{images.classes[0]}' to '{images.classes[-1]}'.",
-            hint="Use a data set with the classes that the engine was trained on.",
-        )

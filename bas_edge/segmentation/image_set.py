@@ -81,3 +81,13 @@ class ImageSet:
                 f"The split '{self.split}' of {self.source} has no masks.",
                 hint=f"They were expected {self.masks_expected}.",
             )
+
+    def require_classes(self, owner: object, classes: tuple[str, ...]) -> None:
+        """Raise InputError unless these are the classes that `owner` has."""
+        if classes != self.classes:
+            raise InputError(
+                f"{owner} knows {len(classes)} classes, from '{classes[0]}' to '{classes[-1]}'; "
+                f"{self.source} has {len(self.classes)}, from '{self.classes[0]}' to "
+                f"'{self.classes[-1]}'.",
+                hint="Use a data set with the classes that the engine was trained on.",
+            )

@@ -8,10 +8,26 @@ from pathlib import Path
 from bas_edge.errors import InputError
 from bas_edge.segmentation.coco import is_coco, read_coco
 from bas_edge.segmentation.image_set import ImageSet
-from bas_edge.segmentation.index_file import INDEX_NAME, read_index
-from bas_edge.segmentation.voc import read_voc, voc_root
+from bas_edge.segmentation.index_file import CLASSES_NAME, INDEX_NAME, read_index
+from bas_edge.segmentation.voc import VOC_LISTS, read_voc, voc_root
 
-__all__ = ["read_image_set"]
+__all__ = ["is_image_set", "read_image_set"]
+
+
+def is_image_set(source: str | os.PathLike[str], *, complete: bool = False) -> bool:
+    """Whether `read_image_set` knows the layout of a folder.
+
+    `complete`: also whether its lists of images and classes are there, without which it is none.
+    """
+    root = Path(source)
+    if not root.is_dir():
+        return False
+    if (root / INDEX_NAME).is_file():
+        return not complete or (root / CLASSES_NAME).is_file()
+    voc = voc_root(root)
+    if voc is not None:
+        return not complete or (voc / VOC_LISTS).is_dir()
+    return is_coco(root)
 
 
 def read_image_set(source: str | os.PathLike[str], split: str = "train") -> ImageSet:

@@ -19,7 +19,7 @@ from bas_edge.errors import InputError
 from bas_edge.segmentation.image_set import ImageSet, SetImage
 from bas_edge.segmentation.masks import PngMask
 
-__all__ = ["VOC_CLASSES", "read_voc", "voc_root"]
+__all__ = ["VOC_CLASSES", "VOC_LISTS", "read_voc", "voc_root"]
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -27,7 +27,7 @@ VOC_CLASSES = (
     "train", "tvmonitor",
 )  # fmt: skip
 
-_LISTS = Path("ImageSets", "Segmentation")
+VOC_LISTS = Path("ImageSets", "Segmentation")
 _PLAIN, _AUGMENTED = "SegmentationClass", "SegmentationClassAug"
 
 
@@ -45,7 +45,7 @@ def read_voc(root: Path, split: str) -> ImageSet:
     Raises:
         InputError: See `read_image_set`.
     """
-    names = _names(root / _LISTS, split)
+    names = _names(root / VOC_LISTS, split)
     folder = root / (_AUGMENTED if "aug" in split else _PLAIN)
     with_masks = folder.is_dir()
     images: list[SetImage] = []

@@ -24,7 +24,6 @@ _OF_BOXES = {
     "max_boxes": 1,
     "boxes_only": False,
 }
-_OF_PLANS = {"device": 0, "rebuild": False}
 
 
 def open_frame_engine(
@@ -55,13 +54,7 @@ def _opened(engine: Engine, *, backend: str, **options: Any) -> Localizer | Segm
                 f"{engine.manifest.task}.",
                 hint="Leave it out.",
             )
-    plans = [name for name, unset in _OF_PLANS.items() if options.pop(name, unset) != unset]
-    if plans or chosen_backend(backend, engine) != "onnxruntime":
-        raise InputError(
-            f"{engine.path} is an engine for segmentation, which runs with ONNX Runtime only.",
-            hint=f"Leave out {plans[0] if plans else 'backend'}.",
-        )
-    return Segmenter(engine.path, **options)
+    return Segmenter(engine.path, backend=backend, **options)
 
 
 def open_for_pipeline(

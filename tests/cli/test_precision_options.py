@@ -38,7 +38,9 @@ def test_options_become_a_job() -> None:
     assert job is not None
     assert job.must_apply == ("max_drop",)
     assert (job.calibration, job.method, job.limit) == ("images", "auto", 500)
-    assert (job.bound.max_drop, job.bound.min_agreement) == (0.3, 0.97)
+    assert (job.bound.max_drop, job.bound.min_agreement) == (0.3, None)
+    assert job.bound.agreement("localization") == 0.97
+    assert job.bound.agreement("segmentation") == 0.85
     assert (job.search_budget_s, job.reduce_range, job.force) == (600.0, False, False)
 
 

@@ -55,8 +55,7 @@ def test_images_and_a_video(workplace: Path, say: Say) -> None:
         (("--top-k", "2"), "top_k is for engines that localize"),
         (("--min-score", "0.5"), "min_score is for engines that localize"),
         (("--max-boxes", "3"), "max_boxes is for engines that localize"),
-        (("--rebuild",), "seg.onnx is an engine for segmentation, which runs with ONNX Runtime"),
-        (("--backend", "tensorrt"), "seg.onnx is an engine for segmentation, which runs with ONNX"),
+        (("--rebuild",), "rebuild and device are about plans, and the backend 'onnxruntime' has"),
     ],
 )
 def test_options_of_boxes_are_refused(say: Say, option: tuple[str, ...], message: str) -> None:
@@ -64,6 +63,14 @@ def test_options_of_boxes_are_refused(say: Say, option: tuple[str, ...], message
     assert (code, out) == (2, "")
     assert err.startswith(f"bas-edge: {message}")
     assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("place")
+def test_the_backend_can_be_chosen(say: Say) -> None:
+    code, _, err = say("run", "seg.onnx", "clip.mp4", "--backend", "tensorrt")
+    assert code == 4
+    assert err.startswith("bas-edge: seg.onnx is a bare ONNX file, but the backend 'tensorrt' runs")
+    assert say("run", "seg.onnx", "clip.mp4", "--backend", "onnxruntime")[0] == 0
 
 
 @pytest.mark.usefixtures("place")

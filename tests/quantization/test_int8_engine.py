@@ -16,12 +16,12 @@ import bas_edge
 from bas_edge.engine.bundle import Engine, open_engine
 from bas_edge.errors import AccuracyError
 from bas_edge.quantization import int8
+from bas_edge.quantization.box_yardstick import BoxYardstick
 from bas_edge.quantization.frame_source import spread
 from bas_edge.quantization.frames import calibration_frames
 from bas_edge.quantization.report import BoundCheck, PrecisionReport
 from bas_edge.quantization.report_file import decode_report, read_report
 from bas_edge.quantization.sensitivity import layer_errors
-from bas_edge.quantization.yardstick import Yardstick
 
 
 def report_of(engine: Engine) -> PrecisionReport:
@@ -140,7 +140,7 @@ def test_a_forced_fp16_engine_is_marked_too(
     build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = BoundCheck(metric="MaxBoxAccV2", reference=90.0, value=88.0, loss=2.0, limit=0.5)
-    monkeypatch.setattr(Yardstick, "checks", lambda *_: (lost,))
+    monkeypatch.setattr(BoxYardstick, "checks", lambda *_: (lost,))
     with pytest.raises(AccuracyError, match=r"loses 2\.00") as e:
         build(precision="fp16")
     assert "--precision fp32" in str(e.value.hint)

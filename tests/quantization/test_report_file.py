@@ -30,6 +30,7 @@ from bas_edge.quantization.report import (
     ImageComparison,
     KeptNode,
     LayerError,
+    MaskComparison,
     MethodResult,
     PrecisionReport,
     SearchStep,
@@ -70,7 +71,8 @@ REPORTS = records(
     verdict=st.sampled_from(["accepted", "accepted after search", "refused"]),
     checks=CHECKS,
     plan_checks=CHECKS,
-    stages=several(records(Stage, box_iou=st.none() | SUMMARIES)),
+    task=st.sampled_from(["localization", "segmentation"]),
+    stages=several(records(Stage, box_iou=st.none() | SUMMARIES, mask_iou=st.none() | SUMMARIES)),
     calibration=st.none()
     | records(
         CalibrationRecord,
@@ -88,6 +90,17 @@ REPORTS = records(
             heat=HEAT,
             heat_reference=HEAT,
             heat_size=st.sampled_from([(2, 3), (6, 1)]),
+            seen=st.binary(max_size=6),
+            seen_size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+        )
+    ),
+    worst_masks=several(
+        records(
+            MaskComparison,
+            mask=st.binary(max_size=6),
+            mask_reference=st.binary(max_size=6),
+            classes=several(st.text()),
+            classes_reference=several(st.text()),
             seen=st.binary(max_size=6),
             seen_size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
         )

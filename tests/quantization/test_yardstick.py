@@ -18,10 +18,11 @@ from bas_edge.engine.manifest import Manifest
 from bas_edge.errors import InputError
 from bas_edge.images import image_files
 from bas_edge.metrics.ground_truth import GroundTruth
+from bas_edge.quantization.box_yardstick import BoxYardstick, MeasuredBoxes
 from bas_edge.quantization.comparison import Run
 from bas_edge.quantization.frame_store import FrameStore, store_images
 from bas_edge.quantization.report import BoundCheck
-from bas_edge.quantization.yardstick import Bound, Measured, Yardstick
+from bas_edge.quantization.yardstick import Bound
 
 COUNT = 20
 
@@ -30,11 +31,11 @@ def manifest() -> Manifest:
     return tiny_manifest(size=(32, 32), min_score=0.5)
 
 
-def yardstick(*, boxes: bool, bound: Bound | None = None) -> Yardstick:
+def yardstick(*, boxes: bool, bound: Bound | None = None) -> BoxYardstick:
     sizes = ((32, 32),) * COUNT
     policy = manifest().input
     truth = GroundTruth.of([np.array([[8.0, 8, 24, 24]])] * COUNT, sizes, policy)
-    return Yardstick(
+    return BoxYardstick(
         manifest=manifest(),
         frames=FrameStoreOf(COUNT),
         frame_sizes=sizes,
@@ -60,7 +61,7 @@ def measured(
     wrong_boxes: int = 0,
     wrong_classes: int = 0,
     background: NDArray[np.float32] | None = None,
-) -> Measured:
+) -> MeasuredBoxes:
     """Answers of which so many, from the first image on, are wrong."""
     maps = np.zeros((COUNT, 8, 8), np.float32)
     maps[:, 2:6, 2:6] = 1
@@ -69,7 +70,7 @@ def measured(
     scores = np.tile(np.array([[2.0, 0, 0]], np.float32), (COUNT, 1))
     scores[COUNT - wrong_classes :] = [0.0, 2.0, 0.0]
     right = np.arange(COUNT) >= wrong_boxes
-    return Measured(
+    return MeasuredBoxes(
         objects=Run(maps, scores),
         background=np.zeros(0, np.float32) if background is None else background,
         correct=np.repeat(right[:, None], 3, axis=1),
@@ -131,7 +132,7 @@ def test_measuring_a_graph_agrees_with_evaluate(tmp_path: Path, boxes: bool) -> 
     stored = store_images([item.path for item in data.items], policy)
     empty = store_images(image_files(pictures / "background"), policy)
     with stored.frames, empty.frames:
-        own = Yardstick(
+        own = BoxYardstick(
             manifest=colour_manifest(),
             frames=stored.frames,
             frame_sizes=tuple(stored.frames.frame_sizes),

@@ -96,9 +96,12 @@ def test_evaluate_on_the_command_line(
     assert main(["evaluate", str(engine), str(colours), "--json"]) == 0
     fields: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert fields["iou"]["c"] is None
+    assert fields["backend"] == "onnxruntime"
     report = tmp_path / "report.json"
     assert main(["evaluate", str(engine), str(colours), "-o", str(report)]) == 0
-    assert "mean IoU" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "mean IoU" in said
+    assert "onnxruntime; written to" in said
     assert json.loads(report.read_text())["miou"] == fields["miou"]
     assert main(["evaluate", str(engine), str(colours), "--update"]) == 2
     assert "--update is about boxes" in capsys.readouterr().err
@@ -125,3 +128,25 @@ def test_segment_on_the_command_line(
     assert main(["segment", str(engine), pictures[0], "--overlays"]) == 2
     assert main(["segment", str(engine), pictures[0]]) == 0
     assert "0.png: a 5" in capsys.readouterr().out
+
+
+def test_the_backend_can_be_chosen(
+    engine: Path, colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, few = str(colours / "0.png"), ["--frames", "2"]
+    for verb in (["segment", str(engine), image], ["benchmark", str(engine), *few]):
+        assert main([*verb, "--backend", "tensorrt"]) != 0
+        assert "is a bare ONNX file, but the backend 'tensorrt' runs plans" in (
+            capsys.readouterr().err
+        )
+        assert main([*verb, "--backend", "onnxruntime", "--json"]) == 0
+        capsys.readouterr()
+    assert main(["evaluate", str(engine), str(colours), "--backend", "tensorrt"]) != 0
+    assert "the backend 'tensorrt' runs plans" in capsys.readouterr().err
+
+
+def test_benchmark_runs_a_segmenter(engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--frames", "4", "--warmup", "1", "--size", "96x64"]
+    assert main(["benchmark", str(engine), *options]) == 0
+    said = capsys.readouterr().out
+    assert ": onnxruntime, default threads, synthetic 96×64\n4 frames after 1" in said
