@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
+TAG = "a1_in1k"
 
 
 class Norm2d(nn.LayerNorm):
@@ -229,6 +230,14 @@ def create_model(name: str, **options: Any) -> nn.Module:
     return NETWORKS[name.partition(".")[0]](**options)
 
 
+def get_pretrained_cfg(name: str) -> SimpleNamespace | None:
+    """As timm has it: None for a network that no weights were published of."""
+    plain, _, tag = name.partition(".")
+    if tag not in ("", TAG):
+        raise RuntimeError(f"Invalid pretrained tag ({tag}) for {plain}.")
+    return None if plain == "bare" else SimpleNamespace(mean=MEAN, std=STD)
+
+
 def fake_timm() -> ModuleType:
     """A module to stand at sys.modules["timm"]."""
     module = ModuleType("timm")
@@ -236,6 +245,7 @@ def fake_timm() -> ModuleType:
         create_model=create_model,
         is_model=lambda name: name.partition(".")[0] in NETWORKS,
         list_models=lambda: sorted(NETWORKS),
-        get_pretrained_cfg=lambda _: SimpleNamespace(mean=MEAN, std=STD),
+        list_pretrained=lambda pattern: [pattern.replace("*", TAG)],
+        get_pretrained_cfg=get_pretrained_cfg,
     )
     return module

@@ -30,6 +30,7 @@ from bas_edge_training.models import (
     parameter_groups,
     timm_networks,
 )
+from bas_edge_training.models.config import TORCHVISION
 from bas_edge_training.models.looking import displacement
 
 SIDE = 64
@@ -260,6 +261,7 @@ def test_files_of_another_network_change_nothing(
     ("name", "options", "message"),
     [
         ("resnot", {}, "timm has no network 'resnot'"),
+        ("resnet.nosuch", {}, "timm has no weights 'resnet.nosuch'"),
         ("crossed", {}, "timm:crossed cannot be cut: its modules in a row do not compute"),
         ("tokens", {}, r"cannot be cut: its features are no maps \[N, C, h, w\], but \[2, 16, 8\]"),
         ("bare", {}, "timm:bare has no weights behind its features at stride 16"),
@@ -290,6 +292,13 @@ def test_a_near_name_is_offered() -> None:
         find_backbone("timm:resnets")
     assert caught.value.hint is not None
     assert "resnet" in caught.value.hint
+    with pytest.raises(InputError) as caught:
+        find_backbone("timm:resnet.nosuch")
+    assert caught.value.hint == "Did you mean resnet.a1_in1k?"
+
+
+def test_without_weights_of_timm_s_own_frames_are_normalised_as_for_imagenet() -> None:
+    assert find_backbone("timm:bare").conventions == TORCHVISION
 
 
 def test_without_timm_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def timm_backbone(architecture: str) -> Backbone:
 
     Raises:
         MissingExtraError: timm is not installed.
-        InputError: timm has no such network.
+        InputError: timm has no such network, or knows no such TAG of it.
     """
     timm, name = _timm(), architecture.removeprefix(PREFIX)
     if not timm.is_model(name):
@@ -105,7 +105,17 @@ def _timm() -> Any:
 
 def _conventions(timm: Any, name: str) -> Conventions:
     """Of the weights that timm has for this name: its pixels lie between 0 and 1, ours to 255."""
-    known = timm.get_pretrained_cfg(name)
+    try:
+        known = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # so it says that it does not know the tag
+        plain = name.partition(".")[0]
+        close = difflib.get_close_matches(name, timm.list_pretrained(f"{plain}.*"), n=3, cutoff=0)
+        raise InputError(
+            f"timm has no weights '{name}'.",
+            hint=f"Did you mean {', '.join(close) or plain}?",
+        ) from error
+    if known is None:  # a network without any weights, such as one that a user registered
+        return TORCHVISION
     mean, std = (tuple(255.0 * value for value in values) for values in (known.mean, known.std))
     return msgspec.structs.replace(TORCHVISION, mean=mean, std=std)
 
