@@ -1,6 +1,7 @@
 """Rules that choose a cut from the map alone, and a comparison of them on maps with boxes.
 
-What ships is one rule for every head and every data set; docs/evaluation.md tells how it is chosen.
+What ships is one rule for every head and every data set, with a factor for BAS's maps and one for
+those of the CAM family; docs/evaluation.md tells how they are chosen.
 The rules here are the candidates.
 """
 
@@ -20,6 +21,7 @@ from bas_edge.metrics.max_box_acc import MaxBoxAccV2, max_box_acc, max_box_acc_v
 from bas_edge.metrics.protocols import THRESHOLDS, BoxProtocol, Rule
 
 __all__ = [
+    "CAM_FACTOR",
     "NETWORK_CAP",
     "NETWORK_FACTOR",
     "RULES",
@@ -32,6 +34,7 @@ __all__ = [
 
 
 NETWORK_FACTOR = 1.9  # times the pooled mean: see `network_cut`
+CAM_FACTOR = 1.5  # the same for maps that no loss makes flat inside and steep at the edge
 NETWORK_CAP = 0.7  # the best cuts in hindsight were 0.10 to 0.72: docs/evaluation.md
 
 
@@ -199,12 +202,16 @@ def pooled(
     return rule
 
 
-def network_cut(maps: NDArray[np.float32]) -> float:
+def network_cut(maps: NDArray[np.float32], factor: float = NETWORK_FACTOR) -> float:
     """The one fixed threshold that a network ships with, from the maps [N, h, w] of unboxed images.
 
-    1.9 times the mean of all their normalised cells, at most 0.7: a network whose maps are mostly
-    empty is cut low, one whose maps are wide and soft is cut high. Meant for the training images
-    at export time; some hundred are enough. docs/evaluation.md compares it with other rules.
+    A factor times the mean of all their normalised cells, at most 0.7: a network whose maps are
+    mostly empty is cut low, one whose maps are wide and soft is cut high. Meant for the training
+    images at export time; some hundred are enough. docs/evaluation.md compares it with other rules.
+
+    Args:
+        maps: Any range; each is scaled by its own.
+        factor: NETWORK_FACTOR for BAS, CAM_FACTOR for methods of the CAM family.
 
     Raises:
         InputError: There is no map, or every map is flat.
@@ -215,7 +222,7 @@ def network_cut(maps: NDArray[np.float32]) -> float:
             f"Cannot choose a threshold from {len(maps)} maps: none has any contrast.",
             hint="Give the maps of a trained network on images with objects.",
         )
-    return float(capped_mean(NETWORK_FACTOR, NETWORK_CAP)(cells.reshape(1, -1))[0])
+    return float(capped_mean(factor, NETWORK_CAP)(cells.reshape(1, -1))[0])
 
 
 def _splits(
@@ -281,7 +288,7 @@ RULES: Mapping[str, LabelFreeRule] = MappingProxyType(
             f"pooled mean x {factor:.2f}, at most {NETWORK_CAP:.2f}": _per_map(
                 pooled(capped_mean(factor, NETWORK_CAP))
             )
-            for factor in (1.5, 1.75, NETWORK_FACTOR, 2.0, 2.25)
+            for factor in (CAM_FACTOR, 1.75, NETWORK_FACTOR, 2.0, 2.25)
         },
         "isodata": _per_map(isodata),
         "Li": _per_map(li),

@@ -18,7 +18,7 @@ from bas_edge.errors import InputError
 from bas_edge.evaluation_pass import Predictions
 from bas_edge.framing import place
 from bas_edge.images import read_image
-from bas_edge.metrics.label_free import network_cut
+from bas_edge.metrics.label_free import CAM_FACTOR, network_cut
 from bas_edge.ops import maps_to_boxes, resize_frame
 from bas_edge.overlay import heat_on_frame
 from bas_edge_training.comparison import agreement, compare
@@ -80,7 +80,7 @@ def test_figures_are_of_the_label_s_map_at_both_thresholds(
     assert bas.threshold == OWN  # what the checkpoint ships with
     assert "10 of the compared images, unboxed" in result.threshold_images
     best_maps = np.stack(cams(make_model("edge"), split, None))
-    assert cam.threshold.value == pytest.approx(network_cut(best_maps), abs=1e-3)
+    assert cam.threshold.value == pytest.approx(network_cut(best_maps, CAM_FACTOR), abs=1e-3)
 
     maps = np.stack(cams(make_model("edge"), split, [n % 6 for n in range(10)]))
     boxes = maps_to_boxes(maps, (64, 64), cam.threshold.value).boxes[:, 0].astype(np.float64)

@@ -16,7 +16,7 @@ import bas_edge
 from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.engine.onnx_metadata import read_manifest
 from bas_edge.errors import InputError
-from bas_edge.metrics.label_free import network_cut
+from bas_edge.metrics.label_free import CAM_FACTOR, network_cut
 from bas_edge_training.export_form import choose_form
 from bas_edge_training.export_report import ExportReport
 from bas_edge_training.exporting import export
@@ -169,8 +169,9 @@ def test_the_threshold_is_measured_on_the_maps_of_the_method(
         seen = Activations(model, torch.from_numpy(frames).permute(0, 3, 1, 2))
         with torch.no_grad():
             maps = find_method(name).foreground(seen, top_k=1)
-        assert policies[name].value == pytest.approx(network_cut(maps), abs=1e-3)
-        assert "20 unboxed maps" in policies[name].chosen_by
+        expected = network_cut(maps, CAM_FACTOR)
+        assert policies[name].value == pytest.approx(expected, abs=1e-3)
+        assert "1.5 × the mean of 20 unboxed maps" in policies[name].chosen_by
 
 
 def test_what_needs_gradients_is_refused_before_anything_is_read(tmp_path: Path) -> None:

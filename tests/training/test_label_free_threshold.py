@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bas_edge.metrics.label_free import network_cut
+from bas_edge_training.methods import METHOD_NAMES, find_method
 from bas_edge_training.models import BasModel, ModelConfig, build_model
-from bas_edge_training.threshold import label_free_threshold
+from bas_edge_training.threshold import label_free_threshold, policy_of
 
 
 def small(classes: int) -> BasModel:
@@ -52,3 +53,13 @@ def test_maps_without_contrast_choose_nothing() -> None:
         torch.nn.init.zeros_(value)
     assert label_free_threshold(model, FRAMES) is None
     assert label_free_threshold(model, FRAMES[:0]) is None
+
+
+def test_the_cam_family_is_cut_lower_than_bas() -> None:
+    maps = np.zeros((3, 4, 5), np.float32)
+    maps[:, 1, 1:] = 7  # a fifth of the cells; of any range
+    chosen = {name: policy_of(maps, find_method(name)) for name in METHOD_NAMES}
+    values = {name: policy.value for name, policy in chosen.items() if policy is not None}
+    assert values == {name: 0.38 if name == "bas" else 0.3 for name in METHOD_NAMES}
+    assert chosen["cam"] is not None
+    assert chosen["cam"].chosen_by == "label-free: 1.5 × the mean of 3 unboxed maps, at most 0.7"

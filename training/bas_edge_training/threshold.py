@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from bas_edge.engine.manifest import ThresholdPolicy
-from bas_edge.metrics.label_free import NETWORK_CAP, NETWORK_FACTOR, network_cut
+from bas_edge.metrics.label_free import NETWORK_CAP, network_cut
 from bas_edge_training.checkpoint import CheckpointInfo
 from bas_edge_training.methods import BAS, Activations, Method
 from bas_edge_training.models import BasModel
@@ -76,7 +76,7 @@ def label_free_threshold(
     method: Method = BAS,
     team: Team = ALONE,
 ) -> ThresholdPolicy | None:
-    """One fixed cut for a network: 1.9 times the mean of many of its normalised maps, at most 0.7.
+    """One fixed cut: a factor times the mean of many of its normalised maps, at most 0.7.
 
     A cut per map would follow the object's size; this one follows only the network.
     docs/evaluation.md compares it with other rules and with the best cut in hindsight.
@@ -100,16 +100,16 @@ def label_free_threshold(
 
     with evaluation_mode(model):
         maps = team.shared(range(0, len(frames), _BATCH), maps_from)
-    return policy_of(np.concatenate(maps)) if maps else None
+    return policy_of(np.concatenate(maps), method) if maps else None
 
 
-def policy_of(maps: NDArray[np.float32]) -> ThresholdPolicy | None:
+def policy_of(maps: NDArray[np.float32], method: Method) -> ThresholdPolicy | None:
     """The same from maps [M, h, w] that are there; None where none has any contrast."""
     if not len(maps) or np.ptp(maps, axis=(1, 2)).max() == 0:
         return None
     return ThresholdPolicy(
         rule="fixed",
-        value=round(network_cut(maps), 4),
-        chosen_by=f"label-free: {NETWORK_FACTOR} × the mean of {len(maps)} unboxed maps, "
+        value=round(network_cut(maps, method.cut_factor), 4),
+        chosen_by=f"label-free: {method.cut_factor} × the mean of {len(maps)} unboxed maps, "
         f"at most {NETWORK_CAP}",
     )

@@ -204,8 +204,8 @@ def _thresholds(
         frames = samples.frames[:: -(-len(samples.frames) // _COSTLY_IMAGES) if many else 1]
         if chosen:
             _, maps = method_foregrounds(loaded.model, frames, chosen)
-            for name, each in maps.items():
-                thresholds[name] = policy_of(each) or DEFAULT_THRESHOLD
+            for each in chosen:
+                thresholds[each.name] = policy_of(maps[each.name], each) or DEFAULT_THRESHOLD
     return thresholds, samples.source
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bas_edge.metrics.label_free import CAM_FACTOR, NETWORK_FACTOR
 from bas_edge.ops import aggregate_maps
 from bas_edge_training.models import BasModel
 
@@ -36,6 +37,7 @@ class Method:
         many_passes: Whether each image costs hundreds of forward passes.
         averages: Whether the maps of many classes are averaged, as BAS's are; else the best
             class alone has its map.
+        cut_factor: Of the label-free threshold; see `bas_edge.metrics.network_cut`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Method:
     of_gradients: bool = False
     many_passes: bool = False
     averages: bool = False
+    cut_factor: float = CAM_FACTOR
 
     @property
     def exportable(self) -> bool:
@@ -117,4 +120,5 @@ BAS = Method(
     layer="deep",
     every_map=_foreground_predictions,
     averages=True,
+    cut_factor=NETWORK_FACTOR,
 )
