@@ -162,7 +162,9 @@ def evaluate(
         ten_crop=TenCropReport(passes=1 + TEN_CROPS, one_view=class_accuracy(one_view))
         if ten_crop
         else None,
-        pixels=pixel_report(judge, found.maps, found.beside, manifest) if data.has_masks else None,
+        pixels=pixel_report(judge, found.maps, found.beside, manifest.input, manifest.threshold)
+        if data.has_masks
+        else None,
         notes=data.notes,
     )
     return _updated(evaluation, manifest, set_name(data)) if update else evaluation

@@ -178,7 +178,7 @@ def predict(
     localizer: Localizer,
     paths: Sequence[Path],
     *,
-    unusable: Callable[[int, tuple[int, int]], str | None] | None = None,
+    check: Callable[[int, tuple[int, int]], NDArray[np.uint8] | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Predictions:
     """Run every image once, in this process.
@@ -186,18 +186,12 @@ def predict(
     Args:
         localizer: The open engine.
         paths: The N image files.
-        unusable: Called, in a thread, with the index and the size (H, W) of each decoded image;
-            returns a sentence that says why it must be skipped, or None.
+        check: As of `ImagePass`.
         advance: Called for each image, skipped or not.
 
     Raises:
         InputError: Not one image could be used; the first reason is in the message.
     """
-
-    def check(index: int, shape: tuple[int, int]) -> None:
-        if unusable is not None and (reason := unusable(index, shape)) is not None:
-            raise InputError(reason)
-
     images, seen = ImagePass(tuple(paths), check), Seen()
     for part in images.run(localizer):
         seen.add(part)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.annotation import Annotation
-from bas_edge.engine.manifest import InputPolicy, Manifest
+from bas_edge.engine.manifest import InputPolicy, ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge.evaluation_report import PixelReport
 from bas_edge.framing import place
@@ -57,7 +57,8 @@ def pixel_report(
     judge: BoxProtocol,
     maps: NDArray[np.float32],
     masks: Sequence[NDArray[np.uint8] | None],
-    manifest: Manifest,
+    policy: InputPolicy,
+    stored: ThresholdPolicy,
 ) -> PixelReport:
     """PxAP and peak IoU of maps [M, h, w] by the protocol's resize, and the IoU of what ships.
 
@@ -65,14 +66,14 @@ def pixel_report(
         judge: Resizes and scales the maps.
         maps: Of images that all have a mask.
         masks: M masks from `Usable`.
-        manifest: Of the engine: its threshold, and its input, on which the masks are.
+        policy: Of the input on which the masks are.
+        stored: The threshold that ships.
     """
-    stored = manifest.threshold
     curve = PixelCurve()
     both = either = 0
     for packed, foreground in zip(masks, maps, strict=True):
         assert packed is not None  # all images of a set have a mask, or none has
-        mask = _unpacked(packed, manifest.input)
+        mask = _unpacked(packed, policy)
         scores = judge.pixel_scores(foreground)
         curve.add(scores, mask)
         chosen = maps_to_masks(foreground[None], mask.shape, stored.value, rule=stored.rule)[0]

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bas_edge.errors import InputError
 from bas_edge.overlay import heat_over
 
-__all__ = ["CAPTION", "PAPER", "TILE", "map_tile", "write_picture"]
+__all__ = ["CAPTION", "PAPER", "TILE", "caption", "map_tile", "write_picture"]
 
 Box = tuple[float, float, float, float]
 
@@ -53,11 +53,18 @@ def map_tile(
 
     tile = Image.new("RGB", (TILE, TILE + CAPTION), PAPER)
     tile.paste(picture, ((TILE - width) // 2, (TILE - height) // 2))
-    text = ImageDraw.Draw(tile)
+    tile.paste(caption(lines), (0, TILE))
+    return tile
+
+
+def caption(lines: Sequence[str]) -> Image.Image:
+    """A strip TILE wide and CAPTION high with up to two lines of text."""
+    strip = Image.new("RGB", (TILE, CAPTION), PAPER)
+    text = ImageDraw.Draw(strip)
     font = ImageFont.load_default(size=12)
     for at, (line, ink) in enumerate(zip(lines, _TEXT_INKS, strict=False)):
-        text.text((4, TILE + 2 + 15 * at), line, ink, font)
-    return tile
+        text.text((4, 2 + 15 * at), line, ink, font)
+    return strip
 
 
 def write_picture(picture: Image.Image, path: str | os.PathLike[str]) -> None:

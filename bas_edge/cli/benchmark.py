@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bas_edge.cli.options import Backend, Engine, Json, Threads
-from bas_edge.cli.output import json_line, print_json, print_rows, progress_bar
+from bas_edge.cli.output import check_writable, json_line, print_json, print_rows, progress_bar
 from bas_edge.errors import InputError
 
 __all__ = ["command"]
@@ -42,6 +42,7 @@ def command(
     """Measure pre, infer, post and total time per frame, and throughput."""
     from bas_edge.latency import benchmark
 
+    check_writable(output)
     with progress_bar() as bar:
         task = bar.add_task("benchmark", total=frames, note="")
         result = benchmark(

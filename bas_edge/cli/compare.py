@@ -11,7 +11,13 @@ import typer
 from bas_edge._require import require
 from bas_edge.cli.evaluate import Protocol
 from bas_edge.cli.options import Json, Threads
-from bas_edge.cli.output import json_line, print_json, progress_bar, skipped_text
+from bas_edge.cli.output import (
+    check_writable,
+    json_line,
+    print_json,
+    progress_bar,
+    skipped_text,
+)
 from bas_edge.errors import PartialFailureError
 
 __all__ = ["OfClass", "command"]
@@ -89,6 +95,9 @@ def command(
         require(module, extra="train", purpose="Comparing methods")
     from bas_edge_training.comparison import compare
 
+    if not json_output:
+        sheet, output = sheet or Path("comparison.png"), output or Path("comparison.json")
+    check_writable(sheet, output)
     with progress_bar() as bar:
         task = bar.add_task("compare", total=None, note="")
         result = compare(
@@ -105,16 +114,15 @@ def command(
             threads=threads,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if not json_output:
-        sheet, output = sheet or Path("comparison.png"), output or Path("comparison.json")
-    if sheet is not None:
-        result.save_sheet(sheet)
     if output is not None:
         output.write_text(json_line(result) + "\n", encoding="utf-8")
     if json_output:
         print_json(result)
     else:
         print("\n".join(result.table()))
+    if sheet is not None:  # last: nothing is lost where Pillow does not know its ending
+        result.save_sheet(sheet)
+    if not json_output:
         print(f"\nWritten to {sheet}, {output}")
     if result.skipped:
         first = result.skipped[0]

@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 
 from bas_edge.cli.options import Backend, Engine, Json, Threads
-from bas_edge.cli.output import counted, json_line, print_json, progress_bar, skipped_text
+from bas_edge.cli.output import (
+    check_writable,
+    counted,
+    json_line,
+    print_json,
+    progress_bar,
+    skipped_text,
+)
 from bas_edge.errors import InputError, PartialFailureError
 
 __all__ = ["Protocol", "command"]
@@ -81,7 +88,9 @@ def command(
     if started == 0:
         return
     processes = processes or started
-
+    if output is None and not json_output:
+        output = Path("evaluation.json")
+    check_writable(output, worst)
     if open_engine(engine, check_plans=False).manifest.task == "segmentation":
         _segmentation(
             engine,
@@ -116,8 +125,6 @@ def command(
             update=update,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if output is None and not json_output:
-        output = Path("evaluation.json")
     if output is not None:
         output.write_text(json_line(result) + "\n", encoding="utf-8")
     if worst is not None:  # last: where there are no boxes it fails, and the pass was long
@@ -194,8 +201,6 @@ def _segmentation(
             processes=processes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if output is None and not as_json:
-        output = Path("evaluation.json")
     if output is not None:
         output.write_text(json_line(found.to_dict()) + "\n", encoding="utf-8")
     if as_json:

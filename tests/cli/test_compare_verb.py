@@ -38,7 +38,10 @@ def test_a_table_a_report_and_a_sheet(split: Path, say: Say) -> None:
     assert out.startswith("3 images of val.csv, protocol bas, Top-1 classification 100.0")
     assert "agreement with tiny.onnx" in out
     assert out.endswith("Written to comparison.png, comparison.json\n")
-    assert read_image("comparison.png").shape == (3 * 290, 3 * 256, 3)
+    assert read_image("comparison.png").shape == (34 + 3 * 290, 3 * 256, 3)
+    assert "\nMaps for one class are of the image's label; of engines, of the best class.\n" in out
+    assert "\nbest: with these boxes, on these images; for MaxBoxAccV2 at each IoU level " in out
+    assert "\nshipped, tiny.onnx, other.onnx: " in out
     report = json.loads(Path("comparison.json").read_text())
     figures = report["methods"][0]["localization"]["stored"]["localization"]
     assert figures == {"gt_known": 100.0, "top1_loc": 100.0, "top5_loc": 100.0}
@@ -65,4 +68,35 @@ def test_what_cannot_be_compared(split: Path, say: Say) -> None:
     assert (code, "The method 'bas' needs a checkpoint." in err) == (2, True)
     assert "--checkpoint RUN" in err
     code, _, err = say("compare", split, "--methods", "tiny.onnx", "--sheet", "no/such/sheet.png")
-    assert (code, "Cannot write no/such/sheet.png" in err) == (2, True)
+    assert (code, "Cannot write no/such/sheet.png: there is no folder no/such." in err) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["compare", "evaluate", "benchmark"])
+def test_a_report_that_cannot_be_written_is_refused_before_any_work(
+    split: Path, say: Say, verb: str
+) -> None:
+    given = (split, "--methods", "gone.onnx") if verb == "compare" else ("gone.onnx",)
+    given += (split,) if verb == "evaluate" else ()
+    code, out, err = say(verb, *given, "-o", "no/such/report.json")
+    assert (code, out) == (2, "")
+    assert "Cannot write no/such/report.json: there is no folder no/such." in err
+    Path("taken").mkdir()
+    code, _, err = say(verb, *given, "-o", "taken")
+    assert (code, "Cannot write taken: it is a folder." in err) == (2, True)
+
+
+def test_a_picture_of_unknown_kind_costs_neither_table_nor_report(split: Path, say: Say) -> None:
+    code, out, err = say("compare", split, "--methods", "tiny.onnx", "--sheet", "sheet.jpgg")
+    assert (code, "Cannot write sheet.jpgg" in err) == (2, True)
+    assert "GT-known" in out
+    assert Path("comparison.json").is_file()
+
+
+def test_engines_of_one_name_are_told_apart(
+    split: Path, say: Say, tiny_onnx: Callable[..., Path]
+) -> None:
+    Path("twin").mkdir()
+    tiny_onnx(Path("twin/tiny.onnx"), maps="mean")
+    _, out, _ = say("compare", split, "--methods", "tiny.onnx,twin/tiny.onnx,other.onnx")
+    assert "agreement with tiny.onnx" in out
+    assert "\ntwin/tiny.onnx " in out

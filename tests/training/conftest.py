@@ -144,13 +144,14 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
         *,
         source: str = "",
         recipe_content: dict[str, dict[str, Any]] | None = None,
+        classes: tuple[str, ...] | None = None,
         **info: object,
     ) -> Path:
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
         described = CheckpointInfo(
             model=model.config,
-            classes=tuple(f"class {i}" for i in range(model.config.num_classes)),
+            classes=classes or tuple(f"class {i}" for i in range(model.config.num_classes)),
             recipe="default",
             recipe_sha256="5" * 64,
             recipe_content=recipe_content or {},

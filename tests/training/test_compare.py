@@ -151,7 +151,7 @@ def test_without_boxes_there_is_agreement_and_a_sheet_and_no_truth(
     assert "There are no boxes: nothing here says which of them is right." in result.table()
     assert all(each.iou is None for one in result.pictures for each in one.maps)
     result.save_sheet(tmp_path / "sheet.png")
-    assert read_image(tmp_path / "sheet.png").shape == (3 * 290, 4 * 256, 3)
+    assert read_image(tmp_path / "sheet.png").shape == (34 + 3 * 290, 4 * 256, 3)
     assert json.loads(msgspec.json.encode(result))["pictures"][2]["maps"][1]["method"] == "cam"
 
 

@@ -14,6 +14,7 @@ from bas_edge.engine.bundle import open_engine
 from bas_edge.engine.manifest import InputPolicy, ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge.evaluation import localization_report, set_name, stable_keys
+from bas_edge.evaluation_pixels import pixel_report
 from bas_edge.metrics.ground_truth import GroundTruth
 from bas_edge.metrics.localization import class_accuracy, label_rank
 from bas_edge.metrics.protocols import ProtocolName, open_protocol
@@ -64,9 +65,9 @@ def compare(
 ) -> Comparison:
     """Measure methods on the same images, and keep some of their maps for a picture.
 
-    With boxes, each method is measured at the threshold that is best on these very images, as
-    papers report it, and at the label-free one that it would ship with. Without, only how much
-    the methods agree is known.
+    With boxes or masks, each method is measured at the threshold that is best on these very
+    images, as papers report it, and at the label-free one that it would ship with. Without, only
+    how much the methods agree is known.
 
     Args:
         data: A CSV, a folder with one subfolder a class, or a published set, as
@@ -113,9 +114,11 @@ def compare(
         averaged = {each: averaged_maps(options, len(classes), each) for each in known}
         thresholds, source = _thresholds(loaded, averaged, images, items)
         entrants = _method_entrants(loaded, averaged, thresholds, items, of_class, advance)
+    names = [engine.name for engine in engines]
     for engine in engines:
+        title = engine.name if names.count(engine.name) == 1 else str(engine)
         entrants[str(engine)] = engine_entrant(
-            engine, items, classes, threads=threads, advance=advance
+            engine, items, classes, title=title, threads=threads, advance=advance
         )
     everyone = [entrants[str(name)] for name in methods]
     kept = everyone[0].found.kept
@@ -218,14 +221,15 @@ def _method_entrants(
     advance: Callable[[], None],
 ) -> dict[str, Entrant]:
     model = loaded.model
-    found = method_predictions(model, methods, items, of_class=of_class, advance=advance)
     side = model.config.input_size
+    policy = InputPolicy(height=side, width=side)
+    found = method_predictions(model, methods, items, of_class=of_class, advance=advance)
     return {
         each.name: Entrant(
             name=each.name,
             title=each.title,
             source=each.source,
-            policy=InputPolicy(height=side, width=side),
+            policy=policy,
             threshold=thresholds[each.name],
             found=found[each.name],
         )
@@ -242,9 +246,9 @@ def _report(
 ) -> MethodReport:
     found, policy = entrant.found, entrant.policy
     rank = label_rank(found.scores, np.array([item.label for item in items]))
+    judge = open_protocol(protocol, (policy.height, policy.width))
     localization = None
     if data.has_boxes:
-        judge = open_protocol(protocol, (policy.height, policy.width))
         sized = zip(items, found.frame_sizes, strict=True)
         boxes = [item.boxes_in(size) for item, size in sized]
         truth = GroundTruth.of(boxes, found.frame_sizes, policy)
@@ -258,4 +262,7 @@ def _report(
         threshold=entrant.threshold,
         classification=class_accuracy(rank),
         localization=localization,
+        pixels=pixel_report(judge, found.maps, found.beside, policy, entrant.threshold)
+        if data.has_masks
+        else None,
     )

@@ -19,6 +19,7 @@ from bas_edge.engine.manifest import InputPolicy, ThresholdPolicy
 from bas_edge.errors import InputError
 from bas_edge.evaluation_pass import Predictions
 from bas_edge.evaluation_pass import predict as predict_with_engine
+from bas_edge.evaluation_pixels import Usable
 from bas_edge.evaluation_report import SkippedImage
 from bas_edge.images import read_image
 from bas_edge.localizer import Localizer
@@ -46,7 +47,7 @@ class Entrant:
         title, source: For people: a method's name and its paper; an engine's own name.
         policy: How frames become its input.
         threshold: Where it cuts its maps without having seen a box.
-        found: Its maps and scores.
+        found: Its maps and scores, and beside them masks, where the annotations have any.
     """
 
     name: str
@@ -62,6 +63,7 @@ def engine_entrant(
     items: Sequence[Annotation],
     classes: Sequence[str],
     *,
+    title: str,
     threads: int | None,
     advance: Callable[[], None],
 ) -> Entrant:
@@ -82,11 +84,17 @@ def engine_entrant(
         found = predict_with_engine(
             localizer,
             [item.path for item in items],
-            unusable=lambda index, shape: items[index].contradiction(shape),
+            check=Usable(tuple(items), manifest.input),
             advance=advance,
         )
-    source = f"engine, {manifest.method}, {manifest.precision}"
-    return Entrant(str(engine), engine.name, source, manifest.input, manifest.threshold, found)
+    return Entrant(
+        name=str(engine),
+        title=title,
+        source=f"engine, {manifest.method}, {manifest.precision}",
+        policy=manifest.input,
+        threshold=manifest.threshold,
+        found=found,
+    )
 
 
 def method_foregrounds(
@@ -130,7 +138,7 @@ def method_predictions(
 ) -> Mapping[str, Predictions]:
     """Each method's maps of the images that can be read, by its name. One pass for all.
 
-    `methods` as for `method_foregrounds`.
+    `methods` as for `method_foregrounds`. Masks, where there are any, lie beside the maps.
 
     Raises:
         InputError: No image can be used.
@@ -141,7 +149,8 @@ def method_predictions(
     skipped: list[SkippedImage] = []
     scores: list[NDArray[np.float32]] = []
     maps: dict[str, list[NDArray[np.float32]]] = {method.name: [] for method in methods}
-    for members, frames in _batches(items, side, sizes, skipped, advance):
+    masks: list[NDArray[np.uint8] | None] = []
+    for members, frames in _batches(items, side, sizes, masks, skipped, advance):
         labels = np.array([items[index].label for index in members], np.int64)
         found, foregrounds = method_foregrounds(
             model, frames, methods, labels if of_class == "label" else None
@@ -159,6 +168,7 @@ def method_predictions(
             scores=np.concatenate(scores),
             frame_sizes=tuple(sizes),
             skipped=tuple(skipped),
+            beside=tuple(masks),
         )
         for name, each in maps.items()
     }
@@ -168,17 +178,20 @@ def _batches(
     items: Sequence[Annotation],
     side: int,
     sizes: list[tuple[int, int]],
+    masks: list[NDArray[np.uint8] | None],
     skipped: list[SkippedImage],
     advance: Callable[[], None],
 ) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
-    """Indices and frames [M, side, side, 3]; adds to `sizes` and `skipped` as it goes."""
+    """Indices and frames [M, side, side, 3]; adds to the lists as it goes."""
+    check = Usable(tuple(items), InputPolicy(height=side, width=side))
 
-    def decode(index: int) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    def decode(
+        index: int,
+    ) -> tuple[tuple[int, int], NDArray[np.uint8] | None, NDArray[np.uint8]]:
         frame = read_image(items[index].path)
         height, width = frame.shape[:2]
-        if (reason := items[index].contradiction((height, width))) is not None:
-            raise InputError(reason)
-        return (height, width), resize_frame(frame, (side, side))
+        mask = check(index, (height, width))
+        return (height, width), mask, resize_frame(frame, (side, side))
 
     members: list[int] = []
     frames: list[NDArray[np.uint8]] = []
@@ -189,7 +202,8 @@ def _batches(
             else:
                 members.append(index)
                 sizes.append(one[0])
-                frames.append(one[1])
+                masks.append(one[1])
+                frames.append(one[2])
             if len(frames) == _BATCH:
                 yield members, np.stack(frames)
                 members, frames = [], []

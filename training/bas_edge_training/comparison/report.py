@@ -11,6 +11,7 @@ from bas_edge.engine.manifest import ThresholdPolicy
 from bas_edge.evaluation_report import (
     CutScore,
     LocalizationReport,
+    PixelReport,
     SkippedImage,
     describe_threshold,
 )
@@ -32,6 +33,7 @@ class MethodReport(msgspec.Struct, frozen=True, kw_only=True):
         threshold: What it ships with: label-free, or the recipe's own of BAS, or an engine's.
         classification: Top-1 and Top-5 of its class scores.
         localization: `stored` is at `threshold`. None without boxes.
+        pixels: `stored_iou` is at `threshold`. None without masks.
     """
 
     name: str
@@ -40,6 +42,7 @@ class MethodReport(msgspec.Struct, frozen=True, kw_only=True):
     threshold: ThresholdPolicy
     classification: ClassAccuracy
     localization: LocalizationReport | None
+    pixels: PixelReport | None
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,15 +134,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.images} images of {self.data}, protocol {self.protocol}, "
             f"Top-1 classification {classes.top1:.1f}"
         ]
+        has_masks = first.pixels is not None
         if self.has_boxes:
-            lines += ["", *_aligned(self._scores())]
-        else:
+            lines += ["", *_aligned(self._scores(), words=2)]
+        if has_masks:
+            lines += ["", *_aligned(self._pixels())]
+        if not self.has_boxes and not has_masks:
             lines += ["", "There are no boxes: nothing here says which of them is right."]
         if self.agreement:
             lines += ["", *_aligned(self._agreements())]
-        if self.threshold_images:
-            lines += ["", f"Shipped thresholds without a box: from {self.threshold_images}."]
-        return lines
+        return [*lines, "", *self._thresholds()]
 
     def _scores(self) -> list[_Row]:
         levels = [f"IoU {level}" for level in _LEVELS]
@@ -162,6 +166,33 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         side = f"{100 * centre.side:.0f} % of each side"
         rows.append(("centred box", side, f"{centre.by_iou['0.5']:.1f}", "–", *figures))
         return rows
+
+    def _pixels(self) -> list[_Row]:
+        rows: list[_Row] = [("by masks", "PxAP", "best IoU", "its cut", "shipped IoU")]
+        for each in self.methods:
+            found = each.pixels
+            assert found is not None
+            figures = (f"{value:.1f}" for value in (found.px_ap, found.peak_iou))
+            cut, shipped = f"{found.peak_threshold:.3f}", f"{found.stored_iou:.1f}"
+            rows.append((each.title, *figures, cut, shipped))
+        return rows
+
+    def _thresholds(self) -> list[str]:
+        """Whose maps these are, and how each threshold was chosen: as papers do, and without."""
+        lines = ["Maps for one class are of the best class."]
+        if self.of_class == "label":
+            lines = ["Maps for one class are of the image's label; of engines, of the best class."]
+        if self.has_boxes:
+            lines.append(
+                "best: with these boxes, on these images; for MaxBoxAccV2 at each IoU level anew."
+            )
+        chosen: dict[str, list[str]] = {}
+        for each in self.methods:
+            chosen.setdefault(each.threshold.chosen_by or "not said", []).append(each.title)
+        lines += [f"shipped, {', '.join(titles)}: {how}" for how, titles in chosen.items()]
+        if self.threshold_images:
+            lines.append(f"The unboxed maps are of {self.threshold_images}.")
+        return lines
 
     def _agreements(self) -> list[_Row]:
         first = self.methods[0]
@@ -191,9 +222,9 @@ def _score_row(title: str, kind: str, cut: CutScore, mean: float, by_iou: dict[s
     return (title, threshold, *(f"{value:.1f}" for value in figures))
 
 
-def _aligned(rows: Sequence[_Row]) -> list[str]:
+def _aligned(rows: Sequence[_Row], *, words: int = 1) -> list[str]:
+    """Columns as wide as they need; the first `words` are of text, and stand on the left."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    words = 2 if len(rows[0]) > 3 else 1  # columns of text, on the left
     return [
         "  ".join(
             cell.ljust(width) if at < words else cell.rjust(width)

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from bas_edge.errors import InputError
+from bas_edge.evaluation_report import describe_threshold
 from bas_edge.images import read_image
-from bas_edge.map_tile import CAPTION, PAPER, TILE, map_tile, write_picture
+from bas_edge.map_tile import CAPTION, PAPER, TILE, caption, map_tile, write_picture
 
 from .report import ComparedImage, ComparedMap, Comparison
 
@@ -27,11 +28,25 @@ def save_sheet(comparison: Comparison, path: str | os.PathLike[str]) -> None:
         raise InputError("There are no images to draw.", hint="Ask for at least one.")
     titles = {each.name: each.title for each in comparison.methods}
     columns, rows = 1 + len(comparison.methods), len(comparison.pictures)
-    sheet = Image.new("RGB", (columns * TILE, rows * (TILE + CAPTION)), PAPER)
+    sheet = Image.new("RGB", (columns * TILE, CAPTION + rows * (TILE + CAPTION)), PAPER)
+    for column, lines in enumerate(_header(comparison)):
+        sheet.paste(caption(lines), (column * TILE, 0))
     for row, image in enumerate(comparison.pictures):
         for column, tile in enumerate(_row(image, titles)):
-            sheet.paste(tile, (column * TILE, row * (TILE + CAPTION)))
+            sheet.paste(tile, (column * TILE, CAPTION + row * (TILE + CAPTION)))
     write_picture(sheet, path)
+
+
+def _header(comparison: Comparison) -> list[tuple[str, str]]:
+    """What is drawn, and where each method cuts; two lines for each column."""
+    annotated = "green: annotated, " if any(each.truth for each in comparison.pictures) else ""
+    own = comparison.of_class == "label"
+    shown = "maps of the label (engines: best class)" if own else "maps of the best class"
+    return [
+        (f"{annotated}red: found", shown),
+        *((one.title, f"shipped cut: {describe_threshold(one.threshold)}")
+          for one in comparison.methods),
+    ]  # fmt: skip
 
 
 def _row(image: ComparedImage, titles: dict[str, str]) -> list[Image.Image]:
