@@ -16,8 +16,8 @@ from bas_edge_training.analysis.curves import Mean
 from bas_edge_training.analysis.picture import draw_analysis
 
 from .__main__ import provenance
-from .accuracy import data_name
 from .analysis_rows import AnalysisRow, CurveFigures
+from .methods import data_name
 from .rows import RESULTS, Provenance, append_row
 from .tables import row_line
 

@@ -20,13 +20,19 @@ from bas_edge_training.comparison import Comparison, compare
 from bas_edge_training.comparison.report import MethodReport
 
 from .__main__ import provenance
-from .accuracy import data_name
 from .rows import RESULTS, AccuracyRow, Provenance, append_row
 from .tables import row_line
 
-__all__ = ["main", "method_rows"]
+__all__ = ["LABEL_FREE", "data_name", "main", "method_rows"]
+
+LABEL_FREE = "label-free"
 
 METHODS = "bas,cam,gradcam,layercam,eigencam,gradcam@deep,layercam@deep,eigencam@deep"
+
+
+def data_name(data: Path) -> str:
+    """A split as tables call it, such as "cub50/val.csv"."""
+    return f"{data.parent.name}/{data.name}"
 
 
 def method_rows(
@@ -65,7 +71,7 @@ def _figures(found: Comparison) -> Iterator[tuple[str, str, str, dict[str, float
         best = {level: one.accuracy for level, one in report.max_box_acc_v2.by_iou.items()}
         shipped = report.stored
         yield each.title, "oracle", *_row(each, report.oracle, best)
-        yield each.title, "label-free", *_row(each, shipped, shipped.box.by_iou)
+        yield each.title, LABEL_FREE, *_row(each, shipped, shipped.box.by_iou)
         centre = _centred(report)
     if centre is not None:
         yield "centred box", "oracle", *centre

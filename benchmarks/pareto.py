@@ -32,7 +32,7 @@ from bas_edge_training.checkpoint import load_checkpoint
 
 from .__main__ import main as render
 from .__main__ import provenance
-from .accuracy import data_name, shipped_accuracy
+from .accuracy import shipped_row
 from .cases.frame_to_box_pareto import (
     BASELINE,
     INPUTS,
@@ -44,6 +44,7 @@ from .cases.frame_to_box_pareto import (
 )
 from .conditions import read_conditions
 from .harness import Settings, WorkerError, WrongAnswerError
+from .methods import data_name
 from .pareto_engines import Sources, make_engine, read_candidate
 from .pareto_plan import PlannedEngine, read_plan
 from .pareto_rows import Candidate, ParetoAccuracyRow, ParetoSpeedRow
@@ -88,15 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure_accuracy(engines: Sequence[Made], command: str, options: argparse.Namespace) -> None:
     for made in _left(engines, ParetoAccuracyRow, options):
-        images, cut, metrics = shipped_accuracy(made.engine, options.data, threads=options.threads)
+        given = provenance(command)
+        shipped = shipped_row(made.engine, options.data, given, threads=options.threads)
         row = ParetoAccuracyRow(
             case="pareto_accuracy",
-            provenance=provenance(command),
+            provenance=given,
             candidate=made.candidate,
-            data=data_name(options.data),
-            images=images,
-            cut=cut,
-            metrics=metrics,
+            data=shipped.data,
+            images=shipped.images,
+            cut=shipped.cut,
+            metrics=shipped.metrics,
         )
         append_row(row, options.results)
         print(f"{made.candidate.title}: {row_line(row)}", flush=True)

@@ -140,7 +140,7 @@ class AccuracyRow(msgspec.Struct, frozen=True, kw_only=True, tag="accuracy", tag
 
     Attributes:
         case: "accuracy" of an engine, or "methods" on one checkpoint.
-        method: "bas-edge", "class activation map" or "centred box"; of "methods", their titles.
+        method: "bas-edge" or "centred box"; of "methods", their titles.
         threshold: Who chose the cut: "oracle" (the best fixed one on these images), "shipped" or
             "label-free" (chosen without any box), or "" where there is none.
         cut: The cut itself, such as "fixed 0.32".

@@ -53,7 +53,6 @@ def main() -> int:
         engine,
         options.data / "val.csv",
         provenance(command),
-        checkpoint=result.checkpoint,
         training=_in_words(options.recipe, result),
     )
     for row in rows:

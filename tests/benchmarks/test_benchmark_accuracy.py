@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from bas_edge.engine.manifest import ThresholdPolicy
-from bas_edge.metrics.ground_truth import GroundTruth
-from bas_edge.metrics.protocols import open_protocol
-from benchmarks.accuracy import Outputs, score_oracle, score_shipped
+from benchmarks.accuracy import accuracy_rows, shipped_row
 from benchmarks.eager import EagerResult, fraction_of_range
 from benchmarks.parity_eager import compare_image
+from benchmarks.rows import Provenance
 
 WHOLE, LEFT = (0.0, 0.0, 4.0, 4.0), (0.0, 0.0, 3.0, 4.0)
 
@@ -50,20 +54,23 @@ def test_the_mean_rule_is_a_fraction_of_the_range_too() -> None:
     assert fraction_of_range(foreground, ThresholdPolicy(rule="fixed", value=0.2)) == 0.2
 
 
-def test_the_oracle_finds_the_cut_and_top1_loc_asks_for_the_class() -> None:
-    cells = np.full((2, 4, 4), 0.2, np.float32)
-    cells[:, 0, 0] = 0.0
-    cells[:, 1:3, 1:3] = 1.0  # the object: only a cut above 0.2 leaves it alone
-    box = np.array([[4.0, 4.0, 12.0, 12.0]])
-    truth = GroundTruth.stretched([box, box], [(16, 16)] * 2, (16, 16))
-    outputs = Outputs(cells, np.array([0, 3]))
-    protocol = open_protocol("bas", (16, 16))
-
-    cut, best = score_oracle(outputs, truth, protocol)
-    assert float(cut.removeprefix("fixed ")) > 0.2
-    assert (best["GT-known"], best["Top-1 Loc"], best["Top-1 cls"]) == (100.0, 50.0, 50.0)
-
-    policy = ThresholdPolicy(rule="fixed", value=0.05)
-    cut, low = score_shipped(outputs, truth, protocol, policy)
-    assert cut == "fixed 0.05"
-    assert (low["GT-known"], low["MaxBoxAccV2"]) == (0.0, 0.0)
+def test_rows_of_an_engine(
+    tmp_path: Path, provenance: Provenance, graphs: ModuleType, tiny_onnx: Callable[..., Path]
+) -> None:
+    engine = tiny_onnx(tmp_path / "tiny.onnx", threshold=ThresholdPolicy(rule="fixed", value=0.05))
+    rows = ["path,label,class_name,x0,y0,x1,y1"]
+    for n, colour in enumerate(((255, 0, 0), (0, 255, 0))):
+        frame = graphs.coloured_frame((64, 64), (8, 8, 40, 40), colour)
+        Image.fromarray(frame).save(tmp_path / f"{n}.png")
+        rows.append(f"{n}.png,0,a,8,8,40,40")
+    (tmp_path / "val.csv").write_text("\n".join(rows) + "\n")
+    best, shipped, centred = accuracy_rows(engine, tmp_path / "val.csv", provenance, threads=1)
+    assert {row.case for row in (best, shipped, centred)} == {"accuracy"}
+    assert {row.model for row in (best, shipped, centred)} == {"tiny.onnx"}
+    assert (best.method, best.threshold) == ("bas-edge", "oracle")
+    assert (shipped.method, shipped.threshold, shipped.cut) == ("bas-edge", "shipped", "fixed 0.05")
+    assert (centred.method, centred.threshold) == ("centred box", "oracle")
+    for row in (best, shipped):
+        assert (row.metrics["GT-known"], row.metrics["Top-1 Loc"]) == (100.0, 50.0)
+        assert row.metrics["Top-1 cls"] == 50.0
+    assert shipped_row(engine, tmp_path / "val.csv", provenance, threads=1) == shipped
