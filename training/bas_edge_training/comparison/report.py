@@ -191,7 +191,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
             chosen.setdefault(each.threshold.chosen_by or "not said", []).append(each.title)
         lines += [f"shipped, {', '.join(titles)}: {how}" for how, titles in chosen.items()]
         if self.threshold_images:
-            lines.append(f"The unboxed maps are of {self.threshold_images}.")
+            lines.append(f"Thresholds that were not there yet: from {self.threshold_images}.")
         return lines
 
     def _agreements(self) -> list[_Row]:
