@@ -5,6 +5,7 @@ Written for these tests: only names and calling conventions are timm's.
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -144,6 +145,28 @@ class ConvNeXt(nn.Module):
         return self.norm_pre(self.stages(self.stem(x)))
 
 
+class Flip(nn.Module):
+    """What no rule of the export knows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(1)
+
+
+class Counted(nn.Module):
+    """Adds positions of as many images as there are: a constant of the batch it was captured on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.ones(len(x), 1, 1, 1)
+
+
+class WithLast(ResNet):
+    """Cut like its parent, with one more module at the end of its tail."""
+
+    def __init__(self, last: type[nn.Module]) -> None:
+        super().__init__()
+        self.layer4.append(last())
+
+
 class Crossed(ResNet):
     """Its modules are called in another order than it holds them."""
 
@@ -219,6 +242,8 @@ NETWORKS: dict[str, Any] = {
     "resnet": ResNet,
     "convnext": ConvNeXt,
     "crossed": Crossed,
+    "flipping": partial(WithLast, Flip),
+    "counting": partial(WithLast, Counted),
     "only_features": only_features,
     "undilated": undilated,
     "tokens": Tokens,

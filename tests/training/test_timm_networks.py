@@ -32,8 +32,19 @@ from bas_edge_training.models import (
 )
 from bas_edge_training.models.config import TORCHVISION
 from bas_edge_training.models.looking import displacement
+from bas_edge_training.progress import SilentReporter
+from bas_edge_training.recipe import load_recipe
+from bas_edge_training.run_model import new_model
 
 SIDE = 64
+
+
+class Notes(SilentReporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
 
 
 @pytest.fixture(autouse=True)
@@ -198,6 +209,21 @@ def test_training_from_a_pretrained_file_and_what_int8_cannot(
     train(image_folder, tmp_path / "run", "default", overrides=overrides, pretrained=weights)
     with pytest.raises(InputError, match="timm:resnet cannot be trained while it is rounded"):
         train(image_folder, tmp_path / "qat", qat=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("resnet", ""), ("flipping", "flip"), ("counting", "ONNX Runtime refused")],
+)
+def test_what_cannot_be_exported_is_said_before_it_is_trained(name: str, problem: str) -> None:
+    reporter = Notes()
+    overrides = [f"model.architecture=timm:{name}", "model.map_stride=16", "data.crop=64"]
+    model = new_model(load_recipe("default", overrides), 3, "", reporter)
+    assert model.training
+    assert len(reporter.said) == bool(problem)
+    for line in reporter.said:
+        assert f"timm:{name} can be trained, but not be exported: " in line
+        assert problem in line
 
 
 def test_files_are_read_by_timms_names(tmp_path: Path) -> None:

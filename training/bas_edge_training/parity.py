@@ -159,7 +159,7 @@ def run_onnx(model: onnx.ModelProto, frames: NDArray[np.uint8]) -> dict[str, NDA
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised
     names = [output.name for output in model.graph.output]
     try:
         session = onnxruntime.InferenceSession(

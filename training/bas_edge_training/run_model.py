@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from bas_edge_training.export_rehearsal import export_problem
 from bas_edge_training.models import (
     BasModel,
     ModelConfig,
@@ -20,6 +21,8 @@ __all__ = ["doubts", "new_model"]
 
 def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter) -> BasModel:
     """As the recipe says, from torch's global generator, with the pretrained backbone if any.
+
+    Of a foreign backbone that could not be exported afterwards, the reporter is told why.
 
     Raises:
         InputError: No such backbone, not with these options, or weights of another.
@@ -44,6 +47,8 @@ def new_model(recipe: Recipe, classes: int, pretrained: str, reporter: Reporter)
             conventions=backbone.conventions,
         )
     )
+    if backbone.foreign and (problem := export_problem(model)) is not None:
+        reporter.note(f"{options.architecture} can be trained, but not be exported: {problem}")
     if pretrained:
         report = load_pretrained(model, fetch_pretrained(pretrained))
         reporter.note(f"Backbone: {report.loaded} tensors from {report.path}.")
