@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bas_edge._require import require
+from bas_edge.cli.destinations import claim_files
 from bas_edge.cli.evaluate import Protocol
 from bas_edge.cli.options import Json, Threads
 from bas_edge.cli.output import json_line, print_json, progress_bar, skipped_text
@@ -89,6 +90,9 @@ def command(
         require(module, extra="train", purpose="Comparing methods")
     from bas_edge_training.comparison import compare
 
+    if not json_output:
+        sheet, output = sheet or Path("comparison.png"), output or Path("comparison.json")
+    claim_files(output, picture=sheet)
     with progress_bar() as bar:
         task = bar.add_task("compare", total=None, note="")
         result = compare(
@@ -105,8 +109,6 @@ def command(
             threads=threads,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if not json_output:
-        sheet, output = sheet or Path("comparison.png"), output or Path("comparison.json")
     if sheet is not None:
         result.save_sheet(sheet)
     if output is not None:

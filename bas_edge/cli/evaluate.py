@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bas_edge.cli.destinations import claim_files
 from bas_edge.cli.options import Backend, Engine, Json, Threads
 from bas_edge.cli.output import counted, json_line, print_json, progress_bar, skipped_text
 from bas_edge.errors import InputError, PartialFailureError
@@ -81,7 +82,9 @@ def command(
     if started == 0:
         return
     processes = processes or started
-
+    if output is None and not json_output:
+        output = Path("evaluation.json")
+    claim_files(output, picture=worst)
     if open_engine(engine, check_plans=False).manifest.task == "segmentation":
         _segmentation(
             engine,
@@ -116,8 +119,6 @@ def command(
             update=update,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if output is None and not json_output:
-        output = Path("evaluation.json")
     if output is not None:
         output.write_text(json_line(result) + "\n", encoding="utf-8")
     if worst is not None:  # last: where there are no boxes it fails, and the pass was long
@@ -194,8 +195,6 @@ def _segmentation(
             processes=processes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if output is None and not as_json:
-        output = Path("evaluation.json")
     if output is not None:
         output.write_text(json_line(found.to_dict()) + "\n", encoding="utf-8")
     if as_json:

@@ -64,5 +64,5 @@ def test_what_cannot_be_compared(split: Path, say: Say) -> None:
     code, _, err = say("compare", split)
     assert (code, "The method 'bas' needs a checkpoint." in err) == (2, True)
     assert "--checkpoint RUN" in err
-    code, _, err = say("compare", split, "--methods", "tiny.onnx", "--sheet", "no/such/sheet.png")
-    assert (code, "Cannot write no/such/sheet.png" in err) == (2, True)
+    code, _, err = say("compare", split, "--methods", "tiny.onnx", "--sheet", "new/sheet.txt")
+    assert (code, "The picture new/sheet.txt has no ending of a picture." in err) == (2, True)

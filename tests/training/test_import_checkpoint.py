@@ -240,4 +240,8 @@ def test_the_verb_writes_what_export_reads(
     assert said["checkpoint"] == str(tmp_path / "best_gt" / "checkpoint.safetensors")
     assert said["architecture"] == "mobilenet_v1"
     assert load_checkpoint(tmp_path / "best_gt").info.classes == ("ant", "bee", "cat", "dog")
+    with pytest.raises(InputError, match=r"Cannot create .*names\.txt"):
+        import_checkpoint(path, tmp_path / "names.txt", architecture="mobilenet")
+    with pytest.raises(InputError, match=r"Cannot create .*names\.txt"):
+        export(tmp_path / "best_gt", tmp_path / "names.txt" / "net.onnx")
     export(tmp_path / "best_gt", tmp_path / "net.onnx", simplify=False)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bas_edge.errors import InputError
+from bas_edge_training.atomic import make_folder
 from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, save_checkpoint
 from bas_edge_training.models import BasModel, ModelConfig, build_model, find_backbone
 from bas_edge_training.models.backbone import Backbone
@@ -175,7 +176,7 @@ def import_checkpoint(
         if trained_by is None or recipe is None
         else run_threshold(model, _NO_FRAMES, trained_by.localization, recipe),
     )
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     save_checkpoint(checkpoint, model.state_dict(), info)
     return ImportReport(
         checkpoint=checkpoint,
