@@ -245,3 +245,9 @@ def test_the_verb_writes_what_export_reads(
     with pytest.raises(InputError, match=r"Cannot create .*names\.txt"):
         export(tmp_path / "best_gt", tmp_path / "names.txt" / "net.onnx")
     export(tmp_path / "best_gt", tmp_path / "net.onnx", simplify=False)
+    path = extension_file(tmp_path / "voc.pth.tar", published_state("segmentation"))
+    assert (
+        main(["import-checkpoint", str(path), "--arch", "resnet50", "--task", "segmentation"]) == 0
+    )
+    run = tmp_path / "voc"
+    assert f"Next:\n  bas-edge seeds {run} DATA -o {run}_masks\n" in capsys.readouterr().out
