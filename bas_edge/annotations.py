@@ -14,6 +14,7 @@ from bas_edge.annotation_csv import read_csv
 from bas_edge.datasets import Format, Listing, find_format, read_split
 from bas_edge.errors import InputError
 from bas_edge.images import IMAGE_SUFFIXES, image_files, missing_files
+from bas_edge.segmentation.read_set import is_image_set
 
 __all__ = [
     "BACKGROUND_FOLDER",
@@ -74,6 +75,11 @@ def read_annotations(
         return replace(read_csv(path, classes), name=path.name, root=path.parent)
     if (form := find_format(path)) is not None:
         return _read_published(form, path, classes, split, purpose)
+    if is_image_set(path, complete=True):  # whose folders of images and masks are no classes
+        raise InputError(
+            f"{path} is a data set with several labels an image, not a folder a class.",
+            hint="It is for segmentation: bas-edge train --task segmentation, and its engine.",
+        )
     if split is not None:
         if not (path / split).is_dir():
             raise InputError(

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from bas_edge.cli.destinations import claim_files
 from bas_edge.cli.options import Backend, Engine, Json, Threads
-from bas_edge.cli.output import check_writable, json_line, print_json, print_rows, progress_bar
+from bas_edge.cli.output import json_line, print_json, print_rows, progress_bar
 from bas_edge.errors import InputError
 
 __all__ = ["command"]
@@ -42,7 +43,7 @@ def command(
     """Measure pre, infer, post and total time per frame, and throughput."""
     from bas_edge.latency import benchmark
 
-    check_writable(output)
+    claim_files(output)
     with progress_bar() as bar:
         task = bar.add_task("benchmark", total=frames, note="")
         result = benchmark(

@@ -272,10 +272,12 @@ def _check_kind(
                 hint=f"Leave {given[0]} out, or build a new engine from the exported graph.",
             )
     elif model.is_dir():
+        folder = shlex.quote(str(model))
         raise InputError(
             f"{model} is a folder, not an ONNX file.",
-            hint=f"To build its plan again: bas-edge build-engine {shlex.quote(str(model))} "
-            "--rebuild",
+            hint=f"Export the run first: bas-edge export {folder}"
+            if (model / "checkpoint.safetensors").is_file()
+            else f"To build its plan again: bas-edge build-engine {folder} --rebuild",
         )
 
 

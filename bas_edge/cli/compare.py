@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from bas_edge._require import require
+from bas_edge.cli.destinations import claim_files
 from bas_edge.cli.evaluate import Protocol
 from bas_edge.cli.options import Json, Threads
 from bas_edge.cli.output import (
-    check_writable,
     json_line,
     print_json,
     progress_bar,
@@ -97,7 +97,7 @@ def command(
 
     if not json_output:
         sheet, output = sheet or Path("comparison.png"), output or Path("comparison.json")
-    check_writable(sheet, output)
+    claim_files(output, picture=sheet)
     with progress_bar() as bar:
         task = bar.add_task("compare", total=None, note="")
         result = compare(

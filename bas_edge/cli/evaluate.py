@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from bas_edge.cli.destinations import claim_files
 from bas_edge.cli.options import Backend, Engine, Json, Threads
 from bas_edge.cli.output import (
-    check_writable,
     counted,
     json_line,
     print_json,
@@ -90,7 +90,7 @@ def command(
     processes = processes or started
     if output is None and not json_output:
         output = Path("evaluation.json")
-    check_writable(output, worst)
+    claim_files(output, picture=worst)
     if open_engine(engine, check_plans=False).manifest.task == "segmentation":
         _segmentation(
             engine,

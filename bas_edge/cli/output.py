@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
-
-from bas_edge.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
     "build_bar",
-    "check_writable",
     "counted",
     "done_word",
     "json_line",
@@ -97,22 +94,6 @@ def build_bar() -> Iterator[Callable[[str, float], None]]:
             bar.update(task, description=phase[:40], completed=share)
 
         yield show
-
-
-def check_writable(*files: Path | None) -> None:
-    """Refuse, before any work, what could not be written after it; None is no file.
-
-    Raises:
-        InputError: A file is a folder, or its folder does not exist.
-    """
-    for file in files:
-        if file is not None and file.is_dir():
-            raise InputError(f"Cannot write {file}: it is a folder.", hint="Give a file's name.")
-        if file is not None and not file.parent.is_dir():
-            raise InputError(
-                f"Cannot write {file}: there is no folder {file.parent}.",
-                hint="Create it, or choose another output.",
-            )
 
 
 def counted(count: int, noun: str) -> str:

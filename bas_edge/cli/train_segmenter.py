@@ -21,7 +21,7 @@ def command(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The run folder. Default: runs/ and DATA's name."),
+        typer.Option("--output", "-o", help="The run folder. Default: runs/DATA_segmenter."),
     ] = None,
     start: Annotated[
         Path | None,

@@ -78,6 +78,10 @@ def test_a_folder_without_rebuild_says_how(say: Say) -> None:
     assert "my birds.engine is a folder, not an ONNX file." in err
     command = err.partition("To build its plan again: ")[2].strip()
     assert shlex.split(command) == ["bas-edge", "build-engine", "my birds.engine", "--rebuild"]
+    Path("my run").mkdir()
+    Path("my run/checkpoint.safetensors").touch()
+    code, _, err = say("build-engine", "my run")
+    assert (code, "hint: Export the run first: bas-edge export 'my run'\n" in err) == (2, True)
 
 
 @pytest.mark.parametrize("options", [("-o", "x.engine"), ("--overwrite",), ("--precision", "fp16")])

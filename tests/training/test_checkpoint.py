@@ -95,6 +95,9 @@ def test_missing_and_damaged_files(model: BasModel, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="is damaged"):
         load_checkpoint(path)
+    published = path.rename(tmp_path / "best.pth.tar")
+    with pytest.raises(InputError, match=r"best\.pth\.tar is not a checkpoint of bas-edge, which"):
+        load_checkpoint(published)
 
 
 def test_weights_of_another_model(model: BasModel, tmp_path: Path) -> None:

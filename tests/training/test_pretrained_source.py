@@ -119,6 +119,13 @@ def test_sources_that_are_refused(source: str, message: str) -> None:
         fetch_pretrained(source)
 
 
+def test_a_run_folder_stands_for_its_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder without a checkpoint"):
+        fetch_pretrained(str(tmp_path))
+    (tmp_path / "checkpoint.safetensors").write_bytes(CONTENT)
+    assert fetch_pretrained(str(tmp_path)) == tmp_path / "checkpoint.safetensors"
+
+
 def test_cache_folder_without_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "bas-edge"

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Folders to write to, and files in them that are either whole or not there."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from bas_edge.errors import BasEdgeError
+from bas_edge.errors import BasEdgeError, InputError
 
-__all__ = ["replace_atomically"]
+__all__ = ["make_folder", "replace_atomically"]
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder where there is none. Raises InputError where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Cannot create {folder}: {error.strerror}.", hint="Choose another output."
+        ) from error
 
 
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -229,6 +229,11 @@ def _load(path: Path, kind: type[_Described], what: str) -> tuple[dict[str, Tens
             description = msgspec.json.decode(text, type=kind)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
+        if path.suffix != ".safetensors":
+            raise InputError(
+                f"{path} is not {what}, which is a run folder or a .safetensors file.",
+                hint="What the authors of BAS published: bas-edge import-checkpoint.",
+            ) from error
         raise InputError(
             f"{path} is damaged: {error}.", hint="Copy it again, or train again."
         ) from error

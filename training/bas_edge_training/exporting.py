@@ -18,7 +18,7 @@ from bas_edge.engine.onnx_metadata import with_manifest
 from bas_edge.errors import InputError
 from bas_edge.quantization.layers import find_layers
 from bas_edge.quantization.trained_ranges import with_trained_ranges
-from bas_edge_training.atomic import replace_atomically
+from bas_edge_training.atomic import make_folder, replace_atomically
 from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
 from bas_edge_training.distill import MIN_BOX_IOU, Distillation, distil
 from bas_edge_training.export_form import Choice, Form, choose_form
@@ -324,4 +324,4 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
             f"{output} already exists.",
             hint="Add --overwrite to replace it, or choose another output.",
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)

@@ -9,6 +9,7 @@ keep copies of the layers that see erased features.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bas_edge.errors import InputError
+from bas_edge_training.atomic import make_folder
 from bas_edge_training.checkpoint import CheckpointInfo, DataSummary, save_checkpoint
 from bas_edge_training.models import BasModel, ModelConfig, build_model, find_backbone
 from bas_edge_training.models.backbone import Backbone
@@ -175,7 +177,7 @@ def import_checkpoint(
         if trained_by is None or recipe is None
         else run_threshold(model, _NO_FRAMES, trained_by.localization, recipe),
     )
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     save_checkpoint(checkpoint, model.state_dict(), info)
     return ImportReport(
         checkpoint=checkpoint,
@@ -187,7 +189,7 @@ def import_checkpoint(
         tensors=len(found),
         copies=len(copies),
         epoch=epoch,
-        next_command=f"bas-edge export {output}" + " --images FOLDER" * (info.threshold is None),
+        next_command=_next_command(output, task, unmeasured=info.threshold is None),
     )
 
 
@@ -198,6 +200,13 @@ def published_shapes(
     with torch.device("meta"):
         model = build_model(_config(architecture, task, "bas-extension", classes, width))
     return _needed(model, find_backbone(architecture))
+
+
+def _next_command(output: Path, task: Task, *, unmeasured: bool) -> str:
+    run = shlex.quote(str(output))
+    if task == "segmentation":
+        return f"bas-edge seeds {run} DATA -o {shlex.quote(f'{output}_masks')}"
+    return f"bas-edge export {run}" + " --images FOLDER" * unmeasured
 
 
 def _known() -> str:
@@ -253,7 +262,7 @@ def _model(
         key = bent[0]
         raise InputError(
             f"{path}: {key} has shape {list(found[key].shape)}, but a {name} of BAS has "
-            f"{list(needed[key])} there ({len(bent)} tensors of another shape)."
+            f"{list(needed[key])} there ({len(bent)} of {len(needed)} tensors have another shape)."
         )
     return build_model(_config(name, task, release, classes, width)).eval()
 

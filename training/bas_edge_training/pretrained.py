@@ -17,6 +17,7 @@ from bas_edge.errors import BasEdgeError, InputError
 __all__ = ["cache_folder", "fetch_pretrained"]
 
 _MAX_BYTES = 2 << 30
+_CHECKPOINT = "checkpoint.safetensors"
 _CHUNK_BYTES = 1 << 20
 _SCHEMES = ("https", "http", "file")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -31,7 +32,8 @@ def cache_folder() -> Path:
 def fetch_pretrained(source: str, *, max_bytes: int = _MAX_BYTES, timeout_s: float = 30.0) -> Path:
     """The local file of `PATH`, `PATH#sha256=HEX` or `URL#sha256=HEX`.
 
-    A URL is downloaded once and kept under its hash; a hash that is given is always checked.
+    PATH may be a run folder, which stands for its checkpoint. A URL is downloaded once and kept
+    under its hash; a hash that is given is always checked.
 
     Raises:
         InputError: No such file, a URL without a hash, or content with another hash.
@@ -46,8 +48,11 @@ def fetch_pretrained(source: str, *, max_bytes: int = _MAX_BYTES, timeout_s: flo
         )
     if "://" not in location:
         path = Path(location)
+        if (path / _CHECKPOINT).is_file():  # a run folder, as for every other verb
+            path /= _CHECKPOINT
         if not path.is_file():
-            raise InputError(f"The pretrained file {path} does not exist.", hint="Check the path.")
+            fault = "is a folder without a checkpoint" if path.is_dir() else "does not exist"
+            raise InputError(f"The pretrained file {path} {fault}.", hint="Check the path.")
         if sha256:
             with path.open("rb") as stream:
                 _check(_hash(stream), sha256, str(path))

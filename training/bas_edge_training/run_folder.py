@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bas_edge.errors import InputError
+from bas_edge_training.atomic import make_folder
 from bas_edge_training.checkpoint import RunState, load_checkpoint, load_run_state
 from bas_edge_training.recipe import (
     Recipe,
@@ -141,10 +142,7 @@ def claim_folder(folder: RunFolder, *, overwrite: bool, resume_with: str) -> Non
         )
     for file in own:
         file.unlink()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot create {path}: {error.strerror}.") from error
+    make_folder(path)
 
 
 def choose_recipe(

@@ -16,10 +16,11 @@ from bas_edge.decoding import decoded_ahead, none_usable
 from bas_edge.errors import InputError
 from bas_edge_training.analysis.curves import Curve, average
 from bas_edge_training.analysis.growth import GrowingMask
-from bas_edge_training.analysis.output import check_output, make_folder, write_output
+from bas_edge_training.analysis.output import check_output, write_output
 from bas_edge_training.analysis.report import Analysis, LeftOut
 from bas_edge_training.analysis.responses import Responses, masked_responses
 from bas_edge_training.analysis.subjects import Subject, read_subject
+from bas_edge_training.atomic import make_folder
 from bas_edge_training.checkpoint import load_checkpoint
 from bas_edge_training.machine import resolve_device
 from bas_edge_training.models import BasModel

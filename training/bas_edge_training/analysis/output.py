@@ -11,7 +11,7 @@ from bas_edge_training.analysis.picture import check_drawable, draw_analysis
 from bas_edge_training.analysis.report import Analysis
 from bas_edge_training.atomic import replace_atomically
 
-__all__ = ["FILES", "check_output", "make_folder", "write_output"]
+__all__ = ["FILES", "check_output", "write_output"]
 
 _JSON, _CSV, _PICTURE = FILES = ("analysis.json", "analysis.csv", "analysis.png")
 
@@ -32,14 +32,6 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
             f"{taken[0]} already exists.",
             hint="Add --overwrite to replace it, or choose another output.",
         )
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder where there is none. Raises InputError where that is impossible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot create {folder}: {error.strerror}.") from error
 
 
 def write_output(folder: Path, analysis: Analysis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ __all__ = ["read_weights", "stated_conventions"]
 
 _ACTIVATIONS: dict[str, Literal["relu6", "relu"]] = {"relu6": "relu6", "relu": "relu"}
 _FACTS = (int, float, str, np.number)
+_OBJECT = re.compile(r"GLOBAL ([\w.]+)")  # which torch would not load
 _WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the state dict
 
 
@@ -33,6 +35,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         InputError: The file is missing, unreadable, cut off, no state dict, or holds objects
             other than tensors.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a file of weights.", hint="Name the file in it.")
     if not path.is_file():
         raise InputError(f"The pretrained file {path} does not exist.", hint="Check the path.")
     try:
@@ -42,14 +46,14 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with torch.serialization.safe_globals(_numpy_scalars()):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as weights: {error}") from error
+        reason = str(error).partition(". ")[0].strip(" .") or "it is empty"  # then torch advises
+        raise InputError(
+            f"{path} cannot be read as weights: {reason}.", hint="Cut off? Copy it again."
+        ) from error
     except Exception as error:
         if type(error).__name__ != "UnpicklingError":
             raise
-        raise InputError(
-            f"{path} holds more than tensors, and loading it could run code: {error}",
-            hint="Save its state_dict as safetensors and pass that file.",
-        ) from error
+        raise _refused(path, str(error)) from error
     facts: dict[str, str] = {}
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -59,6 +63,21 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")
     tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
     return {key: value for key, value in tensors.items() if isinstance(value, Tensor)}, facts
+
+
+def _refused(path: Path, words: str) -> InputError:
+    """Of torch's paragraphs, which advise to load the file all the same, only what is in it."""
+    if "Unsupported operand" in words:
+        return InputError(
+            f"{path} cannot be read as weights: it is nothing that torch.save wrote.",
+            hint="A web page instead of the file? Download it again.",
+        )
+    found = _OBJECT.search(words)
+    return InputError(
+        f"{path} holds more than tensors, and loading it could run code: "
+        f"{found[1] if found else 'an object'}.",
+        hint="Save its state_dict as safetensors and pass that file.",
+    )
 
 
 def _numpy_scalars() -> list[Any]:

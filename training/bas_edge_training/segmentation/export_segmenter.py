@@ -20,7 +20,7 @@ import bas_edge
 from bas_edge.engine.manifest import InputPolicy, Manifest, ThresholdPolicy, Training
 from bas_edge.engine.onnx_metadata import with_manifest
 from bas_edge.errors import EngineError, InputError
-from bas_edge_training.atomic import replace_atomically
+from bas_edge_training.atomic import make_folder, replace_atomically
 from bas_edge_training.capture import capture
 from bas_edge_training.parity import run_in_batches
 from bas_edge_training.samples import real_samples, synthetic_samples
@@ -121,6 +121,7 @@ def export_segmenter(
             f"{output} already exists.",
             hint="Add --overwrite to replace it, or choose another output.",
         )
+    make_folder(output.parent)
     loaded = load_segmenter(checkpoint)
     side = loaded.model.config.input_size
     recorded = loaded.info.data.source
@@ -140,7 +141,6 @@ def export_segmenter(
     onnx.checker.check_model(final, full_check=True)
     say(f"comparing with PyTorch on {len(samples.frames)} frames")
     error, tolerance = _compare(final, loaded.model, samples.frames)
-    output.parent.mkdir(parents=True, exist_ok=True)
     replace_atomically(output, lambda temporary: temporary.write_bytes(encoded))
     engine = output.with_suffix(".engine")
     return SegmenterExport(
