@@ -25,6 +25,7 @@ from bas_edge_training.run_model import new_model
 from bas_edge_training.segmentation.bas_training import chosen_classes, train_multi_label
 from bas_edge_training.segmentation.data import multi_label_data
 from bas_edge_training.segmentation.losses import multi_label_cross_entropy, multi_label_loss
+from bas_edge_training.segmentation.segmenter_training import train_segmenter
 from bas_edge_training.training_log import LogRow, read_log
 
 PRESENT = torch.tensor([[1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
@@ -128,16 +129,21 @@ def test_a_run_learns_and_goes_on_as_if_never_stopped(
 ) -> None:
     overrides = [*tiny_overrides, "schedule.epochs=3", "optimizer.lr=0.005"]
     whole = train_multi_label(set_folder, tmp_path / "whole", overrides=overrides)
-    assert whole.warnings[:1] == ("1 images without any class are left out.",)
     assert whole.next_command.startswith("bas-edge seeds ")
     rows = [row for row in read_log(tmp_path / "whole" / "log.csv") if row.row == "epoch"]
     assert rows[-1].loss < rows[0].loss
     parts = tmp_path / "parts"
     with pytest.raises(TrainingInterrupted, match="--task segmentation --split train"):
         train_multi_label(set_folder, parts, overrides=overrides, reporter=_Stop(3))
-    train_multi_label(set_folder, parts, resume=True)
+    train_multi_label(set_folder, parts, resume="auto")
+    again = train_multi_label(set_folder, parts, resume="auto")
+    assert again.next_command == whole.next_command.replace("whole", "parts")
+    with pytest.raises(InputError, match="of a BAS model"):
+        train_segmenter(set_folder, parts, resume="auto")
     one, other = load_checkpoint(tmp_path / "whole"), load_checkpoint(parts)
     assert one.info.classes == ("red", "green", "blue")
+    assert (one.info.data.images, one.info.data.background) == (8, 1)
+    assert rows[0].empty > 0
     for name, value in one.model.state_dict().items():
         torch.testing.assert_close(other.model.state_dict()[name], value, rtol=0, atol=0)
 
@@ -149,6 +155,19 @@ def test_held_out_images_are_not_trained_on(set_folder: Path) -> None:
     assert not set(listed.paths) & set(listed.validation_paths)
     assert (*listed.labels, *listed.validation_labels) == tuple(range(8))
     assert bool(data.present.any(1).all())
+
+
+def test_images_without_a_class_are_background_and_with_masks_like_the_others(
+    set_folder: Path,
+) -> None:
+    images = read_image_set(set_folder)
+    (nothing,) = [image for image in images.images if not image.labels]
+    apart = multi_label_data(images, fraction=0, seed=1)
+    assert apart.listed.background == (nothing.path,)
+    among = multi_label_data(images, fraction=0, seed=1, masks=True)
+    assert (len(among.listed.paths), among.listed.background) == (9, ())
+    assert not among.present[among.listed.paths.index(nothing.path)].any()
+    assert apart.listed.fingerprint != among.listed.fingerprint
 
 
 def test_a_set_without_labels_is_refused(set_folder: Path, tmp_path: Path) -> None:
