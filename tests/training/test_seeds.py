@@ -142,11 +142,13 @@ def test_masks_are_written_as_a_set_and_scored(
     report = make_masks(
         run_folder, colours, tmp_path / "masks", size=64, scales=(1.0,), threshold=0.6, walk=walk
     )
-    assert report.images == 2
+    assert (report.images, report.background) == (3, 1)
     found = read_image_set(tmp_path / "masks", "train")
-    assert [image.labels for image in found.images] == [(0,), (1,)]
-    first = found.images[0]
+    assert [image.labels for image in found.images] == [(0,), (1,), ()]
+    first, _, nothing = found.images
     assert first.mask is not None
+    assert nothing.mask is not None
+    assert not nothing.mask.read().any()
     options = SeedOptions(size=64, scales=(1.0,))
     model = load_checkpoint(run_folder).model
     pixels = read_image(first.path)
@@ -156,7 +158,7 @@ def test_masks_are_written_as_a_set_and_scored(
     assert report.seeds is not None
     assert report.refined.best.miou >= report.refined.given.miou - 1e-9
     assert dict(report.refined.curve)[0.6] == pytest.approx(report.refined.given.miou)
-    assert json.loads(json.dumps(report.to_dict()))["images"] == 2
+    assert json.loads(json.dumps(report.to_dict()))["images"] == 3
 
 
 def test_without_true_masks_there_are_no_scores(
@@ -167,7 +169,7 @@ def test_without_true_masks_there_are_no_scores(
     (colours / "index.csv").write_text(bare + "\n")
     (colours / "0.png").write_bytes(b"no image")
     report = make_masks(run_folder, colours, tmp_path / "masks", size=64, scales=(1.0,))
-    assert (report.seeds, report.refined, report.images) == (None, None, 1)
+    assert (report.seeds, report.refined, report.images) == (None, None, 2)
     assert list(report.skipped) == [str(colours / "0.png")]
 
 
