@@ -29,9 +29,13 @@ def command(
     ],
     split: Annotated[str, typer.Option("--split", help="Which part of DATA.")] = "train",
     threshold: Annotated[
-        float,
-        typer.Option("--threshold", help="Strength, 0 to 1, above which a pixel is no background."),
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            "--threshold",
+            help="Strength, 0 to 1, above which a pixel is no background. Default: chosen without "
+            "masks.",
+        ),
+    ] = None,
     scales: Annotated[
         str, typer.Option("--scales", help="Of the image that the network sees.")
     ] = "1.0,0.5,1.5,2.0",
@@ -85,12 +89,13 @@ def command(
     if json_output:
         print_json(report.to_dict())
     else:
-        print(f"Wrote {counted(report.images, 'mask')} to {report.folder}")
+        masks = counted(report.images, "mask")
+        print(f"Wrote {masks}, cut at {report.threshold:g}, to {report.folder}")
         if report.background:
             without = counted(report.background, "image")
             print(f"note: {without} without any class: background everywhere")
         if report.seeds is not None and report.refined is not None:
-            rows = [("mIoU", f"at {threshold:g}", "best in hindsight")]
+            rows = [("mIoU", f"at {report.threshold:g}", "best in hindsight")]
             for name, found in (("seeds", report.seeds), ("after the walk", report.refined)):
                 best = f"{100 * found.best.miou:.1f} (at {found.best_threshold:g})"
                 rows.append((name, f"{100 * found.given.miou:.1f}", best))

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.filters import threshold_otsu
 
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
 from bas_edge.segmentation import read_image_set, write_mask
 from bas_edge_training import load_checkpoint
 from bas_edge_training.models import BasModel
+from bas_edge_training.results import TrainingInterrupted
+from bas_edge_training.segmentation.mask_maker import MaskMaker
+from bas_edge_training.segmentation.mask_report import MasksReport
 from bas_edge_training.segmentation.pseudo_masks import make_masks
 from bas_edge_training.segmentation.random_walk import WalkOptions, spread
 from bas_edge_training.segmentation.seeds import SeedOptions, best_seeds, seed_maps
@@ -173,6 +179,118 @@ def test_without_true_masks_there_are_no_scores(
     assert list(report.skipped) == [str(colours / "0.png")]
 
 
+class StopError(Exception):
+    """Raised by a test in the middle."""
+
+
+def make(run_folder: Path, data: Path, output: Path, **options: Any) -> MasksReport:
+    return make_masks(run_folder, data, output, size=64, scales=(1.0,), **options)
+
+
+def test_an_interrupted_call_goes_on_with_what_it_has(
+    colours: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = make(run_folder, colours, tmp_path / "whole"), tmp_path / "parts"
+
+    def stop(done: int, total: int) -> None:
+        assert (done, total) == (1, 3)
+        raise StopError
+
+    with pytest.raises(StopError):
+        make(run_folder, colours, parts, progress=stop)
+    with pytest.raises(InputError, match="holds the masks of an interrupted call"):
+        make(run_folder, colours, parts)
+    with pytest.raises(InputError, match=r"begun with the threshold label-free, not 0\.4"):
+        make(run_folder, colours, parts, threshold=0.4, resume=True)
+    with (parts / "unfinished_0.jsonl").open("a") as journal:
+        journal.write('{"at":1,"se')  # killed while it wrote
+    made: list[int] = []
+    plain = MaskMaker.record
+    monkeypatch.setattr(MaskMaker, "record", lambda self, at: (made.append(at), plain(self, at))[1])
+    monkeypatch.setattr(MaskMaker, "natural_cut", None)  # the threshold is known
+    resumed = make(run_folder, colours, parts, resume=True)
+    assert made == [1, 2]
+    same = {"folder": "", "next_command": ""}
+    assert {**resumed.to_dict(), **same} == {**whole.to_dict(), **same}
+    for name in ("0.png", "1.png", "2.png"):
+        mine, theirs = (folder / "masks" / name for folder in (parts, tmp_path / "whole"))
+        assert mine.read_bytes() == theirs.read_bytes()
+    with pytest.raises(InputError, match="is complete; there is nothing to resume"):
+        make(run_folder, colours, parts, resume=True)
+
+
+def test_ctrl_c_ends_after_the_image_and_says_how_to_go_on(
+    colours: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    def press(_done: int, _total: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted, match=r"after 1 of 3 images.* --resume"):
+        make(run_folder, colours, tmp_path / "out", progress=press)
+    assert make(run_folder, colours, tmp_path / "out", resume=True).images == 3
+
+
+def test_resume_begins_where_nothing_is(colours: Path, run_folder: Path, tmp_path: Path) -> None:
+    assert make(run_folder, colours, tmp_path / "out", resume=True).images == 3
+
+
+def test_the_threshold_is_the_mean_of_the_cuts_of_labelled_images(
+    colours: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    """From the definition, on maps made here; images that say nothing do not count."""
+    model = load_checkpoint(run_folder).model
+    options, cuts = SeedOptions(size=64, scales=(1.0,)), []
+    for number in (0, 1):
+        pixels = read_image(colours / f"{number}.png")
+        maps = spread(pixels, seed_maps(model, pixels, (number,), options, CPU), WalkOptions())
+        cuts.append(threshold_otsu(maps[0], nbins=4096))
+    report = make(run_folder, colours, tmp_path / "out")
+    assert report.threshold == pytest.approx(np.mean(cuts), abs=0.01)
+    assert report.threshold == round(report.threshold, 2)
+    (colours / "1.png").write_bytes(b"no image")
+    report = make(run_folder, colours, tmp_path / "one")
+    assert report.threshold == pytest.approx(cuts[0], abs=0.01)
+    (colours / "0.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="No threshold can be chosen: of 2 images"):
+        make(run_folder, colours, tmp_path / "none")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 70), (90, 1), (3, 2)])
+def test_images_of_a_few_pixels_have_masks(
+    colours: Path, run_folder: Path, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    Image.new("RGB", shape[::-1], (200, 10, 10)).save(colours / "0.png")
+    write_mask(colours / "0_mask.png", np.ones(shape, np.uint8))
+    report = make(run_folder, colours, tmp_path / "out", threshold=0.5)
+    assert not report.skipped
+    mask = read_image_set(tmp_path / "out").images[0].mask
+    assert mask is not None
+    assert mask.read().shape == shape
+
+
+def test_large_images_are_worked_on_at_1024_pixels(
+    colours: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_on: list[tuple[int, ...]] = []
+
+    def seeds(_model: object, pixels: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
+        worked_on.append(pixels.shape)
+        maps = np.zeros((1, *pixels.shape[:2]), np.float32)
+        maps[0, :, pixels.shape[1] // 2 :] = 1
+        return maps
+
+    monkeypatch.setattr("bas_edge_training.segmentation.mask_maker.seed_maps", seeds)
+    Image.new("RGB", (4096, 8), (200, 10, 10)).save(colours / "0.png")
+    write_mask(colours / "0_mask.png", np.zeros((8, 4096), np.uint8))
+    make(run_folder, colours, tmp_path / "out", threshold=0.5, walk=WalkOptions(steps=0))
+    assert worked_on == [(2, 1024, 3), (40, 48, 3)]
+    mask = read_image_set(tmp_path / "out").images[0].mask
+    assert mask is not None
+    expected = np.zeros((8, 4096), np.uint8)
+    expected[:, 2048:] = 1
+    np.testing.assert_array_equal(mask.read(), expected)
+
+
 def test_what_cannot_be_used_is_refused_before_any_work(
     colours: Path, run_folder: Path, tmp_path: Path, make_model: Callable[..., BasModel]
 ) -> None:
@@ -180,6 +298,8 @@ def test_what_cannot_be_used_is_refused_before_any_work(
         make_masks(run_folder, colours, tmp_path / "out", threshold=1.5)
     with pytest.raises(InputError, match=r"scales are \[0\.01\]"):
         make_masks(run_folder, colours, tmp_path / "out", scales=(0.01,))
+    with pytest.raises(InputError, match="The size is 16 pixels"):
+        make_masks(run_folder, colours, tmp_path / "out", size=16)
     with pytest.raises(InputError, match="exists already"):
         make_masks(run_folder, colours, colours)
     values = {"1": "class 0", "2": "other"}

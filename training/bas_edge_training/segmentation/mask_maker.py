@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bas_edge.errors import InputError
 from bas_edge.images import read_image
 from bas_edge.metrics import SeedSweep
+from bas_edge.metrics.label_free import otsu
 from bas_edge.ops import resize_frame
 from bas_edge.segmentation import ImageSet, SetImage, unique_names, write_mask
 from bas_edge.segmentation.index_file import write_index
@@ -42,26 +43,43 @@ class MaskMaker:
         folder: Path,
         options: SeedOptions,
         walk: WalkOptions,
-        threshold: float,
         device: torch.device,
     ) -> None:
         self.model, self.images, self.folder = model, images, folder
-        self.options, self.walk, self.threshold = options, walk, threshold
-        self.device = device
+        self.options, self.walk, self.device = options, walk, device
         names = unique_names([image.path for image in images.images])
         self._masks = [folder / "masks" / f"{name}.png" for name in names]
-        self._sweep = self._new_sweep()
+        self.cut_at(0.5)
 
-    def settings(self, checkpoint: Path) -> dict[str, str]:
+    def settings(self, checkpoint: Path, threshold: float | None) -> dict[str, str]:
         """All that decides what the masks are, by name."""
         listed = [f"{image.path.name} {image.labels}" for image in self.images.images]
         return {
             "a checkpoint with the hash": _hash(checkpoint.read_bytes()),
             "images and labels with the hash": _hash("\n".join(listed).encode()),
-            "the threshold": str(self.threshold),
+            "the threshold": "label-free" if threshold is None else str(threshold),
             "the seeds' options": str(self.options),
             "the walk's options": str(self.walk),
         }
+
+    def natural_cut(self, at: int) -> float | None:
+        """Otsu's cut of how strong the seeds of an image are after the walk.
+
+        None of an image that cannot be read, or whose seeds are equally strong everywhere.
+        """
+        image = self.images.images[at]
+        try:
+            _, (_, strength) = self._made(image, read_image(image.path))
+        except InputError:
+            return None
+        if np.ptp(strength) == 0:
+            return None
+        return float(otsu(strength.reshape(1, -1).astype(np.float64))[0])
+
+    def cut_at(self, threshold: float) -> None:
+        """What is background from now on: where no class is above the threshold."""
+        self.threshold = threshold
+        self._sweep = self._new_sweep()
 
     def record(self, at: int) -> SeedRecord:
         """Write the mask of an image, and count what is right of it."""

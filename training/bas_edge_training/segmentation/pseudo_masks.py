@@ -19,12 +19,12 @@ from bas_edge_training.segmentation.seed_journal import SeedJournal, SeedRecord,
 from bas_edge_training.segmentation.seeds import SeedOptions
 from bas_edge_training.team import Team, join_team, launched_team
 
-__all__ = ["DEFAULT_SCALES", "DEFAULT_THRESHOLD", "MaskScores", "MasksReport", "make_masks"]
+__all__ = ["DEFAULT_SCALES", "MaskScores", "MasksReport", "make_masks"]
 
 DEFAULT_SCALES = (1.0, 0.5, 1.5, 2.0)
-DEFAULT_THRESHOLD = 0.5
 
 _BLOCK = 8  # images of each process until all of them meet
+_CUT_IMAGES = 64  # that the threshold is chosen on; their cuts spread by about 0.1
 
 Progress = Callable[[int, int], None]
 
@@ -35,7 +35,7 @@ def make_masks(
     output: str | Path,
     *,
     split: str = "train",
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float | None = None,
     scales: tuple[float, ...] = DEFAULT_SCALES,
     size: int | None = None,
     activations: bool = True,
@@ -59,7 +59,8 @@ def make_masks(
         data: See `read_image_set`; its classes are those of the checkpoint.
         output: A folder to create, readable by `read_image_set`.
         split: Which images.
-        threshold: 0 to 1.
+        threshold: 0 to 1. None chooses it without any mask: the mean, over 64 images spread
+            evenly, of Otsu's cut of how strong their seeds are after the walk.
         scales: Of the image that the network sees.
         size: Longest side at scale 1 in pixels; None is what the network was trained with.
         activations: Join class activation maps, as published.
@@ -70,12 +71,13 @@ def make_masks(
         progress: Called in process 0 with the images done, and all of them.
 
     Raises:
-        InputError: An argument is out of range, the classes differ, or `output` is taken.
+        InputError: An argument is out of range, the classes differ, `output` is taken, or the seeds
+            say nothing about a threshold.
         TrainingInterrupted: Ctrl-C or SIGTERM; what is done is kept for `resume`.
         PeerError: Another process has failed.
     """
     folder = Path(output)
-    if not 0 <= threshold < 1:
+    if threshold is not None and not 0 <= threshold < 1:
         raise InputError(f"The threshold is {threshold}, but must be 0 to 1, and below 1.")
     if not scales or not all(0.1 <= scale <= 4 for scale in scales):
         raise InputError(f"The scales are {list(scales)}; each must be 0.1 to 4.")
@@ -92,17 +94,21 @@ def make_masks(
         )
         where = resolve_device(device, team)
         work = MaskMaker(
-            loaded.model.to(where), images, folder, options, walk or WalkOptions(), threshold, where
+            loaded.model.to(where), images, folder, options, walk or WalkOptions(), where
         )
-        settings = work.settings(loaded.path)
+        settings = work.settings(loaded.path, threshold)
         team.must_agree(
             "images, labels and settings with the hash",
             hashlib.sha256(repr(settings).encode()).hexdigest()[:12],
             hint="Every machine needs the same data and the same checkpoint.",
         )
-        done = team.once(lambda: begin_masks(folder, settings, resume=resume))
-        with later, share_of_cores(team), SeedJournal(folder, team.rank, settings) as journal:
-            done |= _share(work, journal, done, team, stop, progress)
+        done, cut = team.once(lambda: begin_masks(folder, settings, resume=resume))
+        with share_of_cores(team):
+            if threshold is None:
+                threshold = _label_free(work, team) if cut is None else cut
+            work.cut_at(threshold)
+            with later, SeedJournal(folder, team.rank, settings, threshold) as journal:
+                done |= _share(work, journal, done, team, stop, progress)
         words = ["bas-edge", "train-segmenter", str(folder), "--split", split]
         words += ["--start", str(checkpoint)]
         return team.once(lambda: work.finish(done, split, shlex.join(words)))
@@ -136,6 +142,19 @@ def _share(
                 "Go on with the same command and --resume."
             )
     return {at: record for part in team.gather(own) for at, record in part.items()}
+
+
+def _label_free(work: MaskMaker, team: Team) -> float:
+    labelled = [at for at, image in enumerate(work.images.images) if image.labels]
+    sample = labelled[:: -(-len(labelled) // _CUT_IMAGES)]
+    cuts = [cut for cut in team.shared(sample, work.natural_cut) if cut is not None]
+    if not cuts:
+        raise InputError(
+            f"No threshold can be chosen: of {len(sample)} images none can be read and has seeds "
+            "that differ from pixel to pixel.",
+            hint="Look at the images and at the run, or give a threshold.",
+        )
+    return round(sum(cuts) / len(cuts), 2)
 
 
 def _trained_size(checkpoint: Checkpoint) -> int:

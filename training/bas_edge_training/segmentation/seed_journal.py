@@ -1,8 +1,8 @@
 """What `bas-edge seeds` has done so far: a line an image, so that an interrupted call goes on.
 
 Each process appends to a file of its own, `unfinished_RANK.jsonl`; the first line is what the masks
-are made with. A line is written after its mask is in place, and a killed process leaves at most a
-part of one.
+are made with, and where they are cut. A line is written after its mask is in place, and a killed
+process leaves at most a part of one.
 """
 
 from __future__ import annotations
@@ -35,13 +35,18 @@ class SeedRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     refined: dict[int, int] = {}
 
 
+class _Head(msgspec.Struct, frozen=True):
+    settings: dict[str, str]
+    threshold: float
+
+
 class SeedJournal:
     """The lines of one process."""
 
-    def __init__(self, folder: Path, rank: int, settings: Mapping[str, str]) -> None:
-        """Go on with the whole lines of an interrupted call, or begin with the settings."""
+    def __init__(self, folder: Path, rank: int, settings: dict[str, str], threshold: float) -> None:
+        """Go on with the whole lines of an interrupted call, or begin with the first."""
         path = folder / _PATTERN.replace("*", str(rank))
-        lines = _whole_lines(path) or [msgspec.json.encode(settings) + b"\n"]
+        lines = _whole_lines(path) or [msgspec.json.encode(_Head(settings, threshold)) + b"\n"]
         replace_atomically(path, lambda temporary: temporary.write_bytes(b"".join(lines)))
         self.path = path
         self._stream = path.open("ab")
@@ -65,8 +70,11 @@ class SeedJournal:
 
 def begin_masks(
     folder: Path, settings: Mapping[str, str], *, resume: bool
-) -> dict[int, SeedRecord]:
-    """Create the folder; with `resume`, what interrupted calls have done in it, by image.
+) -> tuple[dict[int, SeedRecord], float | None]:
+    """Create the folder, or look what interrupted calls have done in it.
+
+    Returns:
+        Their records, by image, and their threshold, where there were any.
 
     Raises:
         InputError: The folder is taken, holds finished masks, or such with other settings.
@@ -83,16 +91,19 @@ def begin_masks(
             raise InputError(f"{folder} is complete; there is nothing to resume.", hint=hint)
         raise InputError(f"{folder} exists already.", hint=hint)
     done: dict[int, SeedRecord] = {}
+    threshold: float | None = None
     for path in journals:
-        head, *lines = _whole_lines(path) or [msgspec.json.encode(settings)]
-        _check_settings(folder, settings, msgspec.json.decode(head, type=dict[str, str]))
+        first, *lines = _whole_lines(path)  # whole from the start: see SeedJournal
+        head = msgspec.json.decode(first, type=_Head)
+        _check_settings(folder, settings, head.settings)
+        threshold = head.threshold
         records = (msgspec.json.decode(line, type=SeedRecord) for line in lines)
         done |= {record.at: record for record in records}
     try:
         (folder / "masks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot create {folder}: {error.strerror}.") from error
-    return done
+    return done, threshold
 
 
 def end_masks(folder: Path) -> None:
