@@ -183,6 +183,14 @@ class StopError(Exception):
     """Raised by a test in the middle."""
 
 
+def stop_after(count: int) -> Callable[[int, int], None]:
+    def stop(done: int, total: int) -> None:
+        assert (done, total) == (count, 3)
+        raise StopError
+
+    return stop
+
+
 def make(run_folder: Path, data: Path, output: Path, **options: Any) -> MasksReport:
     return make_masks(run_folder, data, output, size=64, scales=(1.0,), **options)
 
@@ -192,14 +200,15 @@ def test_an_interrupted_call_goes_on_with_what_it_has(
 ) -> None:
     whole, parts = make(run_folder, colours, tmp_path / "whole"), tmp_path / "parts"
 
-    def stop(done: int, total: int) -> None:
-        assert (done, total) == (1, 3)
-        raise StopError
-
     with pytest.raises(StopError):
-        make(run_folder, colours, parts, progress=stop)
+        make(run_folder, colours, parts, progress=stop_after(1))
     with pytest.raises(InputError, match="holds the masks of an interrupted call"):
         make(run_folder, colours, parts)
+    second = (colours / "1.png").read_bytes()
+    (colours / "1.png").write_bytes(b"no image")
+    with pytest.raises(StopError):
+        make(run_folder, colours, parts, resume=True, progress=stop_after(2))
+    (colours / "1.png").write_bytes(second)
     with pytest.raises(InputError, match=r"begun with the threshold label-free, not 0\.4"):
         make(run_folder, colours, parts, threshold=0.4, resume=True)
     with (parts / "unfinished_0.jsonl").open("a") as journal:
@@ -228,6 +237,23 @@ def test_ctrl_c_ends_after_the_image_and_says_how_to_go_on(
     with pytest.raises(TrainingInterrupted, match=r"after 1 of 3 images.* --resume"):
         make(run_folder, colours, tmp_path / "out", progress=press)
     assert make(run_folder, colours, tmp_path / "out", resume=True).images == 3
+
+
+def test_ctrl_c_is_heard_while_the_threshold_is_chosen(
+    colours: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def press(_self: MaskMaker, at: int) -> float:
+        asked.append(at)
+        signal.raise_signal(signal.SIGINT)
+        return 0.5
+
+    monkeypatch.setattr(MaskMaker, "natural_cut", press)
+    with pytest.raises(TrainingInterrupted, match="before the first mask"):
+        make(run_folder, colours, tmp_path / "out")
+    assert asked == [0]
+    assert make(run_folder, colours, tmp_path / "out", threshold=0.5, resume=True).images == 3
 
 
 def test_resume_begins_where_nothing_is(colours: Path, run_folder: Path, tmp_path: Path) -> None:

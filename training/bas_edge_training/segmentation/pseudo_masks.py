@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from bas_edge.errors import InputError
 from bas_edge.segmentation import ImageSet, read_image_set
@@ -27,6 +28,7 @@ _BLOCK = 8  # images of each process until all of them meet
 _CUT_IMAGES = 64  # that the threshold is chosen on; their cuts spread by about 0.1
 
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 def make_masks(
@@ -103,18 +105,35 @@ def make_masks(
             hint="Every machine needs the same data and the same checkpoint.",
         )
         done, cut = team.once(lambda: begin_masks(folder, settings, resume=resume))
-        with share_of_cores(team):
+        with later, share_of_cores(team):
             if threshold is None:
-                threshold = _label_free(work, team) if cut is None else cut
+                threshold = _label_free(work, team, stop) if cut is None else cut
             work.cut_at(threshold)
-            with later, SeedJournal(folder, team.rank, settings, threshold) as journal:
-                done |= _share(work, journal, done, team, stop, progress)
+            with SeedJournal(folder, team.rank, settings, threshold) as journal:
+                done |= _make(work, journal, done, team, stop, progress)
         words = ["bas-edge", "train-segmenter", str(folder), "--split", split]
         words += ["--start", str(checkpoint)]
         return team.once(lambda: work.finish(done, split, shlex.join(words)))
 
 
-def _share(
+def _label_free(work: MaskMaker, team: Team, stop: StopRequest) -> float:
+    labelled = [at for at, image in enumerate(work.images.images) if image.labels]
+    sample = labelled[:: -(-len(labelled) // _CUT_IMAGES)]
+    found, stopped = _by_all(sample, work.natural_cut, team, stop)
+    if stopped:
+        raise TrainingInterrupted("Stopped before the first mask was made: nothing is kept.")
+    cuts = [found[at] for at in sample]
+    known = [cut for cut in cuts if cut is not None]
+    if not known:
+        raise InputError(
+            f"No threshold can be chosen: of {len(sample)} images none can be read and has seeds "
+            "that differ from pixel to pixel.",
+            hint="Look at the images and at the run, or give a threshold.",
+        )
+    return round(sum(known) / len(known), 2)
+
+
+def _make(
     work: MaskMaker,
     journal: SeedJournal,
     done: Mapping[int, SeedRecord],
@@ -122,39 +141,45 @@ def _share(
     stop: StopRequest,
     progress: Progress | None,
 ) -> dict[int, SeedRecord]:
-    """Every image that is not done yet, by one of the processes; the records of all."""
+    """The records of every image that is not done yet."""
     total = len(work.images.images)
+    count = len(done)
+
+    def record(at: int) -> SeedRecord:
+        nonlocal count
+        made = work.record(at)
+        journal.write(made)
+        count = min(total, count + team.size)  # the others are about as far
+        if progress is not None and team.leads:
+            progress(count, total)
+        return made
+
     left = [at for at in range(total) if at not in done]
-    own: dict[int, SeedRecord] = {}
+    found, stopped = _by_all(left, record, team, stop)
+    if stopped:
+        raise TrainingInterrupted(
+            f"Stopped after {len(done) + len(found)} of {total} images; all of them are kept. "
+            "Go on with the same command and --resume."
+        )
+    return found
+
+
+def _by_all(
+    items: Sequence[int], run: Callable[[int], T], team: Team, stop: StopRequest
+) -> tuple[dict[int, T], bool]:
+    """`run` of each item by one of the processes, in all of them, and whether they were stopped."""
+    own: dict[int, T] = {}
+    stopped = False
     # Nobody gets far ahead: who waits too long for another process takes it for lost.
-    for first in range(0, len(left), _BLOCK * team.size):
-        for at in left[first : first + _BLOCK * team.size][team.rank :: team.size]:
+    for first in range(0, len(items), _BLOCK * team.size):
+        for at in items[first : first + _BLOCK * team.size][team.rank :: team.size]:
             if stop.requested:
                 break
-            own[at] = work.record(at)
-            journal.write(own[at])
-            if progress is not None and team.leads:
-                progress(min(total, len(done) + len(own) * team.size), total)
-        if team.any_of([stop.requested])[0]:
-            count = len(done) + int(team.total([len(own)])[0])
-            raise TrainingInterrupted(
-                f"Stopped after {count} of {total} images; all of them are kept. "
-                "Go on with the same command and --resume."
-            )
-    return {at: record for part in team.gather(own) for at, record in part.items()}
-
-
-def _label_free(work: MaskMaker, team: Team) -> float:
-    labelled = [at for at, image in enumerate(work.images.images) if image.labels]
-    sample = labelled[:: -(-len(labelled) // _CUT_IMAGES)]
-    cuts = [cut for cut in team.shared(sample, work.natural_cut) if cut is not None]
-    if not cuts:
-        raise InputError(
-            f"No threshold can be chosen: of {len(sample)} images none can be read and has seeds "
-            "that differ from pixel to pixel.",
-            hint="Look at the images and at the run, or give a threshold.",
-        )
-    return round(sum(cuts) / len(cuts), 2)
+            own[at] = run(at)
+        stopped = team.any_of([stop.requested])[0]
+        if stopped:
+            break
+    return {at: made for part in team.gather(own) for at, made in part.items()}, stopped
 
 
 def _trained_size(checkpoint: Checkpoint) -> int:

@@ -44,10 +44,19 @@ class SeedJournal:
     """The lines of one process."""
 
     def __init__(self, folder: Path, rank: int, settings: dict[str, str], threshold: float) -> None:
-        """Go on with the whole lines of an interrupted call, or begin with the first."""
+        """Go on with the whole lines of an interrupted call, or create the folder and begin.
+
+        Raises:
+            InputError: The folder cannot be created.
+        """
         path = folder / _PATTERN.replace("*", str(rank))
         lines = _whole_lines(path) or [msgspec.json.encode(_Head(settings, threshold)) + b"\n"]
-        replace_atomically(path, lambda temporary: temporary.write_bytes(b"".join(lines)))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_atomically(path, lambda temporary: temporary.write_bytes(b"".join(lines)))
+            (folder / "masks").mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot create {folder}: {error.strerror}.") from error
         self.path = path
         self._stream = path.open("ab")
 
@@ -71,7 +80,7 @@ class SeedJournal:
 def begin_masks(
     folder: Path, settings: Mapping[str, str], *, resume: bool
 ) -> tuple[dict[int, SeedRecord], float | None]:
-    """Create the folder, or look what interrupted calls have done in it.
+    """Look what interrupted calls have done in the folder; nothing is created yet.
 
     Returns:
         Their records, by image, and their threshold, where there were any.
@@ -98,11 +107,7 @@ def begin_masks(
         _check_settings(folder, settings, head.settings)
         threshold = head.threshold
         records = (msgspec.json.decode(line, type=SeedRecord) for line in lines)
-        done |= {record.at: record for record in records}
-    try:
-        (folder / "masks").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot create {folder}: {error.strerror}.") from error
+        done |= {record.at: record for record in records if not record.skipped}  # or mended now
     return done, threshold
 
 
