@@ -180,6 +180,20 @@ def test_a_set_without_labels_is_refused(set_folder: Path, tmp_path: Path) -> No
         multi_label_data(read_image_set(tmp_path / "bare"), fraction=0, seed=0)
 
 
+def test_a_set_whose_images_all_have_every_class_is_refused(
+    set_folder: Path, tmp_path: Path
+) -> None:
+    """Present classes are compared with absent ones alone: the loss would be 0."""
+    shutil.copytree(set_folder, tmp_path / "one")
+    (tmp_path / "one" / "classes.json").write_text('{"mask_values": {"1": "red"}}')
+    lines = ["path,labels", "0.png,red", "1.png,red", "2.png,"]
+    (tmp_path / "one" / "index.csv").write_text("\n".join(lines) + "\n")
+    images = read_image_set(tmp_path / "one")
+    with pytest.raises(InputError, match="has all 1, so nothing tells them apart"):
+        multi_label_data(images, fraction=0, seed=0)
+    assert len(multi_label_data(images, fraction=0, seed=0, masks=True).listed.paths) == 3
+
+
 def test_the_published_recipe_has_maps_and_activations_of_the_same_cells() -> None:
     """BAS-Extension's ResNet50: layer3 at stride 16, a layer4 that halves nothing, no biases."""
     recipe = load_recipe(

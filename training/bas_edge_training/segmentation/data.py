@@ -51,7 +51,7 @@ def multi_label_data(
             these are among the others. Else they are `TrainingData.background`.
 
     Raises:
-        InputError: No image has a class.
+        InputError: No image has a class; or, without masks, each has all of them.
     """
     used = [image for image in images.images if image.labels or masks]
     apart = [] if masks else [image for image in images.images if not image.labels]
@@ -59,6 +59,12 @@ def multi_label_data(
         raise InputError(
             f"No image of the split '{images.split}' of {images.source} has a class.",
             hint="Check its labels, or choose another split.",
+        )
+    if not masks and all(len(image.labels) == len(images.classes) for image in used):
+        raise InputError(
+            f"Every image of the split '{images.split}' of {images.source} that has a class has "
+            f"all {len(images.classes)}, so nothing tells them apart.",
+            hint="Add images of other classes.",
         )
     order = np.random.default_rng([seed, 0x5E6]).permutation(len(used))
     held = set(order[: round(fraction * len(used))].tolist())
