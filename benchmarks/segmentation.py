@@ -72,6 +72,8 @@ def main() -> int:
         images=(found[0].images, found[1].images),
         seeds=_percent(masks.seeds),
         walked=_percent(masks.refined),
+        threshold=masks.threshold,
+        walked_at_half=round(100 * dict(masks.refined.curve)[0.5], 2),
         background=(_nothing(options.data, "train"), _nothing(options.data, "val")),
         segmenter=(round(100 * found[0].accuracy.miou, 2), round(100 * found[1].accuracy.miou, 2)),
         training=_in_words(options.recipe, bas) + "; then " + _in_words("segmenter", segmenter),

@@ -20,6 +20,8 @@ class SegmentationRow(
         images: Training images, and those of the split "val".
         seeds, walked: Pseudo masks of the training images before and after the random walk: at
             the threshold that they were written with, and at the best one in hindsight.
+        threshold: That threshold; 0.5 in older rows, where it was fixed.
+        walked_at_half: After the walk, at 0.5; UNSET in older rows.
         background: Of masks that are all background: on training images, and on "val".
         segmenter: Of the engine: on training images, and on "val".
         training: How it was trained, in words.
@@ -32,6 +34,8 @@ class SegmentationRow(
     images: tuple[int, int]
     seeds: tuple[float, float]
     walked: tuple[float, float]
+    threshold: float = 0.5
+    walked_at_half: float | msgspec.UnsetType = msgspec.UNSET
     background: tuple[float, float]
     segmenter: tuple[float, float]
     training: str

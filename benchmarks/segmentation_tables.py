@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from .segmentation_rows import SegmentationRow
 from .table_text import measured, newest, table
 
@@ -20,6 +22,7 @@ def segmentation_table(rows: Sequence[SegmentationRow]) -> str:
             ("background everywhere", f"train, {train}", (row.background[0], None)),
             ("seeds", f"train, {train}", row.seeds),
             ("after the random walk", f"train, {train}", row.walked),
+            *_at_half(row, train),
             ("segmenter, engine", f"train, {train}", (row.segmenter[0], None)),
             ("background everywhere", f"val, {held}", (row.background[1], None)),
             ("segmenter, engine", f"val, {held}", (row.segmenter[1], None)),
@@ -30,6 +33,13 @@ def segmentation_table(rows: Sequence[SegmentationRow]) -> str:
     training = dict.fromkeys(f"- {row.model}: {row.training}." for row in rows)
     return "\n\n".join([table(headers, lines), *(["\n".join(training)] if rows else []),
                         *measured(rows)])  # fmt: skip
+
+
+def _at_half(row: SegmentationRow, train: str) -> list[tuple[str, str, tuple[float, None]]]:
+    """What the fixed threshold would have given, of rows that have another."""
+    if row.walked_at_half is msgspec.UNSET:
+        return []
+    return [("the same, cut at 0.5", f"train, {train}", (row.walked_at_half, None))]
 
 
 def segmentation_line(row: SegmentationRow) -> str:

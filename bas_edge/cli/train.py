@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +9,10 @@ from typing import Annotated
 import typer
 
 from bas_edge._require import require
+from bas_edge.cli.launched import tell_skipped, told_once
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import counted, print_json, print_rows, skipped_text
-from bas_edge.errors import InputError, PartialFailureError
+from bas_edge.cli.output import counted, print_json, print_rows
+from bas_edge.errors import InputError
 
 __all__ = ["Task", "command"]
 
@@ -111,7 +111,6 @@ def command(
         require(module, extra="train", purpose="Training")
     from bas_edge_training.progress import ConsoleReporter
     from bas_edge_training.team import launched_team
-    from bas_edge_training.team_failure import PeerError
 
     several = task is Task.segmentation
     if several:
@@ -121,7 +120,6 @@ def command(
                 "--validation": validation,
                 "--validation-split": validation_split,
                 "--background": background,
-                "--auto-resume": auto_resume or None,
             }
         )
     short = {
@@ -135,25 +133,24 @@ def command(
         *(f"{key}={value}" for key, value in short.items() if value is not None),
         *(overrides or ()),
     ]
-    team = launched_team()
-    if several:
-        from bas_edge_training.segmentation.bas_training import train_multi_label
+    with told_once():
+        if several:
+            from bas_edge_training.segmentation.bas_training import train_multi_label
 
-        result = train_multi_label(
-            data,
-            output,
-            recipe,
-            split=split or "train",
-            pretrained=pretrained,
-            overrides=changed,
-            resume=resume,
-            overwrite=overwrite,
-            reporter=ConsoleReporter(),
-        )
-    else:
-        from bas_edge_training import train
+            result = train_multi_label(
+                data,
+                output,
+                recipe,
+                split=split or "train",
+                pretrained=pretrained,
+                overrides=changed,
+                resume="auto" if auto_resume else resume,
+                overwrite=overwrite,
+                reporter=ConsoleReporter(),
+            )
+        else:
+            from bas_edge_training import train
 
-        try:
             result = train(
                 data,
                 output,
@@ -169,12 +166,8 @@ def command(
                 overwrite=overwrite,
                 reporter=ConsoleReporter(),
             )
-        except PeerError as error:
-            if error.told:
-                raise typer.Exit(error.exit_code) from None
-            raise
-        if not team.leads:
-            return
+    if not launched_team().leads:
+        return
     if json_output:
         print_json(result)
     else:
@@ -187,15 +180,7 @@ def command(
         for warning in result.warnings:
             print(f"note: {warning}")
         print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
-    if result.skipped:
-        path, reason = next(iter(result.skipped.items()))
-        what = f"{skipped_text(len(result.skipped))}; the first: {path}: {reason}"
-        if team.size > 1:  # any exit code but 0 is a crash for torchrun, which would start anew
-            print(f"note: {what}", file=sys.stderr)
-            return
-        raise PartialFailureError(
-            what, hint="The checkpoint is complete. Mend or remove these images."
-        )
+    tell_skipped(result.skipped, hint="The checkpoint is complete. Mend or remove these images.")
 
 
 def _refuse_single(given: dict[str, object]) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from bas_edge._require import require
+from bas_edge.cli.launched import tell_skipped, told_once
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import counted, print_json, print_rows, skipped_text
-from bas_edge.errors import PartialFailureError
+from bas_edge.cli.output import counted, print_json, print_rows
 
 __all__ = ["command"]
 
@@ -42,29 +42,39 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = (
         False
     ),
+    auto_resume: Annotated[
+        bool, typer.Option("--auto-resume", help="As of `train`, for torchrun and job queues.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in --output.")
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Train a segmenter on masks."""
+    """Train a segmenter on masks.
+
+    On several GPUs or processes: torchrun --nproc-per-node 2 -m bas_edge.cli train-segmenter ...
+    """
     for module in ("torch", "safetensors"):
         require(module, extra="train", purpose="Training")
     from bas_edge_training.progress import ConsoleReporter
     from bas_edge_training.segmentation.segmenter_training import train_segmenter
+    from bas_edge_training.team import launched_team
 
-    result = train_segmenter(
-        data,
-        output or Path("runs") / f"{data.stem or 'run'}_segmenter",
-        recipe,
-        split=split,
-        start=start,
-        pretrained=pretrained,
-        overrides=overrides or (),
-        resume=resume,
-        overwrite=overwrite,
-        reporter=ConsoleReporter(),
-    )
+    with told_once():
+        result = train_segmenter(
+            data,
+            output or Path("runs") / f"{data.stem or 'run'}_segmenter",
+            recipe,
+            split=split,
+            start=start,
+            pretrained=pretrained,
+            overrides=overrides or (),
+            resume="auto" if auto_resume else resume,
+            overwrite=overwrite,
+            reporter=ConsoleReporter(),
+        )
+    if not launched_team().leads:
+        return
     if json_output:
         print_json(result)
     else:
@@ -73,9 +83,4 @@ def command(
         shown = ("loss", "area", "top1", "val_top1", "val_area")  # others are of BAS
         print_rows((n, f"{result.metrics[n]:.4g}") for n in shown if n in result.metrics)
         print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
-    if result.skipped:
-        path, reason = next(iter(result.skipped.items()))
-        raise PartialFailureError(
-            f"{skipped_text(len(result.skipped))}; the first: {path}: {reason}",
-            hint="The checkpoint is complete. Mend or remove these images.",
-        )
+    tell_skipped(result.skipped, hint="The checkpoint is complete. Mend or remove these images.")

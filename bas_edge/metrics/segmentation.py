@@ -8,7 +8,7 @@ that is in no mask and in no prediction has no IoU and does not count. Pixels wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,40 +98,67 @@ class ConfusionMatrix:
 class SeedSweep:
     """The same for seeds, at many thresholds at once."""
 
-    def __init__(self, classes: Sequence[str], thresholds: Sequence[float]) -> None:
+    def __init__(self, classes: Sequence[str], thresholds: Iterable[float]) -> None:
         """`classes` are C names, without the background; a seed is kept above its threshold."""
-        self.thresholds = tuple(float(value) for value in thresholds)
-        self.matrices = tuple(ConfusionMatrix(classes) for _ in self.thresholds)
+        self.thresholds = tuple(sorted({float(value) for value in thresholds}))
+        self._classes = ("background", *classes)
+        known = len(self._classes)
+        # [truth, strongest class, thresholds that its strength is above]
+        self._counts = np.zeros((known, known, len(self.thresholds) + 1), np.int64)
 
     def add(
         self, truth: NDArray[np.uint8], best: NDArray[np.uint8], strength: NDArray[np.float32]
     ) -> None:
-        """Count one image.
+        """Count one image; see `count`."""
+        self.add_counts(self.count(truth, best, strength))
+
+    def count(
+        self, truth: NDArray[np.uint8], best: NDArray[np.uint8], strength: NDArray[np.float32]
+    ) -> dict[int, int]:
+        """What one image adds, to be handed to `add_counts` of an equal sweep.
 
         Args:
             truth: uint8 [H, W]: 0 to C, or 255.
-            best: uint8 [H, W], 1 to C: the strongest class of each pixel.
+            best: uint8 [H, W], 0 to C: the strongest class of each pixel.
             strength: float32 [H, W], how strong; where it is not above the threshold, the pixel
                 is background.
+
+        Returns:
+            Place -> pixels, above 0.
 
         Raises:
             InputError: They differ in size, or hold another value.
         """
-        for threshold, matrix in zip(self.thresholds, self.matrices, strict=True):
-            matrix.add(truth, np.where(strength > np.float32(threshold), best, np.uint8(0)))
+        known, _, levels = self._counts.shape
+        _check_pair(truth, best, known)
+        counted = truth != _IGNORE
+        above = np.searchsorted(np.asarray(self.thresholds, np.float32), strength[counted])
+        pairs = truth[counted].astype(np.int64) * known + best[counted]
+        found = np.bincount(pairs * levels + above)
+        places = np.flatnonzero(found)
+        return dict(zip(places.tolist(), found[places].tolist(), strict=True))
+
+    def add_counts(self, counts: Mapping[int, int]) -> None:
+        """Add what `count` gave for an image."""
+        places = np.fromiter(counts.keys(), np.int64, len(counts))
+        self._counts.reshape(-1)[places] += np.fromiter(counts.values(), np.int64, len(counts))
+
+    def result(self, threshold: float) -> SegmentationAccuracy:
+        """At one of the thresholds."""
+        kept = self.thresholds.index(threshold) + 1
+        counts = self._counts[..., kept:].sum(axis=2)
+        counts[:, 0] += self._counts[..., :kept].sum(axis=(1, 2))
+        return SegmentationAccuracy(self._classes, counts)
 
     def best(self) -> tuple[float, SegmentationAccuracy]:
         """The threshold with the highest mIoU (ties to the lower one), and what it gives."""
-        results = [matrix.result() for matrix in self.matrices]
+        results = [self.result(threshold) for threshold in self.thresholds]
         at = int(np.argmax([result.miou for result in results]))
         return self.thresholds[at], results[at]
 
     def curve(self) -> list[tuple[float, float]]:
         """(threshold, mIoU) of each threshold."""
-        return [
-            (threshold, matrix.result().miou)
-            for threshold, matrix in zip(self.thresholds, self.matrices, strict=True)
-        ]
+        return [(threshold, self.result(threshold).miou) for threshold in self.thresholds]
 
 
 def _check_pair(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], known: int) -> None:

@@ -75,12 +75,19 @@ class ImageSet:
         return all(image.mask is not None for image in self.images)
 
     def require_masks(self) -> None:
-        """Raise InputError, with the place where masks were expected, if there are none."""
-        if not self.has_masks:
-            raise InputError(
-                f"The split '{self.split}' of {self.source} has no masks.",
-                hint=f"They were expected {self.masks_expected}.",
+        """Raise InputError, with the place where masks were expected, if an image has none."""
+        without = [image for image in self.images if image.mask is None]
+        if not without:
+            return
+        split = f"split '{self.split}' of {self.source}"
+        if len(without) == len(self.images):
+            message = f"The {split} has no masks."
+        else:
+            message = (
+                f"{len(without)} of the {len(self.images)} images of the {split} have no mask; "
+                f"the first is {without[0].path}."
             )
+        raise InputError(message, hint=f"They were expected {self.masks_expected}.")
 
     def require_classes(self, owner: object, classes: tuple[str, ...]) -> None:
         """Raise InputError unless these are the classes that `owner` has."""

@@ -28,6 +28,7 @@ IGNORE = 255
 MAX_CLASSES = IGNORE - 1  # 0 is background: more have no number of their own in eight bits
 
 _MODES = ("P", "L")
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)  # where it is an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_mask(path: str | os.PathLike[str], classes: int) -> NDArray[np.uint8]:
             values = np.array(image) if mode in _MODES else None
     except FileNotFoundError:
         raise InputError(f"No such mask: {path}.", hint="Check the path.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow on damaged PNGs
+    except (UnidentifiedImageError, OSError, SyntaxError, *_TOO_LARGE) as error:  # all Pillow's
         raise InputError(f"The mask {path} cannot be decoded: {error}.") from None
     if values is None:
         raise InputError(

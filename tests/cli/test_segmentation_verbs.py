@@ -34,6 +34,51 @@ def test_train_with_several_labels(monkeypatch: pytest.MonkeyPatch, say: Say) ->
     assert options["overrides"] == ["schedule.epochs=3"]
 
 
+def test_seeds(monkeypatch: pytest.MonkeyPatch, say: Say) -> None:
+    made: list[Any] = []
+
+    def make(*args: Any, **options: Any) -> SimpleNamespace:
+        made.append((args, options))
+        return SimpleNamespace(
+            folder="masks", images=3, background=1, threshold=0.53, seeds=None, refined=None,
+            skipped={"bad.jpg": "it is damaged"}, next_command="bas-edge train-segmenter masks",
+        )  # fmt: skip
+
+    monkeypatch.setattr("bas_edge_training.segmentation.pseudo_masks.make_masks", make)
+    code, out, err = say("seeds", "run", "VOC2012", "-o", "masks", "--walk-steps", 4, "--resume")
+    assert code == 7
+    assert "Wrote 3 masks, cut at 0.53, to masks" in out
+    assert "1 image without any class: background everywhere" in out
+    assert "bad.jpg: it is damaged" in err
+    ((args, options),) = made
+    assert args == (Path("run"), Path("VOC2012"), Path("masks"))
+    assert (options["threshold"], options["resume"]) == (None, True)
+    assert (options["walk"].steps, options["scales"]) == (4, (1.0, 0.5, 1.5, 2.0))
+
+
+@pytest.mark.parametrize(("words", "resume"), [((), False), (("--auto-resume",), "auto")])
+def test_train_segmenter(
+    monkeypatch: pytest.MonkeyPatch, say: Say, words: tuple[str, ...], resume: object
+) -> None:
+    made: list[Any] = []
+
+    def train(*args: Any, **options: Any) -> SimpleNamespace:
+        made.append((args, options))
+        return SimpleNamespace(
+            seconds=60.0, epochs=1, steps=2, metrics={"loss": 0.5, "fg": 0.0}, skipped={},
+            checkpoint="c", next_command="bas-edge export c",
+        )  # fmt: skip
+
+    where = "bas_edge_training.segmentation.segmenter_training.train_segmenter"
+    monkeypatch.setattr(where, train)
+    code, out, _ = say("train-segmenter", "masks", "--start", "run", *words)
+    assert code == 0
+    assert "fg" not in out
+    ((args, options),) = made
+    assert args == (Path("masks"), Path("runs/masks_segmenter"), None)
+    assert (options["start"], options["resume"]) == (Path("run"), resume)
+
+
 @pytest.mark.parametrize("name", ["--qat", "--validation", "--background", "--validation-split"])
 def test_an_option_of_the_other_task_is_refused(say: Say, name: str) -> None:
     code, _, err = say("train", "data", "--task", "segmentation", name, "given")

@@ -23,6 +23,13 @@ def test_an_index_is_read_by_split(index: Path) -> None:
     assert not read_image_set(index, "val").has_masks
 
 
+def test_a_mask_that_is_missing_among_others_is_named(index: Path) -> None:
+    text = (index / "index.csv").read_text()
+    (index / "index.csv").write_text(text.replace(",val,", ",train,"))
+    with pytest.raises(InputError, match=r"1 of the 2 images of .* have no mask; the first is .*b"):
+        read_image_set(index, "train").require_masks()
+
+
 def test_an_unknown_split_says_which_there_are(index: Path) -> None:
     with pytest.raises(InputError, match="no rows of the split 'test'") as error:
         read_image_set(index, "test")

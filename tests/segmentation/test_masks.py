@@ -59,6 +59,15 @@ def test_images_of_one_name_have_masks_of_two() -> None:
     assert unique_names(files) == ["1", "1_2", "1_2_2", "1_3"]
 
 
+def test_a_mask_too_large_to_decode_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mask(tmp_path / "m.png", np.zeros((5, 5), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(InputError, match=r"m\.png cannot be decoded: .*exceeds limit"):
+        read_mask(tmp_path / "m.png", 1)
+
+
 def test_more_classes_than_a_mask_can_number_are_refused(tmp_path: Path) -> None:
     """Number 255 means "not counted", and 256 would be background again."""
     most = tuple(str(number) for number in range(254))

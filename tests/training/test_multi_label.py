@@ -25,6 +25,7 @@ from bas_edge_training.run_model import new_model
 from bas_edge_training.segmentation.bas_training import chosen_classes, train_multi_label
 from bas_edge_training.segmentation.data import multi_label_data
 from bas_edge_training.segmentation.losses import multi_label_cross_entropy, multi_label_loss
+from bas_edge_training.segmentation.segmenter_training import train_segmenter
 from bas_edge_training.training_log import LogRow, read_log
 
 PRESENT = torch.tensor([[1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
@@ -128,16 +129,21 @@ def test_a_run_learns_and_goes_on_as_if_never_stopped(
 ) -> None:
     overrides = [*tiny_overrides, "schedule.epochs=3", "optimizer.lr=0.005"]
     whole = train_multi_label(set_folder, tmp_path / "whole", overrides=overrides)
-    assert whole.warnings[:1] == ("1 images without any class are left out.",)
     assert whole.next_command.startswith("bas-edge seeds ")
     rows = [row for row in read_log(tmp_path / "whole" / "log.csv") if row.row == "epoch"]
     assert rows[-1].loss < rows[0].loss
     parts = tmp_path / "parts"
     with pytest.raises(TrainingInterrupted, match="--task segmentation --split train"):
         train_multi_label(set_folder, parts, overrides=overrides, reporter=_Stop(3))
-    train_multi_label(set_folder, parts, resume=True)
+    train_multi_label(set_folder, parts, resume="auto")
+    again = train_multi_label(set_folder, parts, resume="auto")
+    assert again.next_command == whole.next_command.replace("whole", "parts")
+    with pytest.raises(InputError, match="of a BAS model"):
+        train_segmenter(set_folder, parts, resume="auto")
     one, other = load_checkpoint(tmp_path / "whole"), load_checkpoint(parts)
     assert one.info.classes == ("red", "green", "blue")
+    assert (one.info.data.images, one.info.data.background) == (8, 1)
+    assert rows[0].empty > 0
     for name, value in one.model.state_dict().items():
         torch.testing.assert_close(other.model.state_dict()[name], value, rtol=0, atol=0)
 
@@ -151,6 +157,19 @@ def test_held_out_images_are_not_trained_on(set_folder: Path) -> None:
     assert bool(data.present.any(1).all())
 
 
+def test_images_without_a_class_are_background_and_with_masks_like_the_others(
+    set_folder: Path,
+) -> None:
+    images = read_image_set(set_folder)
+    (nothing,) = [image for image in images.images if not image.labels]
+    apart = multi_label_data(images, fraction=0, seed=1)
+    assert apart.listed.background == (nothing.path,)
+    among = multi_label_data(images, fraction=0, seed=1, masks=True)
+    assert (len(among.listed.paths), among.listed.background) == (9, ())
+    assert not among.present[among.listed.paths.index(nothing.path)].any()
+    assert apart.listed.fingerprint != among.listed.fingerprint
+
+
 def test_a_set_without_labels_is_refused(set_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(set_folder, tmp_path / "bare")
     index = tmp_path / "bare" / "index.csv"
@@ -159,6 +178,20 @@ def test_a_set_without_labels_is_refused(set_folder: Path, tmp_path: Path) -> No
     index.write_text("\n".join(bare) + "\n")
     with pytest.raises(InputError, match=r"No image of the split 'train' of .* has a class"):
         multi_label_data(read_image_set(tmp_path / "bare"), fraction=0, seed=0)
+
+
+def test_a_set_whose_images_all_have_every_class_is_refused(
+    set_folder: Path, tmp_path: Path
+) -> None:
+    """Present classes are compared with absent ones alone: the loss would be 0."""
+    shutil.copytree(set_folder, tmp_path / "one")
+    (tmp_path / "one" / "classes.json").write_text('{"mask_values": {"1": "red"}}')
+    lines = ["path,labels", "0.png,red", "1.png,red", "2.png,"]
+    (tmp_path / "one" / "index.csv").write_text("\n".join(lines) + "\n")
+    images = read_image_set(tmp_path / "one")
+    with pytest.raises(InputError, match="has all 1, so nothing tells them apart"):
+        multi_label_data(images, fraction=0, seed=0)
+    assert len(multi_label_data(images, fraction=0, seed=0, masks=True).listed.paths) == 3
 
 
 def test_the_published_recipe_has_maps_and_activations_of_the_same_cells() -> None:

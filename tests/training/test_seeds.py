@@ -1,23 +1,15 @@
-"""Seeds, the random walk, and the masks that come of them."""
+"""Seeds, and the random walk."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from bas_edge.errors import InputError
-from bas_edge.images import read_image
-from bas_edge.segmentation import read_image_set, write_mask
-from bas_edge_training import load_checkpoint
 from bas_edge_training.models import BasModel
-from bas_edge_training.segmentation.pseudo_masks import make_masks
 from bas_edge_training.segmentation.random_walk import WalkOptions, spread
 from bas_edge_training.segmentation.seeds import SeedOptions, best_seeds, seed_maps
 
@@ -106,84 +98,3 @@ def test_no_steps_and_no_seeds_leave_maps_as_they_are() -> None:
     pixels, seeds = two_halves()
     assert spread(pixels, seeds, WalkOptions(steps=0)) is seeds
     assert not spread(pixels, np.zeros_like(seeds), WalkOptions()).any()
-
-
-@pytest.fixture
-def colours(tmp_path: Path) -> Path:
-    """Three images with squares, true masks, and a third without any label."""
-    root = tmp_path / "set"
-    root.mkdir()
-    lines = ["path,labels,mask_path"]
-    for number, label in enumerate((0, 1, None)):
-        pixels = np.full((40, 48, 3), 60, np.uint8)
-        mask = np.zeros((40, 48), np.uint8)
-        if label is not None:
-            pixels[8:30, 10:34, label] = 250
-            mask[8:30, 10:34] = label + 1
-        Image.fromarray(pixels).save(root / f"{number}.png")
-        write_mask(root / f"{number}_mask.png", mask)
-        name = "" if label is None else f"class {label}"
-        lines.append(f"{number}.png,{name},{number}_mask.png")
-    (root / "index.csv").write_text("\n".join(lines) + "\n")
-    values = {str(number + 1): f"class {number}" for number in range(2)}
-    (root / "classes.json").write_text(json.dumps({"mask_values": values}))
-    return root
-
-
-@pytest.fixture
-def run_folder(make_model: Callable[..., BasModel], make_checkpoint: Callable[..., Path]) -> Path:
-    return make_checkpoint(make_model("edge", classes=2))
-
-
-def test_masks_are_written_as_a_set_and_scored(
-    colours: Path, run_folder: Path, tmp_path: Path
-) -> None:
-    walk = WalkOptions(steps=5)
-    report = make_masks(
-        run_folder, colours, tmp_path / "masks", size=64, scales=(1.0,), threshold=0.6, walk=walk
-    )
-    assert report.images == 2
-    found = read_image_set(tmp_path / "masks", "train")
-    assert [image.labels for image in found.images] == [(0,), (1,)]
-    first = found.images[0]
-    assert first.mask is not None
-    options = SeedOptions(size=64, scales=(1.0,))
-    model = load_checkpoint(run_folder).model
-    pixels = read_image(first.path)
-    maps = spread(pixels, seed_maps(model, pixels, (0,), options, CPU), walk)
-    np.testing.assert_array_equal(first.mask.read(), (maps[0] > np.float32(0.6)).astype(np.uint8))
-    assert report.refined is not None
-    assert report.seeds is not None
-    assert report.refined.best.miou >= report.refined.given.miou - 1e-9
-    assert dict(report.refined.curve)[0.6] == pytest.approx(report.refined.given.miou)
-    assert json.loads(json.dumps(report.to_dict()))["images"] == 2
-
-
-def test_without_true_masks_there_are_no_scores(
-    colours: Path, run_folder: Path, tmp_path: Path
-) -> None:
-    text = (colours / "index.csv").read_text().splitlines()
-    bare = "\n".join(line.rpartition(",")[0] for line in text)
-    (colours / "index.csv").write_text(bare + "\n")
-    (colours / "0.png").write_bytes(b"no image")
-    report = make_masks(run_folder, colours, tmp_path / "masks", size=64, scales=(1.0,))
-    assert (report.seeds, report.refined, report.images) == (None, None, 1)
-    assert list(report.skipped) == [str(colours / "0.png")]
-
-
-def test_what_cannot_be_used_is_refused_before_any_work(
-    colours: Path, run_folder: Path, tmp_path: Path, make_model: Callable[..., BasModel]
-) -> None:
-    with pytest.raises(InputError, match=r"The threshold is 1\.5"):
-        make_masks(run_folder, colours, tmp_path / "out", threshold=1.5)
-    with pytest.raises(InputError, match=r"scales are \[0\.01\]"):
-        make_masks(run_folder, colours, tmp_path / "out", scales=(0.01,))
-    with pytest.raises(InputError, match="exists already"):
-        make_masks(run_folder, colours, colours)
-    values = {"1": "class 0", "2": "other"}
-    (colours / "classes.json").write_text(json.dumps({"mask_values": values}))
-    text = (colours / "index.csv").read_text()
-    (colours / "index.csv").write_text(text.replace("class 1", "other"))
-    with pytest.raises(InputError, match=r"to 'class 1'; .* to 'other'"):
-        make_masks(run_folder, colours, tmp_path / "out")
-    assert not (tmp_path / "out").exists()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +17,15 @@ from PIL import Image
 from bas_edge.errors import InputError
 from bas_edge.segmentation import read_image_set, write_mask
 from bas_edge_training import load_checkpoint
+from bas_edge_training.batches import BatchLoader
+from bas_edge_training.image_store import ImageStore
 from bas_edge_training.models import BasModel
 from bas_edge_training.progress import SilentReporter
-from bas_edge_training.recipe import Recipe, load_recipe
 from bas_edge_training.results import TrainingInterrupted
-from bas_edge_training.run_images import RunImages
-from bas_edge_training.segmentation.bas_training import train_multi_label
-from bas_edge_training.segmentation.data import multi_label_data
+from bas_edge_training.segmentation.masked_images import MaskedImages
 from bas_edge_training.segmentation.segmenter import SegmenterModel
 from bas_edge_training.segmentation.segmenter_training import (
-    _Masks,
-    _SegmenterTrainer,
+    _MaskLoss,
     load_segmenter,
     train_segmenter,
 )
@@ -63,46 +63,70 @@ def test_every_cell_has_a_score_of_every_class(
     assert list(scores.shape) == [2, 6, 64 // stride, 64 // stride]
 
 
-def test_masks_are_cropped_and_flipped_as_their_images_are(
-    squares: Path, tiny_overrides: tuple[str, ...], make_model: Callable[..., BasModel]
-) -> None:
-    recipe: Recipe = load_recipe("segmenter", tiny_overrides)
-    images = read_image_set(squares)
-    data = multi_label_data(images, fraction=0, seed=0)
-    loader = RunImages(data.listed, recipe).loader
-    masks = _Masks(images, data)
-    model = SegmenterModel(make_model("edge", classes=2, side=32))
-    trainer = _SegmenterTrainer(model, recipe, torch.device("cpu"), masks, len(loader))
-    for epoch in (0, 3):
-        for batch in loader.epoch(epoch):
-            for frame, row in zip(batch.frames.numpy(), batch.labels.tolist(), strict=True):
-                np.testing.assert_array_equal(
-                    trainer._cropped(row, epoch) > 0, frame[:, :, :2].max(axis=2) > 150
-                )
+def masked(folder: Path, side: int) -> MaskedImages:
+    images = read_image_set(folder).images
+    return MaskedImages({i.path: i for i in images}, [i.path for i in images], side, 1 << 20)
 
 
-def test_pixels_that_do_not_count_move_nothing(
-    squares: Path, tiny_overrides: tuple[str, ...], make_model: Callable[..., BasModel]
-) -> None:
-    images = read_image_set(squares)
-    masks = _Masks(images, multi_label_data(images, fraction=0, seed=0))
-    recipe = load_recipe("segmenter", tiny_overrides)
-    model = SegmenterModel(make_model("edge", classes=2, side=32))
-    trainer = _SegmenterTrainer(model, recipe, torch.device("cpu"), masks, 2)
-    frames = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+def test_masks_are_stretched_cropped_and_flipped_as_their_images_are(squares: Path) -> None:
+    store = masked(squares, 40)
+    loader = BatchLoader(
+        store, range(8), ImageStore((), 40, 0), batch_size=3, background_per_batch=0, crop=32,
+        flip=True, seed=4, workers=0,
+    )  # fmt: skip
+    for batch in loader.epoch(3):
+        for frame in batch.frames.numpy():
+            np.testing.assert_array_equal(frame[..., 3] > 0, frame[..., :2].max(axis=2) > 150)
+    smaller = masked(squares, 20).pixels(1)
+    whole = store.pixels(1)
+    assert smaller is not None
+    assert whole is not None
+    np.testing.assert_array_equal(smaller[..., 3], whole[1::2, 1::2, 3])
+
+
+def test_an_image_with_a_mask_of_another_size_is_skipped(squares: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(squares, folder)
+    write_mask(folder / "2_mask.png", np.zeros((40, 41), np.uint8))
+    (folder / "3_mask.png").write_bytes(b"no mask")
+    store = masked(folder, 40)
+    found = [store.pixels(number) is not None for number in range(8)]
+    assert found == [True, True, False, False, True, True, True, True]
+    assert "is 40 × 40, but its mask is 41 × 40." in store.skipped[str(folder / "2.png")]
+    assert "3_mask.png cannot be decoded" in store.skipped[str(folder / "3.png")]
+
+
+def test_pixels_that_do_not_count_move_nothing(make_model: Callable[..., BasModel]) -> None:
+    model: Any = SegmenterModel(make_model("edge", classes=2, side=32))
+    loss = _MaskLoss(model)
+    pixels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     truth = torch.full((2, 32, 32), 255)
-    pixels = frames.permute(0, 3, 1, 2)
-    losses, _ = trainer.losses.labelled(pixels, truth)
+    losses, _ = loss.labelled(pixels, truth)
     losses.total.backward()
     assert losses.total.item() == 0
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     assert grads
     assert all(bool((grad == 0).all()) for grad in grads)
     truth[0, :, 16:] = 1
-    half, _ = trainer.losses.labelled(pixels[:1], truth[:1])
+    half, _ = loss.labelled(pixels[:1], truth[:1])
     truth[0] = 1  # a frame of one colour: all its pixels cost about the same
-    whole, _ = trainer.losses.labelled(pixels[:1], truth[:1])
+    whole, _ = loss.labelled(pixels[:1], truth[:1])
     assert half.total.item() == pytest.approx(whole.total.item(), rel=0.2)
+
+
+def test_parts_of_a_batch_add_up_to_it_whatever_counts_in_each(
+    make_model: Callable[..., BasModel],
+) -> None:
+    model: Any = SegmenterModel(make_model("edge", classes=2, side=32).eval())
+    loss = _MaskLoss(model)
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (3, 3, 32, 32), generator=random)
+    truth = torch.randint(0, 3, (3, 32, 32), generator=random)
+    truth[0, :, 3:] = 255
+    whole = loss.labelled(pixels, truth)[0].total
+    first, rest = (loss.labelled(pixels[s], truth[s])[0].total for s in (slice(1), slice(1, 3)))
+    torch.testing.assert_close(whole, (first + 2 * rest) / 3)
+    assert abs(first.item() - rest.item()) > 1e-3  # so that another weighting would show
 
 
 def test_a_run_learns_the_masks_from_the_backbone_of_a_bas_run(
@@ -145,7 +169,9 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
     train_segmenter(squares, tmp_path / "whole", overrides=overrides)
     with pytest.raises(TrainingInterrupted, match="bas-edge train-segmenter"):
         train_segmenter(squares, tmp_path / "parts", overrides=overrides, reporter=_Stop(3))
-    train_segmenter(squares, tmp_path / "parts", resume=True)
+    train_segmenter(squares, tmp_path / "parts", resume="auto")
+    again = train_segmenter(squares, tmp_path / "parts", resume="auto")
+    assert (again.steps, again.warnings) == (4, ("It was trained before; nothing was done now.",))
     one, other = (load_segmenter(tmp_path / name).model for name in ("whole", "parts"))
     for name, value in one.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
@@ -160,15 +186,3 @@ class _Stop(SilentReporter):
     def step(self, row: LogRow) -> None:
         if row.step == self.after:
             signal.raise_signal(signal.SIGINT)
-
-
-def test_several_processes_are_refused(
-    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    variables = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    for run in (train_segmenter, train_multi_label):
-        with pytest.raises(InputError, match="trains in one process, but torchrun has started 2"):
-            run(squares, tmp_path / "run")
-    assert not (tmp_path / "run").exists()

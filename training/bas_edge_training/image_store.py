@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.errors import InputError
-from bas_edge.images import decode_image
+from bas_edge.images import DecodedImage, decode_image
 from bas_edge.ops import resize_frame
 
 __all__ = ["ImageStore", "cache_budget"]
@@ -26,12 +26,14 @@ class ImageStore:
             its mode, and "rotated" where EXIF turned it.
     """
 
+    channels = 3
+
     def __init__(self, paths: Sequence[Path], side: int, budget_bytes: int) -> None:
         self.paths = tuple(paths)
         self.side = side
         self.skipped: dict[str, str] = {}
         self.converted: dict[str, str] = {}
-        self._room = budget_bytes // (side * side * 3)
+        self._room = budget_bytes // (side * side * self.channels)
         self._pixels: dict[int, NDArray[np.uint8]] = {}
         self._lock = threading.Lock()
 
@@ -48,11 +50,11 @@ class ImageStore:
                 return None
         try:
             decoded = decode_image(path)
+            resized = self._prepared(path, decoded)
         except InputError as error:
             with self._lock:
                 self.skipped[str(path)] = str(error)
             return None
-        resized: NDArray[np.uint8] = resize_frame(decoded.pixels, (self.side, self.side))
         changes = [decoded.original_mode] if decoded.converted else []
         changes += ["rotated"] if decoded.rotated else []
         with self._lock:
@@ -61,6 +63,15 @@ class ImageStore:
             if len(self._pixels) < self._room:
                 self._pixels[index] = resized
         return resized
+
+    def _prepared(self, path: Path, decoded: DecodedImage) -> NDArray[np.uint8]:  # noqa: ARG002  (for subclasses)
+        """What is kept of an image: uint8 [side, side, channels].
+
+        Raises:
+            InputError: It has to be skipped.
+        """
+        pixels: NDArray[np.uint8] = resize_frame(decoded.pixels, (self.side, self.side))
+        return pixels
 
 
 def cache_budget(mode: str) -> int:

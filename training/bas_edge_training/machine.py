@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
 
 import torch
@@ -18,7 +19,13 @@ from bas_edge.signals import asked_to_end
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.team import ALONE, Team
 
-__all__ = ["StopRequest", "keep_freed_memory", "resolve_device", "torch_settings"]
+__all__ = [
+    "StopRequest",
+    "keep_freed_memory",
+    "resolve_device",
+    "share_of_cores",
+    "torch_settings",
+]
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -62,26 +69,35 @@ def resolve_device(name: str, team: Team = ALONE) -> torch.device:
 
 @contextlib.contextmanager
 def torch_settings(recipe: Recipe, team: Team = ALONE) -> Iterator[None]:
-    """Seed, thread count and the deterministic switch; the last two are restored afterwards.
-
-    Several processes on a machine share its cores; torchrun itself gives each of them one.
-    """
-    threads = torch.get_num_threads()
+    """Seed, thread count and the deterministic switch; the last two are restored afterwards."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.manual_seed(recipe.training.seed)
-    if recipe.machine.threads:
-        torch.set_num_threads(recipe.machine.threads)
-    elif team.size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
-        torch.set_num_threads(max(1, _cores() // team.local_size))
     if recipe.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
     try:
+        with share_of_cores(team, recipe.machine.threads):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+
+
+@contextlib.contextmanager
+def share_of_cores(team: Team, threads: int = 0) -> Iterator[None]:
+    """So many threads of torch; 0 divides the cores of a machine among its processes.
+
+    torchrun itself gives each of them one.
+    """
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    elif team.size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(max(1, _cores() // team.local_size))
+    try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> bool:
@@ -111,6 +127,15 @@ class StopRequest:
         self.requested = False
         self.patient = team.size > 1
         self._stack = contextlib.ExitStack()
+
+    def entries(self) -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
+        """What to enter before processes meet, and around the run alone; one of both is this.
+
+        Where torchrun stops a team, its processes still have to tell each other how they end. One
+        process is stopped at once while it reads its data.
+        """
+        nothing = contextlib.nullcontext()
+        return (self, nothing) if self.patient else (nothing, self)
 
     def __enter__(self) -> StopRequest:
         if self.patient:

@@ -70,7 +70,7 @@ class Run:
     ) -> None:
         self.folder, self.recipe, self.data, self.team = folder, recipe, data, team
         self.name, self.reporter = name, reporter if team.leads else SilentReporter()
-        self.images = RunImages(data, recipe, team)
+        self.images = self._new_images()
         self.total = total_steps(recipe.schedule, len(self.images.loader))
         self.device = resolve_device(recipe.machine.device, team)
         self.epoch = self.batch = self.number = self.log_rows = 0
@@ -188,10 +188,8 @@ class Run:
         )
         if not len(found.indices):
             return {}
-        return {
-            "val_top1": found.top1(self.data.validation_labels),
-            "val_area": float(found.areas.mean()),
-        }
+        top1 = found.top1(self.data.validation_labels)
+        return {"val_top1": top1, "val_area": float(found.areas.mean())}
 
     def _finish(self) -> TrainResult:
         unboxed = self.images.unboxed(THRESHOLD_IMAGES)
@@ -231,6 +229,9 @@ class Run:
         )
 
     # Where it starts
+
+    def _new_images(self) -> RunImages:
+        return RunImages(self.data, self.recipe, self.team)
 
     def _new_trainer(self, model: BasModel) -> Trainer:
         return Trainer(model, self.recipe, self.device, self.team)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from bas_edge.errors import InputError
 from bas_edge_training.atomic import make_folder
-from bas_edge_training.checkpoint import RunState, load_checkpoint, load_run_state
+from bas_edge_training.checkpoint import (
+    CheckpointInfo,
+    RunState,
+    load_checkpoint,
+    load_run_state,
+)
 from bas_edge_training.recipe import (
     Recipe,
     apply_overrides,
@@ -30,6 +36,7 @@ __all__ = [
     "read_finished_run",
     "read_saved_run",
     "resume_command",
+    "run_to_resume",
 ]
 
 
@@ -92,11 +99,27 @@ def read_saved_run(folder: RunFolder) -> SavedRun:
     return SavedRun(tensors, state)
 
 
-def read_finished_run(folder: RunFolder) -> TrainResult | None:
-    """What the finished run in a folder has reached; None where there is none."""
+def run_to_resume(folder: RunFolder, resume: bool | Literal["auto"]) -> SavedRun | None:
+    """`read_saved_run` where a resume is asked for; "auto": where there is one to resume."""
+    if resume is True or (resume == "auto" and folder.last.is_file()):
+        return read_saved_run(folder)
+    return None
+
+
+def _described(path: Path) -> CheckpointInfo:
+    return load_checkpoint(path).info
+
+
+def read_finished_run(
+    folder: RunFolder, describe: Callable[[Path], CheckpointInfo] = _described
+) -> TrainResult | None:
+    """What the finished run in a folder has reached; None where there is none.
+
+    `describe` reads a checkpoint, and refuses those of another task.
+    """
     if folder.last.is_file() or not folder.checkpoint.is_file():
         return None
-    info = load_checkpoint(folder.checkpoint).info
+    info = describe(folder.checkpoint)
     if not info.finished:
         return None
     return TrainResult(
@@ -173,7 +196,12 @@ def choose_recipe(
 
 
 def resume_command(
-    data: Path, output: Path, options: Mapping[str, Path | str | None], processes: int = 1
+    data: Path,
+    output: Path,
+    options: Mapping[str, Path | str | None],
+    processes: int = 1,
+    *,
+    verb: str = "train",
 ) -> str:
     """What to type to go on with a run, on a machine that has so many of its processes.
 
@@ -182,7 +210,7 @@ def resume_command(
     words = ["bas-edge"]
     if processes > 1:
         words = ["torchrun", "--nproc-per-node", str(processes), "-m", "bas_edge.cli"]
-    words += ["train", str(data), "-o", str(output)]
+    words += [verb, str(data), "-o", str(output)]
     for option, value in options.items():
         if value is not None:
             words += [option, str(value)]

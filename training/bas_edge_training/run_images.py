@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from bas_edge_training.data import TrainingData
 from bas_edge_training.image_store import ImageStore, cache_budget
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.team import ALONE, Team
+
+Store = Callable[[Sequence[Path], int, int], ImageStore]  # of paths, side and bytes to keep
 
 __all__ = ["RunImages"]
 
@@ -30,13 +33,16 @@ class RunImages:
         samples, sample_labels: What contact sheets show; held-out images where there are some.
     """
 
-    def __init__(self, data: TrainingData, recipe: Recipe, team: Team = ALONE) -> None:
+    def __init__(
+        self, data: TrainingData, recipe: Recipe, team: Team = ALONE, *, store: Store = ImageStore
+    ) -> None:
+        """`store` makes those of labelled images."""
         options = recipe.data
         budget = cache_budget(recipe.machine.cache) // team.local_size
         self.data = data
-        self.training = ImageStore(data.paths, options.resize, budget // 2)
+        self.training = store(data.paths, options.resize, budget // 2)
         self.background = ImageStore(data.background, options.resize, budget // 4)
-        self.held_out = ImageStore(data.validation_paths, options.crop, budget // 4)
+        self.held_out = store(data.validation_paths, options.crop, budget // 4)
         self.samples, self.sample_labels = self.held_out, data.validation_labels
         if not data.validation_paths:
             self.samples, self.sample_labels = ImageStore(data.paths, options.crop, 0), data.labels

@@ -24,7 +24,7 @@ from torch.distributed.rendezvous import rendezvous
 from bas_edge.errors import InputError
 from bas_edge_training.team_failure import PeerError, explained, lost_contact
 
-__all__ = ["ALONE", "Team", "join_team", "launched_team", "require_alone"]
+__all__ = ["ALONE", "Team", "join_team", "launched_team"]
 
 _PATIENCE = timedelta(minutes=10)  # with one that hangs; one that died is noticed at once
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -125,16 +125,6 @@ def launched_team() -> Team:
         local_rank=int(os.environ.get("LOCAL_RANK", rank)),
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", size)),
     )
-
-
-def require_alone(what: str) -> None:
-    """Raise InputError where torchrun has started several processes for what trains in one."""
-    size = launched_team().size
-    if size > 1:
-        raise InputError(
-            f"{what} trains in one process, but torchrun has started {size}.",
-            hint="Start it without torchrun.",
-        )
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,12 +23,12 @@ from bas_edge_training.run_folder import (
     choose_recipe,
     claim_folder,
     read_finished_run,
-    read_saved_run,
     resume_command,
+    run_to_resume,
 )
 from bas_edge_training.team import Team, join_team, launched_team
 
-__all__ = ["TrainResult", "TrainingInterrupted", "train"]
+__all__ = ["TrainResult", "TrainingInterrupted", "check_team", "train"]
 
 
 def train(
@@ -89,10 +88,7 @@ def train(
     background = None if background is None else Path(background)
     overrides = list(overrides)
     stop = StopRequest(launched_team())
-    # Where torchrun stops a team, its processes still have to tell each other how they end.
-    early: AbstractContextManager[object]
-    later: AbstractContextManager[object]
-    early, later = (stop, nullcontext()) if stop.patient else (nullcontext(), stop)
+    early, later = stop.entries()
     with early, join_team() as team:
         if resume == "auto" and (ended := team.once(lambda: read_finished_run(folder))):
             return ended
@@ -106,7 +102,7 @@ def train(
             background=background,
             seed=begun.recipe.training.seed,
         )
-        _check_team(team, begun.recipe, images)
+        check_team(team, begun.recipe, images)
         keep_freed_memory()
         named = {
             "--split": split,
@@ -151,9 +147,7 @@ def _begin(
     resume: bool | Literal["auto"],
 ) -> _Beginning:
     """Raises InputError where folder, recipe and checkpoint cannot be used as given."""
-    saved = None
-    if resume is True or (resume == "auto" and folder.last.is_file()):
-        saved = read_saved_run(folder)
+    saved = run_to_resume(folder, resume)
     if qat is not None and saved is not None and saved.state.trained_ranges is msgspec.UNSET:
         raise InputError(
             f"The run in {folder.path} began without --qat.",
@@ -167,7 +161,7 @@ def _begin(
     return _Beginning(name, chosen, start, saved)
 
 
-def _check_team(team: Team, recipe: Recipe, images: TrainingData) -> None:
+def check_team(team: Team, recipe: Recipe, images: TrainingData) -> None:
     """Raises InputError where the processes cannot share this work."""
     least = team.size * recipe.training.accumulate
     if recipe.data.batch_size < least:

@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,12 +20,21 @@ from bas_edge_training.progress import Reporter, SilentReporter
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainResult
 from bas_edge_training.run import Run
-from bas_edge_training.run_folder import RunFolder, choose_recipe, claim_folder, read_saved_run
+from bas_edge_training.run_folder import (
+    RunFolder,
+    SavedRun,
+    choose_recipe,
+    claim_folder,
+    read_finished_run,
+    resume_command,
+    run_to_resume,
+)
 from bas_edge_training.segmentation.data import MultiLabelData, multi_label_data
 from bas_edge_training.segmentation.losses import multi_label_loss
 from bas_edge_training.step_loss import StepLoss
-from bas_edge_training.team import require_alone
+from bas_edge_training.team import ALONE, Team, join_team, launched_team
 from bas_edge_training.trainer import StepFigures, Trainer
+from bas_edge_training.training import check_team
 from bas_edge_training.validation import predict
 
 __all__ = ["DEFAULT_RECIPE", "MultiLabelTrainer", "chosen_classes", "train_multi_label"]
@@ -42,11 +51,14 @@ def train_multi_label(
     split: str = "train",
     pretrained: str | Path | None = None,
     overrides: Iterable[str] = (),
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> TrainResult:
     """Train BAS on images that have several labels each; masks are not looked at.
+
+    Images without any class join each step as images without any object (docs/training.md).
+    Processes that torchrun has started train one model together, as in `train`.
 
     Args:
         data: A VOC 2012, COCO or index folder (`bas_edge.segmentation.read_image_set`).
@@ -60,38 +72,50 @@ def train_multi_label(
     Raises:
         InputError: Data, recipe or output folder cannot be used as given.
         DivergenceError: The loss is not finite; the last good state stays in the folder.
-        TrainingInterrupted: Ctrl-C, after saving.
+        TrainingInterrupted: Ctrl-C or SIGTERM, in any process, after saving.
+        PeerError: Another process has failed.
     """
-    require_alone("Segmentation")
-    folder = RunFolder(Path(output))
-    words = ["bas-edge", "train", str(data), "--task", "segmentation", "--split", split]
-    resume_with = shlex.join([*words, "-o", str(output), "--resume"])
-    saved = read_saved_run(folder) if resume else None
-    default = None if saved is not None else DEFAULT_RECIPE
-    name, chosen = choose_recipe(recipe if recipe is not None else default, overrides, saved)
-    images = multi_label_data(
-        read_image_set(data, split),
-        fraction=chosen.validation.fraction,
-        seed=chosen.training.seed,
-    )
-    keep_freed_memory()
-    with torch_settings(chosen), StopRequest() as stop:
-        run = _MultiLabelRun(
-            images,
-            folder,
-            chosen,
-            images.listed,
-            name=name,
-            pretrained=None if pretrained is None else str(pretrained),
-            start=None,
-            saved=saved,
-            reporter=reporter or SilentReporter(),
+    data, folder, changes = Path(data), RunFolder(Path(output)), list(overrides)
+    seeds = folder.path.with_name(f"{folder.path.name}_masks")
+    words = ["bas-edge", "seeds", str(folder.path), str(data), "--split", split, "-o", str(seeds)]
+
+    def begin() -> tuple[SavedRun | None, str, Recipe]:
+        saved = run_to_resume(folder, resume)
+        default = None if saved is not None else DEFAULT_RECIPE
+        return saved, *choose_recipe(recipe if recipe is not None else default, changes, saved)
+
+    stop = StopRequest(launched_team())
+    early, later = stop.entries()
+    with early, join_team() as team:
+        if resume == "auto" and (ended := team.once(lambda: read_finished_run(folder))):
+            return dataclasses.replace(ended, next_command=shlex.join(words))
+        saved, name, chosen = team.once(begin)
+        images = multi_label_data(
+            read_image_set(data, split),
+            fraction=chosen.validation.fraction,
+            seed=chosen.training.seed,
         )
-        if saved is None:
-            claim_folder(folder, overwrite=overwrite, resume_with=resume_with)
-        result = run.go(stop, resume_with)
-    seeds = Path(output).with_name(f"{Path(output).name}_masks")
-    words = ["bas-edge", "seeds", str(output), str(data), "--split", split, "-o", str(seeds)]
+        check_team(team, chosen, images.listed)
+        keep_freed_memory()
+        options = {"--task": "segmentation", "--split": split}
+        resume_with = resume_command(data, folder.path, options, team.local_size)
+        with torch_settings(chosen, team), later:
+            run = _MultiLabelRun(
+                images,
+                folder,
+                chosen,
+                images.listed,
+                name=name,
+                pretrained=None if pretrained is None else str(pretrained),
+                start=None,
+                saved=saved,
+                reporter=reporter or SilentReporter(),
+                team=team,
+            )
+            if saved is None:
+                replace = overwrite or resume == "auto"
+                team.once(lambda: claim_folder(folder, overwrite=replace, resume_with=resume_with))
+            result = run.go(stop, resume_with)
     return dataclasses.replace(result, next_command=shlex.join(words))
 
 
@@ -103,9 +127,14 @@ class MultiLabelTrainer(Trainer):
     """
 
     def __init__(
-        self, model: BasModel, recipe: Recipe, device: torch.device, present: Tensor
+        self,
+        model: BasModel,
+        recipe: Recipe,
+        device: torch.device,
+        present: Tensor,
+        team: Team = ALONE,
     ) -> None:
-        super().__init__(model, recipe, device)
+        super().__init__(model, recipe, device, team)
         self.present = present
         self.seed = recipe.training.seed
 
@@ -156,11 +185,11 @@ class _MultiLabelRun(Run):
         self.images.sample_labels = tuple(firsts[row] for row in self.images.sample_labels)
 
     def _new_trainer(self, model: BasModel) -> Trainer:
-        return MultiLabelTrainer(model, self.recipe, self.device, self.multi.present)
+        return MultiLabelTrainer(model, self.recipe, self.device, self.multi.present, self.team)
 
     def _validate(self) -> dict[str, float]:
-        batch_size = self.recipe.data.batch_size
-        found = predict(self.trainer.result, self.images.held_out, self.device, batch_size)
+        batch_size, held_out = self.recipe.data.batch_size, self.images.held_out
+        found = predict(self.trainer.result, held_out, self.device, batch_size, self.team)
         if not len(found.indices):
             return {}
         rows = np.asarray(self.data.validation_labels)[found.indices]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class MultiLabelData:
 
     Attributes:
         listed: Paths, classes and fingerprint; a "label" in it is a row of `present`.
-        present: bool [N + M, C]: which classes are in each image.
+        present: bool [N + M, C]: which classes are in each image; without rows of
+            `listed.background`.
     """
 
     listed: TrainingData
@@ -32,23 +34,37 @@ class MultiLabelData:
 
     @property
     def firsts(self) -> tuple[int, ...]:
-        """The first class of each row."""
+        """The first class of each row, of which each has one."""
         return tuple(int(row.nonzero()[0, 0]) for row in self.present)
 
 
-def multi_label_data(images: ImageSet, *, fraction: float, seed: int) -> MultiLabelData:
+def multi_label_data(
+    images: ImageSet, *, fraction: float, seed: int, masks: bool = False
+) -> MultiLabelData:
     """Split a set at random into images to train on and `fraction` of it held out.
 
-    Images without any class are left out, and counted in a warning.
+    Args:
+        images: The set.
+        fraction: 0 to 1.
+        seed: Of the choice.
+        masks: Learn from masks, which say of images without any class that they are background:
+            these are among the others. Else they are `TrainingData.background`.
 
     Raises:
-        InputError: No image has a class.
+        InputError: No image has a class; or, without masks, each has all of them.
     """
-    used = [image for image in images.images if image.labels]
-    if not used:
+    used = [image for image in images.images if image.labels or masks]
+    apart = [] if masks else [image for image in images.images if not image.labels]
+    if not any(image.labels for image in used):
         raise InputError(
             f"No image of the split '{images.split}' of {images.source} has a class.",
             hint="Check its labels, or choose another split.",
+        )
+    if not masks and all(len(image.labels) == len(images.classes) for image in used):
+        raise InputError(
+            f"Every image of the split '{images.split}' of {images.source} that has a class has "
+            f"all {len(images.classes)}, so nothing tells them apart.",
+            hint="Add images of other classes.",
         )
     order = np.random.default_rng([seed, 0x5E6]).permutation(len(used))
     held = set(order[: round(fraction * len(used))].tolist())
@@ -65,9 +81,11 @@ def multi_label_data(images: ImageSet, *, fraction: float, seed: int) -> MultiLa
         labels=tuple(range(count)),
         validation_paths=tuple(image.path for image in kept),
         validation_labels=tuple(range(count, len(used))),
-        background=(),
-        warnings=_warnings(images, len(used), present[:count]),
-        fingerprint=_fingerprint(images, training, kept),
+        background=tuple(image.path for image in apart),
+        warnings=_warnings(images, present[:count]),
+        fingerprint=_fingerprint(
+            images, {"train": training, "validate": kept, "background": apart}, masks=masks
+        ),
     )
     return MultiLabelData(listed, present)
 
@@ -77,21 +95,19 @@ def _folder(images: list[SetImage]) -> Path:
     return Path(os.path.commonpath([image.path.parent.resolve() for image in images]))
 
 
-def _warnings(images: ImageSet, used: int, present: Tensor) -> tuple[str, ...]:
-    found = []
-    if without := len(images.images) - used:
-        found.append(f"{without} images without any class are left out.")
-    found += [
+def _warnings(images: ImageSet, present: Tensor) -> tuple[str, ...]:
+    return tuple(
         f"Class '{images.classes[label]}' is in no training image; it cannot be learnt."
         for label in (present.sum(0) == 0).nonzero().flatten().tolist()
-    ]
-    return tuple(found)
+    )
 
 
-def _fingerprint(images: ImageSet, training: list[SetImage], kept: list[SetImage]) -> str:
+def _fingerprint(images: ImageSet, roles: Mapping[str, list[SetImage]], *, masks: bool) -> str:
     lines = [
         f"{role} {os.path.relpath(image.path, images.source)} {image.labels}"
-        for role, members in (("train", training), ("validate", kept))
+        for role, members in roles.items()
         for image in members
     ]
+    if masks:  # so that no run of the one kind is resumed as one of the other
+        lines.insert(0, "masks")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -2,90 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from bas_edge.errors import InputError
-from bas_edge.images import read_image
-from bas_edge.metrics import ConfusionMatrix, SeedSweep, SegmentationAccuracy
-from bas_edge.segmentation import ImageSet, SetImage, read_image_set, unique_names, write_mask
-from bas_edge.segmentation.index_file import write_index
+from bas_edge.segmentation import ImageSet, read_image_set
 from bas_edge_training.checkpoint import Checkpoint, load_checkpoint
-from bas_edge_training.machine import resolve_device
-from bas_edge_training.segmentation.random_walk import WalkOptions, spread
-from bas_edge_training.segmentation.seeds import SeedOptions, best_seeds, seed_maps
+from bas_edge_training.machine import StopRequest, resolve_device, share_of_cores
+from bas_edge_training.results import TrainingInterrupted
+from bas_edge_training.segmentation.mask_maker import MaskMaker
+from bas_edge_training.segmentation.mask_report import MaskScores, MasksReport
+from bas_edge_training.segmentation.random_walk import WalkOptions
+from bas_edge_training.segmentation.seed_journal import SeedJournal, SeedRecord, begin_masks
+from bas_edge_training.segmentation.seeds import SeedOptions
+from bas_edge_training.team import Team, join_team, launched_team
 
-__all__ = ["DEFAULT_SCALES", "DEFAULT_THRESHOLD", "MaskScores", "MasksReport", "make_masks"]
+__all__ = ["DEFAULT_SCALES", "MaskScores", "MasksReport", "make_masks"]
 
 DEFAULT_SCALES = (1.0, 0.5, 1.5, 2.0)
-DEFAULT_THRESHOLD = 0.5
-SWEPT = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+_BLOCK = 8  # images of each process until all of them meet
+_CUT_IMAGES = 64  # that the threshold is chosen on; their cuts spread by about 0.1
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskScores:
-    """Masks of one kind against the true ones.
-
-    Attributes:
-        given: At the threshold that the masks were written with.
-        best_threshold, best: In hindsight, the best of 0.05, 0.1, … 0.95.
-        curve: (threshold, mIoU) of each of them.
-    """
-
-    given: SegmentationAccuracy
-    best_threshold: float
-    best: SegmentationAccuracy
-    curve: tuple[tuple[float, float], ...]
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
-        return {
-            "given": self.given.to_dict(),
-            "best_threshold": self.best_threshold,
-            "best": self.best.to_dict(),
-            "curve": [list(point) for point in self.curve],
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MasksReport:
-    """What was written.
-
-    Attributes:
-        folder: With index.csv, classes.json and masks/.
-        images: How many have a mask now.
-        threshold: Strength above which a pixel is not background.
-        seeds, refined: Before and after the random walk; None where the set has no masks.
-        skipped: Path -> reason of each image that could not be read.
-        next_command: What to type next.
-    """
-
-    folder: Path
-    images: int
-    threshold: float
-    seeds: MaskScores | None
-    refined: MaskScores | None
-    skipped: dict[str, str] = field(default_factory=dict)
-    next_command: str = ""
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
-        return {
-            "folder": str(self.folder),
-            "images": self.images,
-            "threshold": self.threshold,
-            "seeds": None if self.seeds is None else self.seeds.to_dict(),
-            "refined": None if self.refined is None else self.refined.to_dict(),
-            "skipped": self.skipped,
-            "next_command": self.next_command,
-        }
+T = TypeVar("T")
 
 
 def make_masks(
@@ -94,116 +37,149 @@ def make_masks(
     output: str | Path,
     *,
     split: str = "train",
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float | None = None,
     scales: tuple[float, ...] = DEFAULT_SCALES,
     size: int | None = None,
     activations: bool = True,
     walk: WalkOptions | None = None,
     device: str = "auto",
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> MasksReport:
-    """Write a pseudo mask of every image that has labels, and score it if the set has masks.
+    """Write a pseudo mask of every image, and score it if the set has masks.
 
     A pixel takes the strongest of its image's own labels, or the background where that is not
-    above the threshold. True masks are never used for more than the scores.
+    above the threshold; an image without labels is background. True masks are never used for more
+    than the scores. Images with a side above 1024 pixels are worked on at 1024, and their masks
+    stretched to the nearest pixel.
+
+    Processes that torchrun has started share the images; all of them see the same `output`, call
+    this with the same arguments, and get the same report.
 
     Args:
         checkpoint: Of `bas-edge train --task segmentation`: a run folder or its file.
         data: See `read_image_set`; its classes are those of the checkpoint.
         output: A folder to create, readable by `read_image_set`.
         split: Which images.
-        threshold: 0 to 1.
+        threshold: 0 to 1. None chooses it without any mask: the mean, over 64 images spread
+            evenly, of Otsu's cut of how strong their seeds are after the walk.
         scales: Of the image that the network sees.
         size: Longest side at scale 1 in pixels; None is what the network was trained with.
         activations: Join class activation maps, as published.
         walk: The random walk; None is the default one.
         device: As in a recipe.
-        progress: Called with the images done, and all of them.
+        resume: Go on where an interrupted call with the same arguments left `output`; where there
+            is nothing yet, begin.
+        progress: Called in process 0 with the images done, and all of them.
 
     Raises:
-        InputError: An argument is out of range, the classes differ, or `output` is taken.
+        InputError: An argument is out of range, the classes differ, `output` is taken, or the seeds
+            say nothing about a threshold.
+        TrainingInterrupted: Ctrl-C or SIGTERM; what is done is kept for `resume`.
+        PeerError: Another process has failed.
     """
     folder = Path(output)
-    if not 0 <= threshold < 1:
+    if threshold is not None and not 0 <= threshold < 1:
         raise InputError(f"The threshold is {threshold}, but must be 0 to 1, and below 1.")
     if not scales or not all(0.1 <= scale <= 4 for scale in scales):
         raise InputError(f"The scales are {list(scales)}; each must be 0.1 to 4.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists already.", hint="Choose another output folder.")
-    loaded = load_checkpoint(checkpoint)
-    images = read_image_set(data, split)
-    _check_classes(loaded, images)
-    options = SeedOptions(
-        size=size or _trained_size(loaded),
-        scales=scales,
-        activations=activations,
-    )
-    labelled = [image for image in images.images if image.labels]
-    where = resolve_device(device)
-    model = loaded.model.to(where)
-    names = unique_names([image.path for image in labelled])
-    (folder / "masks").mkdir(parents=True, exist_ok=True)
-    seeds, refined = _Tally(images.classes), _Tally(images.classes)
-    written: list[tuple[Path, Path, tuple[int, ...]]] = []
-    skipped: dict[str, str] = {}
-    for done, image in enumerate(labelled, 1):
-        path = folder / "masks" / f"{names[done - 1]}.png"
-        try:
-            pixels = read_image(image.path)
-            truth = None if image.mask is None else _true_mask(image, pixels)
-        except InputError as error:
-            skipped[str(image.path)] = str(error)
-            continue
-        maps = seed_maps(model, pixels, image.labels, options, where)
-        walked = spread(pixels, maps, walk or WalkOptions())
-        best, strength = best_seeds(walked, image.labels)
-        if truth is not None:
-            seeds.add(truth, *best_seeds(maps, image.labels), threshold)
-            refined.add(truth, best, strength, threshold)
-        write_mask(path, cut(best, strength, threshold))
-        written.append((image.path, path, image.labels))
-        if progress is not None:
-            progress(done, len(labelled))
-    write_index(folder, images.classes, written, split)
-    words = ["bas-edge", "train-segmenter", str(folder), "--split", split]
-    return MasksReport(
-        folder=folder,
-        images=len(written),
-        threshold=threshold,
-        seeds=seeds.scores() if images.has_masks else None,
-        refined=refined.scores() if images.has_masks else None,
-        skipped=skipped,
-        next_command=shlex.join([*words, "--start", str(checkpoint)]),
-    )
+    if size is not None and size < 32:
+        raise InputError(f"The size is {size} pixels, but must be 32 or more.")
+    stop = StopRequest(launched_team())
+    early, later = stop.entries()
+    with early, join_team() as team:
+        loaded = load_checkpoint(checkpoint)
+        images = read_image_set(data, split)
+        _check_set(loaded, images)
+        options = SeedOptions(
+            size=size or _trained_size(loaded), scales=scales, activations=activations
+        )
+        where = resolve_device(device, team)
+        work = MaskMaker(
+            loaded.model.to(where), images, folder, options, walk or WalkOptions(), where
+        )
+        settings = work.settings(loaded.path, threshold)
+        team.must_agree(
+            "images, labels and settings with the hash",
+            hashlib.sha256(repr(settings).encode()).hexdigest()[:12],
+            hint="Every machine needs the same data and the same checkpoint.",
+        )
+        done, cut = team.once(lambda: begin_masks(folder, settings, resume=resume))
+        with later, share_of_cores(team):
+            if threshold is None:
+                threshold = _label_free(work, team, stop) if cut is None else cut
+            work.cut_at(threshold)
+            with SeedJournal(folder, team.rank, settings, threshold) as journal:
+                done |= _make(work, journal, done, team, stop, progress)
+        words = ["bas-edge", "train-segmenter", str(folder), "--split", split]
+        words += ["--start", str(checkpoint)]
+        return team.once(lambda: work.finish(done, split, shlex.join(words)))
 
 
-class _Tally:
-    """Scores of one kind of masks, while they are made."""
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.given = ConfusionMatrix(classes)
-        self.sweep = SeedSweep(classes, SWEPT)
-
-    def add(
-        self,
-        truth: NDArray[np.uint8],
-        best: NDArray[np.uint8],
-        strength: NDArray[np.float32],
-        threshold: float,
-    ) -> None:
-        self.given.add(truth, cut(best, strength, threshold))
-        self.sweep.add(truth, best, strength)
-
-    def scores(self) -> MaskScores:
-        threshold, best = self.sweep.best()
-        return MaskScores(self.given.result(), threshold, best, tuple(self.sweep.curve()))
+def _label_free(work: MaskMaker, team: Team, stop: StopRequest) -> float:
+    labelled = [at for at, image in enumerate(work.images.images) if image.labels]
+    sample = labelled[:: -(-len(labelled) // _CUT_IMAGES)]
+    found, stopped = _by_all(sample, work.natural_cut, team, stop)
+    if stopped:
+        raise TrainingInterrupted("Stopped before the first mask was made: nothing is kept.")
+    cuts = [found[at] for at in sample]
+    known = [cut for cut in cuts if cut is not None]
+    if not known:
+        raise InputError(
+            f"No threshold can be chosen: of {len(sample)} images none can be read and has seeds "
+            "that differ from pixel to pixel.",
+            hint="Look at the images and at the run, or give a threshold.",
+        )
+    return round(sum(known) / len(known), 2)
 
 
-def cut(
-    best: NDArray[np.uint8], strength: NDArray[np.float32], threshold: float
-) -> NDArray[np.uint8]:
-    """The strongest class where it is above the threshold, else 0: uint8 [H, W]."""
-    return np.where(strength > np.float32(threshold), best, np.uint8(0))
+def _make(
+    work: MaskMaker,
+    journal: SeedJournal,
+    done: Mapping[int, SeedRecord],
+    team: Team,
+    stop: StopRequest,
+    progress: Progress | None,
+) -> dict[int, SeedRecord]:
+    """The records of every image that is not done yet."""
+    total = len(work.images.images)
+    count = len(done)
+
+    def record(at: int) -> SeedRecord:
+        nonlocal count
+        made = work.record(at)
+        journal.write(made)
+        count = min(total, count + team.size)  # the others are about as far
+        if progress is not None and team.leads:
+            progress(count, total)
+        return made
+
+    left = [at for at in range(total) if at not in done]
+    found, stopped = _by_all(left, record, team, stop)
+    if stopped:
+        raise TrainingInterrupted(
+            f"Stopped after {len(done) + len(found)} of {total} images; all of them are kept. "
+            "Go on with the same command and --resume."
+        )
+    return found
+
+
+def _by_all(
+    items: Sequence[int], run: Callable[[int], T], team: Team, stop: StopRequest
+) -> tuple[dict[int, T], bool]:
+    """`run` of each item by one of the processes, in all of them, and whether they were stopped."""
+    own: dict[int, T] = {}
+    stopped = False
+    # Nobody gets far ahead: who waits too long for another process takes it for lost.
+    for first in range(0, len(items), _BLOCK * team.size):
+        for at in items[first : first + _BLOCK * team.size][team.rank :: team.size]:
+            if stop.requested:
+                break
+            own[at] = run(at)
+        stopped = team.any_of([stop.requested])[0]
+        if stopped:
+            break
+    return {at: made for part in team.gather(own) for at, made in part.items()}, stopped
 
 
 def _trained_size(checkpoint: Checkpoint) -> int:
@@ -215,7 +191,12 @@ def _trained_size(checkpoint: Checkpoint) -> int:
     return int(known) if known else round(checkpoint.info.model.input_size * 8 / 7)
 
 
-def _check_classes(loaded: Checkpoint, images: ImageSet) -> None:
+def _check_set(loaded: Checkpoint, images: ImageSet) -> None:
+    if not any(image.labels for image in images.images):
+        raise InputError(
+            f"No image of the split '{images.split}' of {images.source} has a class.",
+            hint="Check its labels, or choose another split.",
+        )
     if loaded.info.classes != images.classes:
         raise InputError(
             f"{loaded.path} knows {len(loaded.info.classes)} classes, from "
@@ -223,15 +204,3 @@ def _check_classes(loaded: Checkpoint, images: ImageSet) -> None:
             f"{len(images.classes)}, from '{images.classes[0]}' to '{images.classes[-1]}'.",
             hint="Use the data set that it was trained on.",
         )
-
-
-def _true_mask(image: SetImage, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask of an image, of the same size."""
-    assert image.mask is not None
-    truth = image.mask.read()
-    if truth.shape != pixels.shape[:2]:
-        raise InputError(
-            f"{image.path} is {pixels.shape[1]} × {pixels.shape[0]}, but its mask is "
-            f"{truth.shape[1]} × {truth.shape[0]}.",
-        )
-    return truth

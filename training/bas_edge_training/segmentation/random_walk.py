@@ -10,6 +10,7 @@ their edges. IRNet (arXiv 1904.05044) walks the same way, on learnt affinities.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from bas_edge.ops import resize_frame
 __all__ = ["WalkOptions", "spread"]
 
 _EPSILON = 1e-5
+
+_Place = tuple[EllipsisType, slice, slice]  # of all cells, moved by a step, in padded maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +61,39 @@ def spread(
     height, width = pixels.shape[:2]
     cells = (-(-height // options.stride), -(-width // options.stride))
     colours = torch.from_numpy(resize_frame(pixels, cells)).permute(2, 0, 1).float() / 255
-    steps = _steps(colours, options)  # [K, h * w]
+    steps = _steps(colours, options)
     seeds = torch.from_numpy(maps)[:, None].pow(options.power)  # [L, 1, H, W]
-    x = F.interpolate(seeds, cells, mode="bilinear", align_corners=False, antialias=True)
+    x = F.interpolate(seeds, cells, mode="bilinear", align_corners=False, antialias=True)[:, 0]
     for _ in range(options.steps):
-        met = _around(x, options.radius)  # [L, K, h * w]
-        x = (met * steps).sum(1).view(x.shape)
-    x = x / (x.amax((2, 3), keepdim=True) + _EPSILON)
+        around = _padded(x, options.radius)
+        x = torch.zeros_like(x)
+        for likely, where in steps:
+            x.addcmul_(around[where], likely)
+    x = x[:, None] / (x.amax((1, 2))[:, None, None, None] + _EPSILON)
     result = F.interpolate(x, (height, width), mode="bilinear", align_corners=False)[:, 0]
     found: NDArray[np.float32] = result.numpy()
     return found
 
 
-def _steps(colours: Tensor, options: WalkOptions) -> Tensor:
-    """Probability of each step from each cell: [K, h * w] for colours [3, h, w].
+def _steps(colours: Tensor, options: WalkOptions) -> list[tuple[Tensor, _Place]]:
+    """Each step for colours [3, h, w]: its probability from each cell [h, w], and where it leads.
 
     Cells outside of the image and in the corners of the square around a cell are not reached.
     """
     radius, (height, width) = options.radius, colours.shape[1:]
-    around = _around(colours[:, None], radius)  # [3, K, h * w]
-    distance = (around - colours.reshape(3, 1, height * width)).square().sum(0)  # [K, h * w]
-    likeness = torch.exp(-distance / (2 * options.sigma**2))
-    inside = _around(torch.ones(1, 1, height, width), radius)[0]  # [K, h * w]
-    offsets = torch.arange(-radius, radius + 1)
-    round_ = offsets[:, None].square() + offsets.square() <= radius * radius
-    likeness = likeness * inside * round_.reshape(-1, 1)
-    return likeness / likeness.sum(0)
+    around = _padded(colours, radius)
+    inside = _padded(torch.ones(height, width), radius)
+    steps: list[tuple[Tensor, _Place]] = []
+    for y, x in np.ndindex(2 * radius + 1, 2 * radius + 1):
+        if (y - radius) ** 2 + (x - radius) ** 2 <= radius**2:
+            where = (..., slice(y, y + height), slice(x, x + width))
+            distance = (around[where] - colours).square().sum(0)
+            likeness = torch.exp(-distance / (2 * options.sigma**2)) * inside[where]
+            steps.append((likeness, where))
+    total = torch.stack([likeness for likeness, _ in steps]).sum(0)
+    return [(likeness / total, where) for likeness, where in steps]
 
 
-def _around(x: Tensor, radius: int) -> Tensor:
-    """The (2 radius + 1)² cells around each: [L, 1, h, w] -> [L, K, h * w]; 0 outside."""
-    return F.unfold(x, 2 * radius + 1, padding=radius)
+def _padded(x: Tensor, radius: int) -> Tensor:
+    """So many zeros around each [h, w]: what a cell is offset by is a slice of it."""
+    return F.pad(x, (radius,) * 4)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from bas_edge.errors import InputError
-from bas_edge.segmentation import IGNORE, ImageSet, SetImage, read_image_set
-from bas_edge_training.batches import Batch, augment
+from bas_edge.segmentation import IGNORE, SetImage, read_image_set
+from bas_edge_training.batches import Batch
 from bas_edge_training.checkpoint import (
     CheckpointInfo,
     fill,
@@ -32,12 +31,24 @@ from bas_edge_training.progress import Reporter, SilentReporter
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainResult
 from bas_edge_training.run import Run
-from bas_edge_training.run_folder import RunFolder, choose_recipe, claim_folder, read_saved_run
-from bas_edge_training.segmentation.data import MultiLabelData, multi_label_data
+from bas_edge_training.run_folder import (
+    RunFolder,
+    SavedRun,
+    choose_recipe,
+    claim_folder,
+    export_command,
+    read_finished_run,
+    resume_command,
+    run_to_resume,
+)
+from bas_edge_training.run_images import RunImages
+from bas_edge_training.segmentation.data import multi_label_data
+from bas_edge_training.segmentation.masked_images import MaskedImages
 from bas_edge_training.segmentation.segmenter import SegmenterModel
 from bas_edge_training.step_loss import Losses, StepLoss
-from bas_edge_training.team import require_alone
+from bas_edge_training.team import join_team, launched_team
 from bas_edge_training.trainer import StepFigures, Trainer
+from bas_edge_training.training import check_team
 
 __all__ = ["DEFAULT_RECIPE", "TrainedSegmenter", "load_segmenter", "train_segmenter"]
 
@@ -83,11 +94,15 @@ def train_segmenter(
     start: str | Path | None = None,
     pretrained: str | Path | None = None,
     overrides: Iterable[str] = (),
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> TrainResult:
     """Train a segmenter on the masks of a set, such as those that `make_masks` wrote.
+
+    Images without any class are trained on like the others. One whose mask cannot be read, or is of
+    another size, is skipped. Processes that torchrun has started train one model together, as in
+    `train`.
 
     Args:
         data: See `read_image_set`; every image of the split has a mask.
@@ -101,109 +116,96 @@ def train_segmenter(
         overrides, resume, overwrite, reporter: As in `train`.
 
     Raises:
-        InputError: Data, recipe or output folder cannot be used as given, or a mask cannot be
-            read.
+        InputError: Data, recipe or output folder cannot be used as given.
         DivergenceError: The loss is not finite; the last good state stays in the folder.
-        TrainingInterrupted: Ctrl-C, after saving.
+        TrainingInterrupted: Ctrl-C or SIGTERM, in any process, after saving.
+        PeerError: Another process has failed.
     """
-    require_alone("Segmentation")
-    folder = RunFolder(Path(output))
-    words = ["bas-edge", "train-segmenter", str(data), "--split", split, "-o", str(output)]
-    resume_with = shlex.join([*words, "--resume"])
+    data, folder, given = Path(data), RunFolder(Path(output)), list(overrides)
     if start is not None and pretrained is not None:
         raise InputError(
             f"A segmenter begins with the backbone of {start} or with {pretrained}, not with both.",
             hint="Give either --start or --pretrained.",
         )
-    saved = read_saved_run(folder) if resume else None
-    changes = list(overrides)
-    if start is not None and saved is None:
-        begun = load_checkpoint(start)
-        changes = [*(f"model.{key}={_toml(begun.info.model, key)}" for key in _TAKEN), *changes]
-        pretrained = begun.path
-    default = None if saved is not None else DEFAULT_RECIPE
-    name, chosen = choose_recipe(recipe if recipe is not None else default, changes, saved)
-    images = read_image_set(data, split)
-    images.require_masks()
-    listed = multi_label_data(
-        images, fraction=chosen.validation.fraction, seed=chosen.training.seed
-    )
-    keep_freed_memory()
-    with torch_settings(chosen), StopRequest() as stop:
-        run = _SegmenterRun(
-            _Masks(images, listed),
-            folder,
-            chosen,
-            listed.listed,
-            name=name,
-            pretrained=None if pretrained is None else str(pretrained),
-            start=None,
-            saved=saved,
-            reporter=reporter or SilentReporter(),
+
+    def begin() -> tuple[SavedRun | None, str, Recipe, str | None]:
+        saved, changes, weights = run_to_resume(folder, resume), given, pretrained
+        if start is not None and saved is None:
+            begun = load_checkpoint(start)
+            taken = (f"model.{key}={_toml(begun.info.model, key)}" for key in _TAKEN)
+            changes, weights = [*taken, *given], begun.path
+        default = None if saved is not None else DEFAULT_RECIPE
+        name, chosen = choose_recipe(recipe if recipe is not None else default, changes, saved)
+        return saved, name, chosen, None if weights is None else str(weights)
+
+    stop = StopRequest(launched_team())
+    early, later = stop.entries()
+    with early, join_team() as team:
+        if resume == "auto" and (ended := team.once(lambda: read_finished_run(folder, _described))):
+            return ended
+        saved, name, chosen, weights = team.once(begin)
+        images = read_image_set(data, split)
+        images.require_masks()
+        fraction, seed = chosen.validation.fraction, chosen.training.seed
+        listed = multi_label_data(images, fraction=fraction, seed=seed, masks=True).listed
+        check_team(team, chosen, listed)
+        keep_freed_memory()
+        resume_with = resume_command(
+            data, folder.path, {"--split": split}, team.local_size, verb="train-segmenter"
         )
-        if saved is None:
-            claim_folder(folder, overwrite=overwrite, resume_with=resume_with)
-        return run.go(stop, resume_with)
+        with torch_settings(chosen, team), later:
+            run = _SegmenterRun(
+                {image.path: image for image in images.images},
+                folder,
+                chosen,
+                listed,
+                name=name,
+                pretrained=weights,
+                start=None,
+                saved=saved,
+                reporter=reporter or SilentReporter(),
+                team=team,
+            )
+            if saved is None:
+                replace = overwrite or resume == "auto"
+                team.once(lambda: claim_folder(folder, overwrite=replace, resume_with=resume_with))
+            return run.go(stop, resume_with)
 
 
-class _Masks:
-    """The masks of training and held-out images, by row."""
-
-    def __init__(self, images: ImageSet, data: MultiLabelData) -> None:
-        by_path: dict[Path, SetImage] = {image.path: image for image in images.images}
-        listed = data.listed
-        self.images = [by_path[path] for path in (*listed.paths, *listed.validation_paths)]
-
-    def read(self, row: int, side: int) -> NDArray[np.uint8]:
-        """The mask of a row stretched to uint8 [side, side], nearest neighbour."""
-        source = self.images[row].mask
-        assert source is not None  # require_masks() saw to it
-        mask = Image.fromarray(source.read())
-        return np.asarray(mask.resize((side, side), Image.Resampling.NEAREST))
+def _described(path: Path) -> CheckpointInfo:
+    return load_segmenter(path).info
 
 
 class _SegmenterTrainer(Trainer):
-    """A trainer of batches that carry rows as labels.
-
-    What reaches the loss instead are masks, int64 [N, H, W], cropped and flipped as images are.
-    """
-
-    def __init__(
-        self, model: BasModel, recipe: Recipe, device: torch.device, masks: _Masks, steps: int
-    ) -> None:
-        super().__init__(model, recipe, device)
-        self.masks, self.steps = masks, steps
-        self.data, self.seed = recipe.data, recipe.training.seed
+    """A trainer of batches whose frames have their masks as a fourth channel."""
 
     def step(self, batch: Batch, number: int, lr_factor: float) -> StepFigures | None:
-        epoch = (number - 1) // self.steps
-        masks = [self._cropped(row, epoch) for row in batch.labels.tolist()]
-        shape = (len(masks), self.data.crop, self.data.crop)
-        labels = torch.from_numpy(np.array(masks, np.int64).reshape(shape))
-        return super().step(dataclasses.replace(batch, labels=labels), number, lr_factor)
+        frames, masks = batch.frames[..., :3].contiguous(), batch.frames[..., 3:]
+        labels = masks.reshape(frames.shape[:3]).to(torch.int64)  # [N, H, W]
+        batch = dataclasses.replace(batch, frames=frames, labels=labels)
+        return super().step(batch, number, lr_factor)
 
     def _new_losses(self) -> StepLoss:
         return _MaskLoss(self.model)
 
-    def _cropped(self, row: int, epoch: int) -> NDArray[np.uint8]:
-        """The mask under the crop that `BatchLoader` drew for this image in this epoch."""
-        generator = np.random.default_rng([self.seed, 0, epoch, row])
-        mask = self.masks.read(row, self.data.resize)
-        return augment(mask, self.data.crop, self.data.flip, generator)
-
 
 class _MaskLoss(StepLoss):
-    """Cross-entropy of pixels, in place of the losses of BAS."""
+    """Cross-entropy of pixels, in place of the losses of BAS.
+
+    The mean over images of the mean over those pixels of each that count: what a batch is divided
+    into, by processes or for memory, changes nothing.
+    """
 
     def labelled(self, frames: Tensor, labels: Tensor) -> tuple[BasLosses, Tensor]:
         """Labels are masks, int64 [N, H, W]; right is the fraction of the pixels that are."""
         scores = self.model(frames).float()
         scores = F.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False)
         counted = labels != IGNORE
-        total = F.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="sum")
-        total = total / counted.sum().clamp(min=1)
+        pixels = counted.sum((1, 2)).clamp(min=1)  # [N]
+        each = F.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="none")  # [N, H, W]
+        total = (each.sum((1, 2)) / pixels).mean()
         best = scores.argmax(1)
-        right = ((best == labels) & counted).sum((1, 2)) / counted.sum((1, 2)).clamp(min=1)
+        right = ((best == labels) & counted).sum((1, 2)) / pixels
         none = torch.zeros_like(total)
         losses = BasLosses(total, total, none, none, (best > 0).float().mean(), scores)
         return losses, right
@@ -215,41 +217,45 @@ class _MaskLoss(StepLoss):
 class _SegmenterRun(Run):
     """A run of a segmenter."""
 
-    def __init__(self, masks: _Masks, *args: Any, **options: Any) -> None:
+    def __init__(self, masks: dict[Path, SetImage], *args: Any, **options: Any) -> None:
         self.masks = masks
         super().__init__(*args, **options)
 
+    def _new_images(self) -> RunImages:
+        store = functools.partial(MaskedImages, self.masks)
+        return RunImages(self.data, self.recipe, self.team, store=store)
+
     def _new_trainer(self, model: BasModel) -> Trainer:
-        steps = len(self.images.loader)
         segmenter: Any = SegmenterModel(model)
-        return _SegmenterTrainer(segmenter, self.recipe, self.device, self.masks, steps)
+        return _SegmenterTrainer(segmenter, self.recipe, self.device, self.team)
 
     def _validate(self) -> dict[str, float]:
         """Pixel accuracy on held-out masks, and how much of the frames is foreground."""
-        right, area = [], []
-        model, side = self.trainer.result, self.recipe.data.crop
+        right, area, images = 0.0, 0.0, 0
+        model, held_out = self.trainer.result, self.images.held_out
         model.eval()
-        for at, row in enumerate(self.data.validation_labels):
-            pixels = self.images.held_out.pixels(at)
-            if pixels is None:
+        for at in range(self.team.rank, len(held_out), self.team.size):
+            pixels = held_out.pixels(at)
+            if pixels is None or (pixels[..., 3] == IGNORE).all():
                 continue
-            best = _predicted(model, pixels, self.device)
-            truth = self.masks.read(row, side)
-            right.append(float((best == truth)[truth != IGNORE].mean()))
-            area.append(float((best > 0).mean()))
-        if not right:
-            return {}
-        return {"val_top1": float(np.mean(right)), "val_area": float(np.mean(area))}
+            best, truth = _predicted(model, pixels[..., :3], self.device), pixels[..., 3]
+            right += float((best == truth)[truth != IGNORE].mean())
+            area += float((best > 0).mean())
+            images += 1
+        right, area, count = self.team.total([right, area, images])
+        return {"val_top1": right / count, "val_area": area / count} if count else {}
 
     def _draw_maps(self) -> None:
         """Nothing is drawn: `bas-edge segment` shows masks."""
 
     def _finish(self) -> TrainResult:
+        return self.team.once(self._write_segmenter)
+
+    def _write_segmenter(self) -> TrainResult:
         self._draw_curves()
         self._save_checkpoint(finished=True, min_score=0.0)
         self.folder.last.unlink(missing_ok=True)
         self._tell_skipped()
-        exported = self.folder.path.with_suffix(".onnx")
         return TrainResult(
             folder=self.folder.path,
             checkpoint=self.folder.checkpoint,
@@ -261,10 +267,7 @@ class _SegmenterRun(Run):
             skipped=self.images.skipped,
             converted=self.images.summary().converted,
             warnings=self.data.warnings,
-            next_command=shlex.join(
-                ["bas-edge", "export", str(self.folder.path), "-o", str(exported)]
-                + ["--overwrite"] * exported.exists()
-            ),
+            next_command=export_command(self.folder.path),
         )
 
     def _described(self, info: CheckpointInfo) -> CheckpointInfo:
