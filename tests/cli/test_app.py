@@ -180,7 +180,9 @@ def test_every_documented_option_exists(verb: str) -> None:
 def test_options_on_other_pages_exist(page: str) -> None:
     """Of some verb: a page tells of several."""
     text = (ROOT / f"docs/{page}.md").read_text()
-    named = set(re.findall(r"(?<=[\s`(\[])--[a-z-]+", re.sub(r"python -m .*|torchrun .* -m", "", text)))
+    named = set(
+        re.findall(r"(?<=[\s`(\[])--[a-z-]+", re.sub(r"python -m .*|torchrun .* -m", "", text))
+    )
     assert len(named) > 2
     assert named <= set().union(*(options(verb) for verb in VERBS))
 
