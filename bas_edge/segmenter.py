@@ -15,17 +15,18 @@ from bas_edge.engine.bundle import open_engine
 from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.task import require_task
-from bas_edge.errors import BackendError
+from bas_edge.errors import BackendError, InputError
 from bas_edge.frames import Frame, checked_frame
 from bas_edge.framing import Placement, frame_to_input, place
 from bas_edge.localizer_options import check_threads
 from bas_edge.open_runner import open_network
 from bas_edge.ops import scores_to_masks
+from bas_edge.ops.class_masks import ClassMasks
 from bas_edge.results import ColorOrder, Timing, check_color
 from bas_edge.segmentation.masks import check_class_count
 from bas_edge.segmentation.result import Segmentation, SegmentedClass
 
-__all__ = ["Segmenter"]
+__all__ = ["Segmenter", "masks_of_network"]
 
 
 class Segmenter:
@@ -169,12 +170,7 @@ class Segmenter:
         resized = time.perf_counter_ns()
         scores = backend.run({INPUT_NAME: pixels[None]})["scores"]  # [1, 1 + C, cells, cells]
         inferred = time.perf_counter_ns()
-        if not np.isfinite(scores).all():
-            raise BackendError(
-                "The network gave scores that are not finite.",
-                hint="Check the engine with bas-edge inspect, and build it again.",
-            )
-        found = scores_to_masks(scores, placement.input_size)
+        found = masks_of_network(scores, placement.input_size)
         whole, count = placement.counted_on_frame(found.masks[0])
         objects = _objects(found.boxes[0], count, placement, self.classes)
         done = time.perf_counter_ns()
@@ -182,6 +178,21 @@ class Segmenter:
             (resized - start) / 1e6, (inferred - resized) / 1e6, (done - inferred) / 1e6
         )
         return Segmentation(whole, objects, timing)
+
+
+def masks_of_network(scores: NDArray[np.float32], size: tuple[int, int]) -> ClassMasks:
+    """`scores_to_masks`, where the scores [N, 1 + C, cells, cells] are what a network gave.
+
+    Raises:
+        BackendError: A score is a NaN, an Inf, or 2^126 or more.
+    """
+    try:
+        return scores_to_masks(scores, size)
+    except InputError as error:
+        raise BackendError(
+            f"The network gave scores that are not finite: {error}",
+            hint="Check the engine with bas-edge inspect, and build it again; in fp16, try fp32.",
+        ) from error
 
 
 def _objects(

@@ -17,9 +17,8 @@ from bas_edge.engine.contract import INPUT_NAME
 from bas_edge.engine.manifest import Manifest
 from bas_edge.engine.opened import opened
 from bas_edge.engine.stages import Stage
-from bas_edge.errors import BackendError, InputError
+from bas_edge.errors import InputError
 from bas_edge.framing import Placement, place
-from bas_edge.ops import scores_to_masks
 from bas_edge.quantization.comparison import WORST_IMAGES, seen_jpeg, summarize_ious
 from bas_edge.quantization.frame_source import spread
 from bas_edge.quantization.overlaps import Overlaps, standard_error_of_loss
@@ -27,6 +26,7 @@ from bas_edge.quantization.report import BoundCheck, MaskComparison
 from bas_edge.quantization.statistics import Frames
 from bas_edge.quantization.yardstick import Bound, OutputErrors, WorstImages
 from bas_edge.segmentation.image_set import MaskSource
+from bas_edge.segmenter import masks_of_network
 
 __all__ = ["MaskYardstick", "MeasuredMasks"]
 
@@ -250,13 +250,8 @@ class MaskYardstick:
 
     def _masks(self, scores: NDArray[np.float32]) -> NDArray[np.uint8]:
         """[N, 1 + C, cells, cells] -> [N, h, w], by the arithmetic of `Segmenter`."""
-        if not np.isfinite(scores).all():
-            raise BackendError(
-                "The network gave scores that are not finite.",
-                hint="Check the engine with bas-edge inspect, and build it again.",
-            )
         policy = self.manifest.input
-        return scores_to_masks(scores, (policy.height, policy.width)).masks
+        return masks_of_network(scores, (policy.height, policy.width)).masks
 
     def _unpacked(self, packed: bytes) -> NDArray[np.uint8]:
         policy = self.manifest.input

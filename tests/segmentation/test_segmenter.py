@@ -168,10 +168,13 @@ def test_a_graph_that_breaks_the_contract_is_refused(tiny_segmenter: Tiny, tmp_p
         bas_edge.Segmenter(tiny_segmenter(tmp_path / "m.onnx", output="logits"))
 
 
-def test_scores_that_are_not_finite_are_told(tiny_segmenter: Tiny, tmp_path: Path) -> None:
-    model = tiny_segmenter(tmp_path / "m.onnx", gain=float("inf"))
+@pytest.mark.parametrize("gain", [float("inf"), 2.0**127])
+def test_scores_that_are_not_finite_are_told(
+    gain: float, tiny_segmenter: Tiny, tmp_path: Path
+) -> None:
+    model = tiny_segmenter(tmp_path / "m.onnx", gain=gain)
     with bas_edge.Segmenter(model) as segmenter, pytest.raises(BackendError, match="not finite"):
-        segmenter.run(np.zeros((8, 8, 3), np.uint8))
+        segmenter.run(np.full((8, 8, 3), 255, np.uint8))
 
 
 def test_a_closed_segmenter_says_so(tiny: Path) -> None:
