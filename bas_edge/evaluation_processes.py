@@ -12,6 +12,7 @@ from bas_edge.backends._cuda import driver_state
 from bas_edge.engine.bundle import open_engine
 from bas_edge.evaluation_pass import BATCH, ImagePass, Predictions, Seen
 from bas_edge.localizer import Localizer
+from bas_edge.localizer_options import check_threads
 from bas_edge.open_runner import chosen_backend
 from bas_edge.processes import in_processes, processor_share
 
@@ -86,7 +87,8 @@ class Share:
         Raises:
             InputError, EngineError, BackendError: As `Localizer`.
         """
-        name = chosen_backend(backend, open_engine(engine))
+        check_threads(threads)
+        name = chosen_backend(backend, open_engine(engine, check_plans=False))
         devices = driver_state().devices if name in PLAN_BACKENDS else 0
         if not devices and processes > 1:
             threads = threads or processor_share(processes)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bas_edge
 from bas_edge.cli import main
 from bas_edge.errors import InputError
 from bas_edge.segmentation import write_mask
@@ -70,6 +71,12 @@ def test_two_processes_count_what_one_does(engine: Path, colours: Path) -> None:
     assert (one["images"], list(one["skipped"])) == (2, [str(colours / "2.png")])
 
 
+def test_no_threads_are_refused_however_many_processes(engine: Path, colours: Path) -> None:
+    for processes in (1, 2):
+        with pytest.raises(InputError, match="threads is 0, but must be 1 or more"):
+            evaluate_segmentation(engine, colours, threads=0, processes=processes)
+
+
 def test_an_image_of_another_size_than_its_mask_is_skipped(engine: Path, colours: Path) -> None:
     Image.new("RGB", (30, 32)).save(colours / "0.png")
     found = evaluate_segmentation(engine, colours)
@@ -78,6 +85,11 @@ def test_an_image_of_another_size_than_its_mask_is_skipped(engine: Path, colours
     Image.new("RGB", (30, 32)).save(colours / "1.png")
     with pytest.raises(InputError, match="None of the 2 images can be measured"):
         evaluate_segmentation(engine, colours)
+
+
+def test_evaluate_of_boxes_looks_at_the_engine_before_the_data(engine: Path, colours: Path) -> None:
+    with pytest.raises(InputError, match="is an engine for segmentation, not for localization"):
+        bas_edge.evaluate(engine, colours)
 
 
 def test_other_classes_and_missing_masks_are_refused(engine: Path, colours: Path) -> None:
