@@ -11,6 +11,7 @@ from bas_edge.errors import InputError
 from bas_edge.localizer import Localizer
 from bas_edge.localizer_options import check_threads
 from bas_edge.open_runner import chosen_backend
+from bas_edge.processes import processor_share
 from bas_edge.segmenter import Segmenter
 
 __all__ = ["open_for_pipeline", "open_frame_engine"]
@@ -88,12 +89,9 @@ def open_for_pipeline(
     name = chosen_backend(backend, engine)
     if name in PLAN_BACKENDS:
         return _opened(engine, backend=name, threads=threads, **options), _GPU_WORKERS
-    cores = _cores() if threads is None else threads
+    if backend == "auto":  # as where an image is opened: what was asked of a plan is void
+        for unused in ("device", "rebuild"):
+            options.pop(unused, None)
+    cores = processor_share(1) if threads is None else threads
     each, workers = (1, cores) if lossless or streams > 1 else (cores, 1)
     return _opened(engine, backend=name, threads=each, spin=False, **options), workers
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -55,7 +55,10 @@ def test_images_and_a_video(workplace: Path, say: Say) -> None:
         (("--top-k", "2"), "top_k is for engines that localize"),
         (("--min-score", "0.5"), "min_score is for engines that localize"),
         (("--max-boxes", "3"), "max_boxes is for engines that localize"),
-        (("--rebuild",), "rebuild and device are about plans, and the backend 'onnxruntime' has"),
+        (
+            ("--rebuild", "--backend", "onnxruntime"),
+            "rebuild and device are about plans, and the backend 'onnxruntime' has",
+        ),
     ],
 )
 def test_options_of_boxes_are_refused(say: Say, option: tuple[str, ...], message: str) -> None:

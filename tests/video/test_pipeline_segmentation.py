@@ -31,6 +31,7 @@ from bas_edge.video import (
 )
 from bas_edge.video.camera_config import read_cameras
 from bas_edge.video.camera_pipeline import open_cameras
+from bas_edge.video.pipeline_engine import open_frame_engine
 from bas_edge.video.sinks.result_filter import ResultFilter
 
 LIGHT = Smoothing.named("light")
@@ -223,6 +224,23 @@ def test_an_engine_is_opened_by_its_task(engine: Path) -> None:
     with opened:
         assert isinstance(opened, Segmenter)
     assert workers == 2
+
+
+@pytest.mark.parametrize("task", ["localization", "segmentation"])
+def test_what_is_asked_of_a_plan_is_void_without_one(
+    task: str,
+    tiny_onnx: Callable[..., Path],
+    tiny_segmenter: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    engine = (tiny_onnx if task == "localization" else tiny_segmenter)(tmp_path / "tiny.onnx")
+    with open_frame_engine(engine, device=1, rebuild=True) as opened:
+        assert opened.backend_name == "onnxruntime"
+    opened, _ = open_for_pipeline(engine, threads=1, device=1, rebuild=True)
+    opened.close()
+    assert opened.backend_name == "onnxruntime"
+    with pytest.raises(InputError, match="the backend 'onnxruntime' has none"):
+        open_for_pipeline(engine, backend="onnxruntime", rebuild=True)
 
 
 CAMERA = """

@@ -15,6 +15,7 @@ from types import FrameType
 import torch
 
 from bas_edge.errors import InputError
+from bas_edge.processes import processor_share
 from bas_edge.signals import asked_to_end
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.team import ALONE, Team
@@ -93,7 +94,7 @@ def share_of_cores(team: Team, threads: int = 0) -> Iterator[None]:
     if threads:
         torch.set_num_threads(threads)
     elif team.size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
-        torch.set_num_threads(max(1, _cores() // team.local_size))
+        torch.set_num_threads(processor_share(team.local_size))
     try:
         yield
     finally:
@@ -154,10 +155,3 @@ class StopRequest:
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self.requested = True
         self._stack.close()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
