@@ -15,13 +15,7 @@ from bas_edge.errors import InputError, MissingExtraError
 from bas_edge.quantization.trained_ranges import TrainedRanges
 from bas_edge_training.alignment import align
 from bas_edge_training.batches import Batch
-from bas_edge_training.bias_correction import correct_biases
-from bas_edge_training.checkpoint import (
-    CheckpointInfo,
-    RunState,
-    save_checkpoint,
-    save_run_state,
-)
+from bas_edge_training.checkpoint import CheckpointInfo, save_checkpoint, save_run_state
 from bas_edge_training.contact_sheet import draw_contact_sheet, sample_indices
 from bas_edge_training.curves import draw_curves
 from bas_edge_training.data import TrainingData
@@ -31,10 +25,11 @@ from bas_edge_training.progress import Reporter, RunPlan, SilentReporter
 from bas_edge_training.qat_start import QatStart
 from bas_edge_training.recipe import Recipe
 from bas_edge_training.results import TrainingInterrupted, TrainResult
-from bas_edge_training.rounded_model import observe_ranges, round_as
 from bas_edge_training.run_folder import RunFolder, SavedRun, export_command
 from bas_edge_training.run_images import RunImages
 from bas_edge_training.run_model import doubts, new_model
+from bas_edge_training.run_ranges import calibrate, round_trainer
+from bas_edge_training.run_records import checkpoint_info, run_state
 from bas_edge_training.run_words import explained_divergence, introduction
 from bas_edge_training.schedules import lr_factor, total_steps
 from bas_edge_training.team import ALONE, Team
@@ -245,8 +240,9 @@ class Run:
                 hint="Restore the data, or start a new run.",
             )
         self.trainer.restore(saved.tensors)
-        if state.trained_ranges is not msgspec.UNSET:
-            self._round(state.trained_ranges)
+        self.ranges = state.trained_ranges
+        if self.ranges is not msgspec.UNSET:
+            round_trainer(self.trainer, self.ranges)
         self.epoch, self.batch, self.number = state.epoch, state.batch, state.step
         self.seconds_before, self.log_rows = state.seconds, state.log_rows
         self.sums.update(state.epoch_sums)
@@ -255,30 +251,11 @@ class Run:
 
     def _calibrate(self, start: QatStart) -> None:
         """Choose the ranges of a new quantization-aware run, and round from now on."""
-        options = self.recipe.qat
-        frames = self.images.unboxed(options.images)
+        frames = self.images.unboxed(self.recipe.qat.images)
         if not len(frames):
             raise self.images.none_readable()
-        ranges = observe_ranges(
-            self.trainer.model, frames, flavour=options.flavour, method=options.ranges
-        )
-        corrected = correct_biases(self.trainer.model, frames)
-        ranges = self.team.gather(ranges)[0]  # machines differ in the last digits
-        self.trainer.share()
-        if self.trainer.averaged is not None:
-            self.trainer.averaged.load_state_dict(self.trainer.model.state_dict())
-        self._round(ranges)
-        self.reporter.note(
-            f"Quantization-aware from {start.path}: {len(ranges.ranges)} tensors rounded as for "
-            f"{options.flavour}, ranges by {options.ranges} on {len(frames)} images; "
-            f"{corrected} biases corrected."
-        )
-
-    def _round(self, ranges: TrainedRanges) -> None:
-        self.ranges = ranges
-        for model in (self.trainer.model, self.trainer.averaged):
-            if model is not None:
-                round_as(model, ranges)
+        self.ranges, said = calibrate(self.trainer, frames, self.recipe.qat, self.team)
+        self.reporter.note(f"Quantization-aware from {start.path}: {said}")
 
     # What is told
 
@@ -353,47 +330,14 @@ class Run:
     def _write_state(self, log: Log) -> None:
         if log is None:
             return
-        state = RunState(
-            recipe=self.name,
-            recipe_content=msgspec.to_builtins(self.recipe),
-            model=self.trainer.model.config,
-            fingerprint=self.data.fingerprint,
-            pretrained=self.pretrained,
-            epoch=self.epoch,
-            batch=self.batch,
-            step=self.number,
-            seconds=self.seconds,
-            log_rows=log.rows,
-            epoch_sums=dict(self.sums),
-            metrics=self.metrics,
-            skipped=self.images.skipped,
-            converted=self.images.converted,
-            trained_ranges=self.ranges,
-        )
-        save_run_state(self.folder.last, self.trainer.tensors(), state)
+        save_run_state(self.folder.last, self.trainer.tensors(), run_state(self, log.rows))
 
     def _save_checkpoint(
         self, *, finished: bool, min_score: float, threshold: ThresholdPolicy | None = None
     ) -> None:
-        model = self.trainer.result
-        info = CheckpointInfo(
-            model=model.config,
-            classes=self.data.classes,
-            recipe=self.name,
-            recipe_sha256=self.recipe.sha256,
-            recipe_content=self.recipe.to_dict(),
-            data=self.images.summary(),
-            pretrained=self.pretrained,
-            epoch=self.epoch,
-            step=self.number,
-            seconds=self.seconds,
-            finished=finished,
-            metrics=self.metrics,
-            min_score=min_score,
-            threshold=threshold,
-            trained_ranges=self.ranges,
-        )
-        save_checkpoint(self.folder.checkpoint, model.state_dict(), self._described(info))
+        info = checkpoint_info(self, finished=finished, min_score=min_score, threshold=threshold)
+        weights = self.trainer.result.state_dict()
+        save_checkpoint(self.folder.checkpoint, weights, self._described(info))
 
     def _described(self, info: CheckpointInfo) -> CheckpointInfo:
         """What the checkpoint says; other tasks add to it."""
