@@ -37,6 +37,7 @@ def command(
     from PIL import Image
 
     from bas_edge import Segmenter
+    from bas_edge.finding import summary
     from bas_edge.images import image_files, read_image
     from bas_edge.segmentation import unique_names, write_mask
 
@@ -62,8 +63,7 @@ def command(
             if json_output:
                 print_json({"path": str(file), **found.to_dict()})
             else:
-                shares = [f"{one.class_name} {100 * one.area:.1f} %" for one in found.objects]
-                print(f"{file}: {', '.join(shares) or 'background'}")
+                print(f"{file}: {summary(found) or 'background'}")
     if output is not None and not json_output:
         print(f"\nWrote {counted(len(files) - len(failures), 'mask')} to {output}")
     if failures:

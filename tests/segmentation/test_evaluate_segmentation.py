@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 import bas_edge
+from bas_edge import open_runner
 from bas_edge.cli import main
+from bas_edge.engine.bundle import write_bundle
+from bas_edge.engine.onnx_metadata import read_manifest
 from bas_edge.errors import InputError
 from bas_edge.segmentation import write_mask
 from bas_edge.segmentation.evaluate import evaluate_segmentation
@@ -69,6 +74,24 @@ def test_two_processes_count_what_one_does(engine: Path, colours: Path) -> None:
     )
     assert one == two
     assert (one["images"], list(one["skipped"])) == (2, [str(colours / "2.png")])
+
+
+def test_an_engine_with_plans_is_measured_without_a_gpu(
+    engine: Path,
+    colours: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    manifest = msgspec.structs.replace(read_manifest(engine), backend="tensorrt")
+    planned = write_bundle(tmp_path / "planned.engine", manifest, engine).path
+    none = SimpleNamespace(available=False, reason="there is no driver")
+    monkeypatch.setattr(open_runner, "driver_state", lambda: none)
+    for processes in (1, 2):
+        caplog.clear()
+        found = evaluate_segmentation(planned, colours, threads=1, processes=processes)
+        assert (found.backend, found.images) == ("onnxruntime", 2)
+        assert [record.message.endswith(none.reason) for record in caplog.records] == [True]
 
 
 def test_no_threads_are_refused_however_many_processes(engine: Path, colours: Path) -> None:
@@ -139,7 +162,9 @@ def test_segment_on_the_command_line(
     assert "exists already" in capsys.readouterr().err
     assert main(["segment", str(engine), pictures[0], "--overlays"]) == 2
     assert main(["segment", str(engine), pictures[0]]) == 0
-    assert "0.png: a 5" in capsys.readouterr().out
+    with bas_edge.Segmenter(engine) as segmenter:
+        (found,) = segmenter.run(np.asarray(Image.open(pictures[0]))).objects
+    assert f"0.png: {found.text}\n" in capsys.readouterr().out
 
 
 def test_the_backend_can_be_chosen(
