@@ -18,8 +18,8 @@ from bas_edge.overlay import heat_over
 from bas_edge.quantization.report import ImageComparison, MaskComparison
 from bas_edge.quantization.report_charts import svg_root, svg_text
 from bas_edge.quantization.report_words import iou_text
-from bas_edge.results import Box
-from bas_edge.segmentation.masks import palette
+from bas_edge.results import Box, Timing
+from bas_edge.segmentation.result import Segmentation
 
 __all__ = ["Picture", "draw_masks", "draw_picture"]
 
@@ -104,10 +104,7 @@ def _on(image: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]:
 
 def _coloured(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """`image` [H, W, 3] with the classes of `mask` [H, W] over it."""
-    inside = mask > 0
-    drawn = image.copy()
-    drawn[inside] = (drawn[inside].astype(np.uint16) + 2 * palette()[mask[inside]]) // 3
-    return drawn
+    return Segmentation(mask, (), Timing(0.0, 0.0, 0.0)).draw(image, legend=False)
 
 
 def _heat_panel(
