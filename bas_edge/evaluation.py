@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bas_edge.annotations import Annotation, Annotations, read_annotations
 from bas_edge.engine.bundle import open_engine, update_manifest
 from bas_edge.engine.manifest import Accuracy, Manifest, Overrides, ThresholdPolicy
+from bas_edge.engine.task import require_task
 from bas_edge.errors import InputError
 from bas_edge.evaluation_pass import ImagePass, Predictions
 from bas_edge.evaluation_pixels import Usable, pixel_report
@@ -92,7 +93,8 @@ def evaluate(
         progress: Called for each image with the number done and the number of all.
 
     Raises:
-        InputError: The annotations or an option cannot be used, or no image can be read.
+        InputError: The engine is for segmentation, the annotations or an option cannot be used,
+            or no image can be read.
         EngineError: The engine cannot be opened.
         MissingExtraError: "wsoleval" without OpenCV.
         BasEdgeError: One of several processes was ended.
@@ -100,6 +102,7 @@ def evaluate(
     check_processes(processes)
     check_threads(threads)
     opened = open_engine(engine)
+    require_task(opened.path, opened.manifest, "localization")
     if update:
         _check_update(opened.is_bundle, protocol, ten_crop, engine)
     manifest = opened.manifest
