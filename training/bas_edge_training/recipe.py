@@ -315,7 +315,7 @@ def recipe_from_mapping(content: Mapping[str, Any], name: str) -> Recipe:
         where = f"{name}, {key}" if key else name
         hint = "docs/training.md lists each key and its range."
         if "decay_epochs has" in reason:  # met by whoever tries a published recipe for less long
-            hint = "Change both, for example: --epochs 6 --set schedule.decay_epochs=[2,4]"
+            hint = "Leave the epochs as they are, and shorten them all: --set schedule.steps=1000"
         raise InputError(f"{where}: {reason}.", hint=hint) from None
 
 
