@@ -9,7 +9,7 @@ import typer
 
 from bas_edge._require import require
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import counted, print_json, print_rows, progress_bar, skipped_text
+from bas_edge.cli.output import counted, print_json, print_rows, shown_progress, skipped_text
 from bas_edge.errors import InputError, PartialFailureError
 
 __all__ = ["command"]
@@ -60,8 +60,7 @@ def command(
 
     if output is None and not json_output:
         output = Path("analysis")
-    with progress_bar() as bar:
-        task = bar.add_task("analyse", total=None, note="")
+    with shown_progress("analyse") as progress:
         found = analyse(
             checkpoint,
             annotations,
@@ -72,7 +71,7 @@ def command(
             seed=seed,
             per_class=per_class,
             overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if json_output:
         print_json(found)

@@ -15,7 +15,7 @@ from bas_edge.cli.options import Json, Threads
 from bas_edge.cli.output import (
     json_line,
     print_json,
-    progress_bar,
+    shown_progress,
     skipped_text,
 )
 from bas_edge.errors import PartialFailureError
@@ -98,8 +98,7 @@ def command(
     if not json_output:
         sheet, output = sheet or Path("comparison.png"), output or Path("comparison.json")
     claim_files(output, picture=sheet)
-    with progress_bar() as bar:
-        task = bar.add_task("compare", total=None, note="")
+    with shown_progress("compare") as progress:
         result = compare(
             data,
             checkpoint,
@@ -112,7 +111,7 @@ def command(
             pictures=pictures,
             device=device,
             threads=threads,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if output is not None:
         output.write_text(json_line(result) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from bas_edge.cli.output import (
     counted,
     json_line,
     print_json,
-    progress_bar,
+    shown_progress,
     skipped_text,
 )
 from bas_edge.errors import InputError, PartialFailureError
@@ -110,8 +110,7 @@ def command(
             as_json=json_output,
         )
         return
-    with progress_bar() as bar:
-        task = bar.add_task("evaluate", total=None, note="")
+    with shown_progress("evaluate") as progress:
         result = evaluate(
             engine,
             annotations,
@@ -123,7 +122,7 @@ def command(
             processes=processes,
             background=background,
             update=update,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if output is not None:
         output.write_text(json_line(result) + "\n", encoding="utf-8")
@@ -190,8 +189,7 @@ def _segmentation(
             )
     from bas_edge.segmentation.evaluate import evaluate_segmentation
 
-    with progress_bar() as bar:
-        task = bar.add_task("evaluate", total=None, note="")
+    with shown_progress("evaluate") as progress:
         found = evaluate_segmentation(
             engine,
             data,
@@ -199,7 +197,7 @@ def _segmentation(
             backend=backend,
             threads=threads,
             processes=processes,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if output is not None:
         output.write_text(json_line(found.to_dict()) + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
@@ -19,9 +20,13 @@ __all__ = [
     "print_json",
     "print_rows",
     "progress_bar",
+    "shown_progress",
     "size_text",
     "skipped_text",
 ]
+
+
+_LINE_EVERY_S = 30.0  # as `train` has them
 
 
 def json_line(value: Any) -> str:
@@ -69,6 +74,31 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+@contextlib.contextmanager
+def shown_progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """What takes (done, total): a bar on a terminal, in a pipe a line every half minute."""
+    begun: tuple[int, float] | None = None  # not at 0 where a call goes on with another's work
+    last_s = 0.0
+
+    with progress_bar() as bar:
+        task = bar.add_task(name, total=None, note="")
+
+        def show(done: int, total: int) -> None:
+            nonlocal begun, last_s
+            bar.update(task, completed=done, total=total)
+            if not bar.disable:
+                return
+            now_s = time.monotonic()
+            if begun is None:
+                begun, last_s = (done, now_s), now_s
+            elif now_s - last_s >= _LINE_EVERY_S and done > begun[0]:
+                left_s = (now_s - begun[1]) / (done - begun[0]) * (total - done)
+                last_s = now_s
+                print(f"{name}: {done} of {total}  ETA {left_s / 60:.0f} min", file=sys.stderr)
+
+        yield show
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import typer
 from bas_edge._require import require
 from bas_edge.cli.launched import tell_skipped, told_once
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import counted, print_json, print_rows, progress_bar
+from bas_edge.cli.output import counted, print_json, print_rows, shown_progress
 from bas_edge.errors import InputError
 
 __all__ = ["command"]
@@ -68,8 +68,7 @@ def command(
     from bas_edge_training.segmentation.random_walk import WalkOptions
     from bas_edge_training.team import launched_team
 
-    with told_once(), progress_bar() as bar:
-        task = bar.add_task("seeds", total=None, note="")
+    with told_once(), shown_progress("seeds") as progress:
         report = make_masks(
             checkpoint,
             data,
@@ -82,7 +81,7 @@ def command(
             walk=WalkOptions(steps=steps),
             device=device,
             resume=resume,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if not launched_team().leads:
         return

@@ -35,6 +35,7 @@ def command(
         str | None,
         typer.Option("--pretrained", help="Backbone weights instead: a path, or URL#sha256=…"),
     ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Instead of the recipe's.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any key of the recipe; repeat."),
@@ -60,6 +61,7 @@ def command(
     from bas_edge_training.segmentation.segmenter_training import train_segmenter
     from bas_edge_training.team import launched_team
 
+    changed = [] if epochs is None else [f"schedule.epochs={epochs}"]
     with told_once():
         result = train_segmenter(
             data,
@@ -68,7 +70,7 @@ def command(
             split=split,
             start=start,
             pretrained=pretrained,
-            overrides=overrides or (),
+            overrides=[*changed, *(overrides or ())],
             resume="auto" if auto_resume else resume,
             overwrite=overwrite,
             reporter=ConsoleReporter(),
@@ -78,8 +80,8 @@ def command(
     if json_output:
         print_json(result)
     else:
-        epochs, steps = counted(result.epochs, "epoch"), counted(result.steps, "step")
-        print(f"Trained {epochs} ({steps}) in {result.seconds / 60:.1f} minutes")
+        epochs_text, steps_text = counted(result.epochs, "epoch"), counted(result.steps, "step")
+        print(f"Trained {epochs_text} ({steps_text}) in {result.seconds / 60:.1f} minutes")
         shown = ("loss", "area", "top1", "val_top1", "val_area")  # others are of BAS
         print_rows((n, f"{result.metrics[n]:.4g}") for n in shown if n in result.metrics)
         print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")

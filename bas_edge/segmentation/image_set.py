@@ -96,5 +96,5 @@ class ImageSet:
                 f"{owner} knows {len(classes)} classes, from '{classes[0]}' to '{classes[-1]}'; "
                 f"{self.source} has {len(self.classes)}, from '{self.classes[0]}' to "
                 f"'{self.classes[-1]}'.",
-                hint="Use a data set with the classes that the engine was trained on.",
+                hint="Use a data set with the classes that it was trained on.",
             )

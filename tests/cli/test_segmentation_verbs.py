@@ -71,12 +71,15 @@ def test_train_segmenter(
 
     where = "bas_edge_training.segmentation.segmenter_training.train_segmenter"
     monkeypatch.setattr(where, train)
-    code, out, _ = say("train-segmenter", "masks", "--start", "run", *words)
+    code, out, _ = say(
+        "train-segmenter", "masks", "--start", "run", "--epochs", 3, "--set", "data.crop=64", *words
+    )
     assert code == 0
     assert "fg" not in out
     ((args, options),) = made
     assert args == (Path("masks"), Path("runs/masks_segmenter"), None)
     assert (options["start"], options["resume"]) == (Path("run"), resume)
+    assert options["overrides"] == ["schedule.epochs=3", "data.crop=64"]
 
 
 @pytest.mark.parametrize("name", ["--qat", "--validation", "--background", "--validation-split"])

@@ -157,6 +157,8 @@ def test_engines_of_the_other_task_are_refused(
     with pytest.raises(InputError, match="is an engine for segmentation, not for localiz") as error:
         bas_edge.Localizer(tiny)
     assert "bas_edge.Segmenter" in str(error.value.hint)
+    with pytest.raises(InputError, match="is an engine for segmentation, not for localization"):
+        bas_edge.evaluate(tiny, tmp_path / "no data")
     boxes = tiny_onnx(tmp_path / "boxes.onnx")
     with pytest.raises(InputError, match="is an engine for localization, not for segm") as error:
         bas_edge.Segmenter(boxes)

@@ -226,6 +226,9 @@ def test_what_cannot_be_compared_is_refused(
         compare(split, run, methods=["bas", "cams"])
     with pytest.raises(InputError, match="'cam' is asked for twice"):
         compare(split, run, methods=["cam", "bas", "cam"])
+    with pytest.raises(InputError, match="methods is the text 'bas,cam', but must be") as caught:
+        compare(split, run, methods="bas,cam")
+    assert "methods=['bas', 'cam']" in str(caught.value.hint)
     with pytest.raises(InputError, match="no method to compare"):
         compare(split, run, methods=[])
     with pytest.raises(InputError, match="The method 'bas' needs a checkpoint"):

@@ -170,11 +170,23 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     path = extension_file(tmp_path / "x.pth.tar", published_state("vgg"))
     with pytest.raises(InputError, match="is no resnet50 of BAS for localization") as caught:
         imported(path, tmp_path / "run", "resnet")
-    assert "--arch" in (caught.value.hint or "")
+    assert str(caught.value.hint).endswith(": --arch vgg16")
     with pytest.raises(InputError, match="Of BAS for segmentation, no vgg16 was published"):
         import_checkpoint(path, tmp_path / "run", architecture="vgg", task="segmentation")
     with pytest.raises(InputError, match="Of BAS for localization, no mobilenet_v2"):
         import_checkpoint(path, tmp_path / "run", architecture="mobilenet_v2")
+
+
+def test_a_file_that_does_not_fit_is_told_before_its_release_is_asked_for(tmp_path: Path) -> None:
+    state = published_state("segmentation")
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(InputError, match="is no resnet50 of BAS for localization") as caught:
+        imported(tmp_path / "x.pth", tmp_path / "run", "resnet")
+    assert str(caught.value.hint).endswith(": --arch resnet50 --task segmentation")
+    torch.save({k: v for k, v in state.items() if "classifier" not in k}, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"so it is no checkpoint of BAS\.") as caught:
+        imported(tmp_path / "x.pth", tmp_path / "run", "resnet")
+    assert "--pretrained" in str(caught.value.hint)
 
 
 def test_an_epoch_that_is_no_number_is_unknown(tmp_path: Path) -> None:

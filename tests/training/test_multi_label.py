@@ -170,6 +170,23 @@ def test_images_without_a_class_are_background_and_with_masks_like_the_others(
     assert apart.listed.fingerprint != among.listed.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("absent", "end"), [(1, "1 of 4 classes cannot be learnt, being in no training image: 'c0'."),
+                        (7, "7 of 10 classes cannot be learnt, being in no training image: "
+                            "'c0', 'c1', 'c2', 'c3', 'c4', ….")],
+)  # fmt: skip
+def test_classes_that_no_image_has_are_one_sentence(
+    absent: int, end: str, set_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(set_folder, tmp_path / "set"))
+    names = ["red", "green", "blue", *(f"c{number}" for number in range(absent))]
+    values = {str(number): name for number, name in enumerate(names, 1)}
+    (folder / "classes.json").write_text(json.dumps({"mask_values": values}))
+    found = multi_label_data(read_image_set(folder), fraction=0, seed=1)
+    assert found.listed.warnings == (end,)
+    assert multi_label_data(read_image_set(set_folder), fraction=0, seed=1).listed.warnings == ()
+
+
 def test_a_set_without_labels_is_refused(set_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(set_folder, tmp_path / "bare")
     index = tmp_path / "bare" / "index.csv"

@@ -121,6 +121,8 @@ def test_recipe_is_a_short_form_of_the_checkpoint_s_own(first: TrainResult) -> N
     assert start.recipe("cub50_paper", ["optimizer.lr=0.5"])[1].model == recipe.model
     with pytest.raises(InputError, match=r"recipe changes model\.head \('edge', 'paper'\)"):
         start.recipe(None, ["model.head=paper"])
+    with pytest.raises(InputError, match="The recipe segmenter trains a segmenter"):
+        start.recipe("segmenter", [])
     with pytest.raises(InputError, match=r"recipe changes data\.crop \(32, 48\)"):
         start.recipe(None, ["data.crop=48", "data.resize=48"])
 

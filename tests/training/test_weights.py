@@ -162,7 +162,7 @@ def test_wrong_width_names_both_shapes_and_the_recipe_key(tmp_path: Path) -> Non
     path = folded_file(tmp_path / "w.safetensors", model(width=0.25))
     with pytest.raises(InputError, match=r"shape \[8, 3, 3, 3\]|shape \[\d+, .*needs \[") as caught:
         load_pretrained(model(), path)
-    assert "width" in str(caught.value.hint)
+    assert "--set model.width=" in str(caught.value.hint)
 
 
 def test_missing_and_foreign_files_are_refused_with_their_name(tmp_path: Path) -> None:

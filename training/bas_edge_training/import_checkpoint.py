@@ -136,7 +136,7 @@ def import_checkpoint(
             hint="Leave --release out.",
         )
     tensors, facts = read_weights(path)
-    release = release or _release(tensors, facts, task, path)
+    stated = release or _release(tensors, facts, task)
     tensors = {  # of the first release, InceptionV3's class head has a name of its own
         re.sub(r"^classifier\.", "classifier_cls.", key): value for key, value in tensors.items()
     }
@@ -151,10 +151,16 @@ def import_checkpoint(
             f"{path} has no classifier_loc.0.weight, the generator, so it is no checkpoint of BAS.",
             hint="Backbone weights go to: bas-edge train --pretrained.",
         )
-    model = _model(name, task, release, found, path)
+    count, width = _size(name, task, found, path)
+    if stated is None:
+        raise InputError(
+            f"{path} does not say of which release it is, and they differ: class maps of the first "
+            "pass a ReLU.",
+            hint="--release bas (of 2022, github.com/wpy1999/BAS) or --release bas-extension.",
+        )
+    model = build_model(_config(name, task, stated, count, width)).eval()
     with torch.no_grad():
         _fill(model, backbone, found)
-    count = model.config.num_classes
     names = tuple(classes) if classes is not None else tuple(f"class {i}" for i in range(count))
     if len(names) != count:
         raise InputError(f"{len(names)} class names for the {count} classes of {path}.")
@@ -184,7 +190,7 @@ def import_checkpoint(
         source=path,
         architecture=name,
         task=task,
-        release=release,
+        release=stated,
         classes=count,
         tensors=len(found),
         copies=len(copies),
@@ -213,29 +219,16 @@ def _known() -> str:
     return ", ".join(PUBLISHED_NAMES.values())
 
 
-def _release(
-    tensors: Mapping[str, Tensor], facts: Mapping[str, str], task: Task, path: Path
-) -> Release:
+def _release(tensors: Mapping[str, Tensor], facts: Mapping[str, str], task: Task) -> Release | None:
+    """What the file says; None where it does not."""
     first = any(_COPIES.match(key) or key.startswith("classifier.") for key in tensors)
     if task == "segmentation" or ("best_thr" in facts and not first):
         return "bas-extension"
-    if first:
-        return "bas"
-    raise InputError(
-        f"{path} does not say of which release it is, and they differ: class maps of the first "
-        "pass a ReLU.",
-        hint="--release bas (of 2022, github.com/wpy1999/BAS) or --release bas-extension.",
-    )
+    return "bas" if first else None
 
 
-def _model(
-    name: str,
-    task: Task,
-    release: Release,
-    found: Mapping[str, Tensor],
-    path: Path,
-) -> BasModel:
-    """An empty model of the file's width and classes, after all its names and shapes fit."""
+def _size(name: str, task: Task, found: Mapping[str, Tensor], path: Path) -> tuple[int, float]:
+    """Classes and width of the file, after all its names and shapes fit."""
     generator, width = found["classifier_loc.0.weight"], 1.0
     if generator.dim() != 4 or not len(generator):
         raise InputError(
@@ -255,7 +248,7 @@ def _model(
         raise InputError(
             f"{path} is no {name} of BAS for {task}: "
             f"{_names(missing, 'missing')}; {_names(left, 'left over')}.",
-            hint=f"Other architectures: --arch {_known()}; and --task segmentation.",
+            hint=_other(found),
         )
     bent = [key for key, shape in needed.items() if tuple(found[key].shape) != shape]
     if bent:
@@ -264,7 +257,17 @@ def _model(
             f"{path}: {key} has shape {list(found[key].shape)}, but a {name} of BAS has "
             f"{list(needed[key])} there ({len(bent)} of {len(needed)} tensors have another shape)."
         )
-    return build_model(_config(name, task, release, classes, width)).eval()
+    return classes, width
+
+
+def _other(found: Mapping[str, Tensor]) -> str:
+    """Which options fit the names of a file, if any do."""
+    for name in PUBLISHED_NAMES.values():
+        if published_shapes(name, "localization", 1).keys() == found.keys():
+            return f"It is a {name}: --arch {name}"
+    if published_shapes("resnet50", "segmentation", 1).keys() == found.keys():
+        return "It is BAS for segmentation: --arch resnet50 --task segmentation"
+    return f"Other architectures: --arch {_known()}; and --task segmentation."
 
 
 def _config(name: str, task: Task, release: Release, classes: int, width: float) -> ModelConfig:

@@ -23,6 +23,7 @@ from bas_edge_training.recipe import (
     recipe_differences,
     recipe_from_mapping,
 )
+from bas_edge_training.recipe_task import require_task
 
 __all__ = ["EPOCHS", "LR_SHARE", "QatStart", "read_qat_start"]
 
@@ -60,6 +61,7 @@ class QatStart:
             name, base = "custom", given
         elif given is not None:
             name, base = Path(given).stem, load_recipe(given)
+            require_task(base, given, "localization")
         else:
             name, base = f"{self.info.recipe}, qat", self._shortened()
         fitted = self._fitted(base)

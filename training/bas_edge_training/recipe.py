@@ -70,9 +70,11 @@ class ModelSection(Section, frozen=True, kw_only=True):
     """What to train. The number of classes comes from the data.
 
     `norm` "auto" is "none" after pretrained weights (BatchNorm is folded into them), and for a
-    backbone that has no BatchNorm; "batch" from scratch.
+    backbone that has no BatchNorm; "batch" from scratch. `task` is what the recipe is for: it
+    changes no weights, and is not part of the recipe's hash (recipe_task.py).
     """
 
+    task: Literal["any", "localization", "segmentation", "segmenter"] = "any"
     architecture: str = "mobilenet_v1"
     width: Annotated[float, msgspec.Meta(gt=0, le=2)] = 1.0
     head: Literal["edge", "paper", "segmentation"] = "edge"
@@ -237,12 +239,13 @@ class Recipe(Section, frozen=True, kw_only=True):
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON of every section but `[machine]`.
+        """Hash of the canonical JSON of every section but `[machine]`, without `model.task`.
 
         A key that recipes had not from the start counts only where it is not at its default, so
         that what was hashed before it existed keeps its hash.
         """
         sections = self.to_dict()
+        del sections["model"]["task"]
         for (section, key), default in _LATER_KEYS.items():
             if sections[section][key] == default:
                 del sections[section][key]
@@ -312,19 +315,22 @@ def recipe_from_mapping(content: Mapping[str, Any], name: str) -> Recipe:
         where = f"{name}, {key}" if key else name
         hint = "docs/training.md lists each key and its range."
         if "decay_epochs has" in reason:  # met by whoever tries a published recipe for less long
-            hint = "Change both, for example: --epochs 6 --set schedule.decay_epochs=[2,4]"
+            hint = "Leave the epochs as they are, and shorten them all: --set schedule.steps=1000"
         raise InputError(f"{where}: {reason}.", hint=hint) from None
 
 
 def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
-    """The keys that differ, as `section.key (value, other value)`; `[machine]` is ignored."""
+    """The keys that differ, as `section.key (value, other value)`.
+
+    `[machine]` and `model.task` are ignored: they change no weights.
+    """
     left, right = (msgspec.to_builtins(recipe) for recipe in (one, other))
     return [
         f"{section}.{key} ({left[section][key]!r}, {right[section][key]!r})"
         for section in left
         if section != "machine"
         for key in left[section]
-        if left[section][key] != right[section][key]
+        if (section, key) != ("model", "task") and left[section][key] != right[section][key]
     ]
 
 

@@ -25,6 +25,7 @@ from bas_edge_training.recipe import (
     recipe_differences,
     recipe_from_mapping,
 )
+from bas_edge_training.recipe_task import Task, require_task
 from bas_edge_training.results import TrainResult
 
 __all__ = [
@@ -169,9 +170,12 @@ def claim_folder(folder: RunFolder, *, overwrite: bool, resume_with: str) -> Non
 
 
 def choose_recipe(
-    recipe: Recipe | str | Path | None, overrides: Iterable[str], saved: SavedRun | None
+    recipe: Recipe | str | Path | None,
+    overrides: Iterable[str],
+    saved: SavedRun | None,
+    task: Task,
 ) -> tuple[str, Recipe]:
-    """Name and recipe of a run; on a resume it must be the one that the run began with."""
+    """Name and recipe of a run for `task`; a resume's must be the one that the run began with."""
     overrides = list(overrides)
     began = None
     if saved is not None:
@@ -184,6 +188,8 @@ def choose_recipe(
     else:
         name, chosen = "", began
     chosen = apply_overrides(chosen, overrides)
+    if recipe is not None:
+        require_task(chosen, name if isinstance(recipe, Recipe) else recipe, task)
     if saved is None or began is None:
         return ", ".join([name, *overrides]), chosen
     differing = recipe_differences(began, chosen)

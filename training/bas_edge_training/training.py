@@ -155,7 +155,7 @@ def _begin(
         )
     start = None if qat is None or saved is not None else read_qat_start(qat)
     if start is None:
-        name, chosen = choose_recipe(recipe, overrides, saved)
+        name, chosen = choose_recipe(recipe, overrides, saved, "localization")
     else:
         name, chosen = start.recipe(recipe, overrides)
     return _Beginning(name, chosen, start, saved)

@@ -144,6 +144,11 @@ def _split(
     methods: Sequence[str], checkpoint: str | os.PathLike[str] | None
 ) -> tuple[list[Method], list[Path]]:
     """Methods and engines; whatever cannot work is refused before anything is read."""
+    if isinstance(methods, str):  # which is a sequence too, of letters
+        raise InputError(
+            f"methods is the text '{methods}', but must be a list of names.",
+            hint=f"For example: methods={methods.split(',')}",
+        )
     if not methods:
         raise InputError("There is no method to compare.", hint="For example: bas,cam,eigencam")
     twice = [name for at, name in enumerate(methods) if name in methods[:at]]

@@ -131,7 +131,7 @@ def fill_unit(unit: ConvUnit, layer: Layer, where: str) -> int:
         raise InputError(
             f"{where} has shape {list(layer.weight.shape)}; this model needs "
             f"{list(unit.conv.weight.shape)}.",
-            hint="Set `width` in the recipe to the width of the pretrained backbone.",
+            hint="The width has to be that of the file, for example: --set model.width=0.5",
         )
     weight = layer.weight.float()
     bias = torch.zeros(weight.shape[0]) if layer.bias is None else layer.bias.float()

@@ -82,7 +82,8 @@ def train_multi_label(
     def begin() -> tuple[SavedRun | None, str, Recipe]:
         saved = run_to_resume(folder, resume)
         default = None if saved is not None else DEFAULT_RECIPE
-        return saved, *choose_recipe(recipe if recipe is not None else default, changes, saved)
+        given = recipe if recipe is not None else default
+        return saved, *choose_recipe(given, changes, saved, "segmentation")
 
     stop = StopRequest(launched_team())
     early, later = stop.entries()

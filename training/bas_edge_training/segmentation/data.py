@@ -19,6 +19,9 @@ from bas_edge_training.data import TrainingData
 __all__ = ["MultiLabelData", "multi_label_data"]
 
 
+_NAMED = 5  # of the classes that a warning is about
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiLabelData:
     """Images to train on, then those held out.
@@ -96,9 +99,14 @@ def _folder(images: list[SetImage]) -> Path:
 
 
 def _warnings(images: ImageSet, present: Tensor) -> tuple[str, ...]:
-    return tuple(
-        f"Class '{images.classes[label]}' is in no training image; it cannot be learnt."
-        for label in (present.sum(0) == 0).nonzero().flatten().tolist()
+    missing = (present.sum(0) == 0).nonzero().flatten().tolist()
+    if not missing:
+        return ()
+    names = ", ".join(f"'{images.classes[label]}'" for label in missing[:_NAMED])
+    more = ", …" if len(missing) > _NAMED else ""
+    return (
+        f"{len(missing)} of {len(images.classes)} classes cannot be learnt, being in no training "
+        f"image: {names}{more}.",
     )
 
 

@@ -197,10 +197,4 @@ def _check_set(loaded: Checkpoint, images: ImageSet) -> None:
             f"No image of the split '{images.split}' of {images.source} has a class.",
             hint="Check its labels, or choose another split.",
         )
-    if loaded.info.classes != images.classes:
-        raise InputError(
-            f"{loaded.path} knows {len(loaded.info.classes)} classes, from "
-            f"'{loaded.info.classes[0]}' to '{loaded.info.classes[-1]}'; {images.source} has "
-            f"{len(images.classes)}, from '{images.classes[0]}' to '{images.classes[-1]}'.",
-            hint="Use the data set that it was trained on.",
-        )
+    images.require_classes(loaded.path, loaded.info.classes)

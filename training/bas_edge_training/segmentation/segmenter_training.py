@@ -135,7 +135,8 @@ def train_segmenter(
             taken = (f"model.{key}={_toml(begun.info.model, key)}" for key in _TAKEN)
             changes, weights = [*taken, *given], begun.path
         default = None if saved is not None else DEFAULT_RECIPE
-        name, chosen = choose_recipe(recipe if recipe is not None else default, changes, saved)
+        used = recipe if recipe is not None else default
+        name, chosen = choose_recipe(used, changes, saved, "segmenter")
         return saved, name, chosen, None if weights is None else str(weights)
 
     stop = StopRequest(launched_team())
