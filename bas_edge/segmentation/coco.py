@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bas_edge._require import require
 from bas_edge.errors import InputError
-from bas_edge.segmentation.image_set import ImageSet, SetImage
+from bas_edge.segmentation.image_set import ImageSet, SetImage, StoredMask
 from bas_edge.segmentation.masks import IGNORE
 
 __all__ = ["CocoMask", "Shape", "is_coco", "read_coco"]
@@ -126,7 +126,8 @@ def read_coco(root: Path, split: str) -> ImageSet:
             )
         own = tuple(shapes.get(item.id, ()))
         labels = tuple(sorted({shape.number - 1 for shape in own}))
-        images.append(SetImage(file, labels, CocoMask((item.height, item.width), own, str(file))))
+        mask = CocoMask((item.height, item.width), own, str(file))
+        images.append(SetImage(file, labels, StoredMask(mask, file)))
     names = tuple(category.name for category in categories)
     return ImageSet(root, split, names, tuple(images), f"in {path}")
 

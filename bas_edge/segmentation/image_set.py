@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bas_edge.errors import InputError
+from bas_edge.images import orientation_of, turned_upright
 from bas_edge.segmentation.masks import check_class_count
 
-__all__ = ["ImageSet", "MaskSource", "SetImage"]
+__all__ = ["ImageSet", "MaskSource", "SetImage", "StoredMask"]
 
 
 class MaskSource(Protocol):
@@ -25,6 +26,23 @@ class MaskSource(Protocol):
             InputError: It cannot be read, or holds a value that is no class.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMask:
+    """A mask of an image's stored pixels, which EXIF may turn; as published sets have them.
+
+    Attributes:
+        mask: It.
+        image: The image file.
+    """
+
+    mask: MaskSource
+    image: Path
+
+    def read(self) -> NDArray[np.uint8]:
+        """[H, W] uint8, upright as images are read; see `MaskSource`."""
+        return turned_upright(self.mask.read(), orientation_of(self.image))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

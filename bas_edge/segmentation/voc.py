@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from bas_edge.errors import InputError
-from bas_edge.segmentation.image_set import ImageSet, SetImage
+from bas_edge.segmentation.image_set import ImageSet, SetImage, StoredMask
 from bas_edge.segmentation.masks import PngMask
 
 __all__ = ["VOC_CLASSES", "VOC_LISTS", "read_voc", "voc_root"]
@@ -61,7 +61,7 @@ def read_voc(root: Path, split: str) -> ImageSet:
                     f"The split '{split}' lists {name}, but {path} does not exist.",
                     hint=f"It was expected in {path.parent}; fetch VOCtrainval_11-May-2012.tar.",
                 )
-        source = PngMask(mask, len(VOC_CLASSES)) if with_masks else None
+        source = StoredMask(PngMask(mask, len(VOC_CLASSES)), image) if with_masks else None
         images.append(SetImage(image, _labels(annotation), source))
     return ImageSet(root, split, VOC_CLASSES, tuple(images), f"in {folder}")
 
