@@ -18,7 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from bas_edge import build_engine
+from bas_edge.engine.manifest import Precision
 from bas_edge.metrics import ConfusionMatrix
+from bas_edge.quantization.job import PrecisionJob
+from bas_edge.quantization.yardstick import Bound
 from bas_edge.segmentation import read_image_set
 from bas_edge.segmentation.evaluate import evaluate_segmentation
 from bas_edge_training.progress import ConsoleReporter
@@ -30,10 +33,12 @@ from bas_edge_training.segmentation.segmenter_training import train_segmenter
 
 from .__main__ import provenance
 from .rows import RESULTS, append_row, missed_targets
-from .segmentation_rows import SegmentationRow
+from .segmentation_rows import MAX_DROP, SegmentationRow
 from .tables import row_line
 
 __all__ = ["main"]
+
+_REDUCED: tuple[Precision, ...] = ("fp16", "int8")
 
 
 def main() -> int:
@@ -62,20 +67,22 @@ def main() -> int:
     onnx, engine = output / f"{name}.onnx", output / f"{name}.engine"
     export_segmenter(segmenter.folder, onnx)
     build_engine(onnx, engine)
-    found = [evaluate_segmentation(engine, options.data, split=s) for s in ("train", "val")]
+    found = _miou(engine, options.data)
+    reduced = {str(one): _reduced(onnx, options.data, one) for one in _REDUCED}
     row = SegmentationRow(
         provenance=provenance(
             shlex.join(["python", "-m", "benchmarks.segmentation", *sys.argv[1:]])
         ),
         data=options.data.name,
         model=engine.name,
-        images=(found[0].images, found[1].images),
+        images=_counts(options.data),
         seeds=_percent(masks.seeds),
         walked=_percent(masks.refined),
         threshold=masks.threshold,
         walked_at_half=round(100 * dict(masks.refined.curve)[0.5], 2),
         background=(_nothing(options.data, "train"), _nothing(options.data, "val")),
-        segmenter=(round(100 * found[0].accuracy.miou, 2), round(100 * found[1].accuracy.miou, 2)),
+        segmenter=found,
+        reduced=reduced,
         training=_in_words(options.recipe, bas) + "; then " + _in_words("segmenter", segmenter),
     )
     append_row(row, options.results)
@@ -83,6 +90,30 @@ def main() -> int:
     missed = missed_targets(row)
     print("\n".join(missed))
     return 1 if missed else 0
+
+
+def _miou(engine: Path, data: Path) -> tuple[float, float]:
+    """On training images, and on "val"; in percent."""
+    train, held = (
+        round(100 * evaluate_segmentation(engine, data, split=split).accuracy.miou, 2)
+        for split in ("train", "val")
+    )
+    return train, held
+
+
+def _reduced(onnx: Path, data: Path, precision: Precision) -> tuple[float, float]:
+    """The same of an engine of another precision, built even where its bound refuses it."""
+    engine = onnx.with_name(f"{onnx.stem}_{precision}.engine")
+    job = PrecisionJob(
+        calibration=data, evaluation=data, bound=Bound(max_drop=MAX_DROP), force=True
+    )
+    build_engine(onnx, engine, precision=precision, job=job)
+    return _miou(engine, data)
+
+
+def _counts(data: Path) -> tuple[int, int]:
+    train, held = (len(read_image_set(data, split).images) for split in ("train", "val"))
+    return train, held
 
 
 def _percent(scores: MaskScores) -> tuple[float, float]:

@@ -6,7 +6,9 @@ import msgspec
 
 from .timings import Provenance
 
-__all__ = ["SegmentationRow", "missed_segmentation"]
+__all__ = ["MAX_DROP", "SegmentationRow", "missed_segmentation"]
+
+MAX_DROP = 0.5  # points of mIoU that fp16 and int8 may lose on "val"
 
 
 class SegmentationRow(
@@ -24,6 +26,8 @@ class SegmentationRow(
         walked_at_half: After the walk, at 0.5; UNSET in older rows.
         background: Of masks that are all background: on training images, and on "val".
         segmenter: Of the engine: on training images, and on "val".
+        reduced: The same of engines of other precisions, by name; empty in older rows.
+            Their bound is measured on "val".
         training: How it was trained, in words.
     """
 
@@ -38,11 +42,12 @@ class SegmentationRow(
     walked_at_half: float | msgspec.UnsetType = msgspec.UNSET
     background: tuple[float, float]
     segmenter: tuple[float, float]
+    reduced: dict[str, tuple[float, float]] = {}
     training: str
 
 
 def missed_segmentation(row: SegmentationRow) -> list[str]:
-    """The walk has to raise mIoU, and every stage to be above no seeds at all."""
+    """The walk has to raise mIoU, every stage to beat no seeds, and fewer bits to cost little."""
     missed = []
     for at, which in enumerate(("as written", "at the best threshold")):
         if row.walked[at] <= row.seeds[at]:
@@ -54,4 +59,9 @@ def missed_segmentation(row: SegmentationRow) -> list[str]:
         missed.append(f"{row.data}: seeds of {row.seeds[1]:g} mIoU are no better than none")
     if row.segmenter[1] <= row.background[1]:
         missed.append(f"{row.data}: the segmenter is no better than background alone")
+    for precision, found in row.reduced.items():
+        if found[1] < row.segmenter[1] - MAX_DROP:
+            missed.append(
+                f"{row.data}: {precision} takes {row.segmenter[1]:g} mIoU on val to {found[1]:g}"
+            )
     return missed

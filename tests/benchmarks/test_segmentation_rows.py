@@ -19,6 +19,7 @@ ROW = SegmentationRow(
     walked=(24.0, 25.5),
     background=(3.0, 3.5),
     segmenter=(23.0, 10.0),
+    reduced={"int8": (22.5, 9.5)},
     training="recipe, 5 steps",
 )
 
@@ -37,6 +38,8 @@ def test_each_stage_has_to_bring_something() -> None:
         "set: the segmenter is no better than background alone",
     ]
     none = msgspec.structs.replace(ROW, seeds=(2.0, 3.0))
+    costly = msgspec.structs.replace(ROW, reduced={"int8": (23.0, 9.4)})
+    assert missed_targets(costly) == ["set: int8 takes 10 mIoU on val to 9.4"]
     assert missed_targets(none) == ["set: seeds of 3 mIoU are no better than none"]
 
 
@@ -44,4 +47,5 @@ def test_the_table_has_a_line_for_each_stage() -> None:
     text = segmentation_table([ROW])
     assert "| set | m.engine | after the random walk | train, 3 images | 24.0 | 25.5 |" in text
     assert "| set | m.engine | segmenter, engine | val, 2 images | 10.0 | – |" in text
+    assert "| set | m.engine | segmenter, int8 engine | val, 2 images | 9.5 | – |" in text
     assert "- m.engine: recipe, 5 steps." in text
