@@ -15,6 +15,8 @@ from bas_edge.mask_files import MaskFiles
 
 __all__ = ["Annotation", "Annotations", "single_images"]
 
+_TOLD_APART = 5  # warnings of one kind before they become one
+
 _TURNS = {  # EXIF orientation → x and y change places; then x and y are mirrored
     1: (False, False, False),
     2: (False, True, False),
@@ -135,10 +137,15 @@ class Annotations:
 
 
 def single_images(items: Iterable[Annotation]) -> tuple[str, ...]:
-    """A warning for each class of a single image."""
+    """A warning for classes of a single image: for each, or one where there are many."""
     counts = Counter(item.class_name for item in items)
+    single = [name for name, count in counts.items() if count == 1]
+    if len(single) > _TOLD_APART:
+        some = "', '".join(single[:_TOLD_APART])
+        return (
+            f"{len(single)} classes have only one image each and cannot be learnt from it: "
+            f"'{some}' and {len(single) - _TOLD_APART} more.",
+        )
     return tuple(
-        f"Class '{name}' has only one image; it cannot be learnt from one."
-        for name, count in counts.items()
-        if count == 1
+        f"Class '{name}' has only one image; it cannot be learnt from one." for name in single
     )

@@ -260,3 +260,10 @@ def test_real_annotations(shared_data: Path, name: str, count: int, boxed: bool)
     assert len(data.classes) == 50
     assert data.has_boxes == boxed
     assert data.warnings == ()
+
+
+def test_many_classes_of_one_image_are_one_warning(write_csv: WriteCsv) -> None:
+    path = write_csv(LABELS, *(f"{label}.jpg,{label},class{label}" for label in range(7)))
+    (warning,) = read_annotations(path).warnings
+    assert warning.startswith("7 classes have only one image each and cannot be learnt from it: ")
+    assert warning.endswith("'class0', 'class1', 'class2', 'class3', 'class4' and 2 more.")
