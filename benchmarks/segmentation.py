@@ -132,7 +132,7 @@ def _nothing(data: Path, split: str) -> float:
 
 
 def _in_words(recipe: str, result: TrainResult) -> str:
-    return f"recipe {recipe}, {result.steps} steps, {result.seconds / 60:.0f} minutes"
+    return f"recipe {recipe}, {result.steps} steps, {result.seconds / 60:.1f} minutes"
 
 
 def _parser() -> argparse.ArgumentParser:
