@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import platform
 import signal
 from collections.abc import Iterator
@@ -8,7 +9,6 @@ import pytest
 import torch
 
 from bas_edge.errors import InputError
-from bas_edge_training import machine
 from bas_edge_training.machine import (
     StopRequest,
     keep_freed_memory,
@@ -59,7 +59,7 @@ def test_several_processes_want_a_device_each(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_cores", lambda: 6)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as torchrun sets it
     with torch_settings(Recipe(), Team(size=2, local_size=2)):
         assert torch.get_num_threads() == 3
