@@ -99,10 +99,11 @@ class StopError(Exception):
     """Raised by a test in the middle."""
 
 
-def stop_after(count: int) -> Callable[[int, int], None]:
+def stop_after(count: int, of: int) -> Callable[[int, int], None]:
     def stop(done: int, total: int) -> None:
-        assert (done, total) == (count, 3)
-        raise StopError
+        assert total == of
+        if done == count:
+            raise StopError
 
     return stop
 
@@ -117,13 +118,13 @@ def test_an_interrupted_call_goes_on_with_what_it_has(
     whole, parts = make(run_folder, colours, tmp_path / "whole"), tmp_path / "parts"
 
     with pytest.raises(StopError):
-        make(run_folder, colours, parts, progress=stop_after(1))
+        make(run_folder, colours, parts, progress=stop_after(3, of=5))  # two for the threshold
     with pytest.raises(InputError, match="holds the masks of an interrupted call"):
         make(run_folder, colours, parts)
     second = (colours / "1.png").read_bytes()
     (colours / "1.png").write_bytes(b"no image")
     with pytest.raises(StopError):
-        make(run_folder, colours, parts, resume=True, progress=stop_after(2))
+        make(run_folder, colours, parts, resume=True, progress=stop_after(2, of=3))
     (colours / "1.png").write_bytes(second)
     with pytest.raises(InputError, match=r"begun with the threshold label-free, not 0\.4"):
         make(run_folder, colours, parts, threshold=0.4, resume=True)
@@ -164,8 +165,16 @@ def test_ctrl_c_ends_after_the_image_and_says_how_to_go_on(
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(TrainingInterrupted, match=r"after 1 of 3 images.* --resume"):
-        make(run_folder, colours, tmp_path / "out", progress=press)
-    assert make(run_folder, colours, tmp_path / "out", resume=True).images == 3
+        make(run_folder, colours, tmp_path / "out", threshold=0.5, progress=press)
+    assert make(run_folder, colours, tmp_path / "out", threshold=0.5, resume=True).images == 3
+
+
+def test_progress_counts_the_images_of_the_threshold_too(
+    colours: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    make(run_folder, colours, tmp_path / "out", progress=lambda *at: told.append(at))
+    assert told == [(done, 5) for done in range(1, 6)]
 
 
 def test_ctrl_c_is_heard_while_the_threshold_is_chosen(

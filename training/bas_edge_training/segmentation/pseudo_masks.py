@@ -70,7 +70,8 @@ def make_masks(
         device: As in a recipe.
         resume: Go on where an interrupted call with the same arguments left `output`; where there
             is nothing yet, begin.
-        progress: Called in process 0 with the images done, and all of them.
+        progress: Called in process 0 with the images done, and all of them; those that the
+            threshold is chosen on count twice.
 
     Raises:
         InputError: An argument is out of range, the classes differ, `output` is taken, or the seeds
@@ -107,19 +108,46 @@ def make_masks(
         done, cut = team.once(lambda: begin_masks(folder, settings, resume=resume))
         with later, share_of_cores(team):
             if threshold is None:
-                threshold = _label_free(work, team, stop) if cut is None else cut
+                threshold = cut
+            sample = _spread(images) if threshold is None else []
+            counter = _Counter(team, progress, len(done), len(images.images) + len(sample))
+            if threshold is None:
+                threshold = _label_free(work, sample, team, stop, counter)
             work.cut_at(threshold)
             with SeedJournal(folder, team.rank, settings, threshold) as journal:
-                done |= _make(work, journal, done, team, stop, progress)
+                done |= _make(work, journal, done, team, stop, counter)
         words = ["bas-edge", "train-segmenter", str(folder), "--split", split]
         words += ["--start", str(checkpoint)]
         return team.once(lambda: work.finish(done, split, shlex.join(words)))
 
 
-def _label_free(work: MaskMaker, team: Team, stop: StopRequest) -> float:
-    labelled = [at for at, image in enumerate(work.images.images) if image.labels]
-    sample = labelled[:: -(-len(labelled) // _CUT_IMAGES)]
-    found, stopped = _by_all(sample, work.natural_cut, team, stop)
+class _Counter:
+    """Tells how far all processes are, of which each is about as far as this one."""
+
+    def __init__(self, team: Team, told: Progress | None, done: int, total: int) -> None:
+        self._team, self._told, self._done, self._total = team, told, done, total
+
+    def one_more(self) -> None:
+        self._done = min(self._total, self._done + self._team.size)
+        if self._told is not None and self._team.leads:
+            self._told(self._done, self._total)
+
+
+def _spread(images: ImageSet) -> list[int]:
+    """At most _CUT_IMAGES images with a class, spread evenly."""
+    labelled = [at for at, image in enumerate(images.images) if image.labels]
+    return labelled[:: -(-len(labelled) // _CUT_IMAGES)]
+
+
+def _label_free(
+    work: MaskMaker, sample: Sequence[int], team: Team, stop: StopRequest, counter: _Counter
+) -> float:
+    def cut_of(at: int) -> float | None:
+        cut = work.natural_cut(at)
+        counter.one_more()
+        return cut
+
+    found, stopped = _by_all(sample, cut_of, team, stop)
     if stopped:
         raise TrainingInterrupted("Stopped before the first mask was made: nothing is kept.")
     cuts = [found[at] for at in sample]
@@ -139,19 +167,15 @@ def _make(
     done: Mapping[int, SeedRecord],
     team: Team,
     stop: StopRequest,
-    progress: Progress | None,
+    counter: _Counter,
 ) -> dict[int, SeedRecord]:
     """The records of every image that is not done yet."""
     total = len(work.images.images)
-    count = len(done)
 
     def record(at: int) -> SeedRecord:
-        nonlocal count
         made = work.record(at)
         journal.write(made)
-        count = min(total, count + team.size)  # the others are about as far
-        if progress is not None and team.leads:
-            progress(count, total)
+        counter.one_more()
         return made
 
     left = [at for at in range(total) if at not in done]
