@@ -45,6 +45,11 @@ def read_image_set(source: str | os.PathLike[str], split: str = "train") -> Imag
             another. The message says which file was expected where.
     """
     root = Path(source)
+    if root.is_file():
+        raise InputError(
+            f"{root} is a file, and data with several labels an image are a folder.",
+            hint="docs/segmentation.md shows the three folder layouts.",
+        )
     if not root.is_dir():
         raise InputError(f"No such data set folder: {root}.", hint="Check the path.")
     if (root / INDEX_NAME).is_file():

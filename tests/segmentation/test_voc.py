@@ -84,3 +84,6 @@ def test_any_other_folder_is_told_what_was_looked_for(tmp_path: Path) -> None:
         read_image_set(tmp_path)
     with pytest.raises(InputError, match="No such data set folder"):
         read_image_set(tmp_path / "nothing")
+    (tmp_path / "val.csv").touch()
+    with pytest.raises(InputError, match=r"val\.csv is a file, and data with several labels"):
+        read_image_set(tmp_path / "val.csv")

@@ -88,8 +88,13 @@ def test_checkpoint_is_not_the_state_of_a_run(model: BasModel, tmp_path: Path) -
 
 
 def test_missing_and_damaged_files(model: BasModel, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"checkpoint\.safetensors does not exist"):
-        load_checkpoint(tmp_path)
+    engine = tmp_path / "birds.engine"
+    engine.mkdir()
+    (engine / "manifest.json").touch()
+    for folder, hint in ((tmp_path, "bas-edge train writes it"), (engine, "engine is an engine")):
+        with pytest.raises(InputError, match=r"checkpoint\.safetensors does not exist") as error:
+            load_checkpoint(folder)
+        assert hint in str(error.value.hint)
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, model.state_dict(), make_info(model))
     path.write_bytes(path.read_bytes()[:-100])

@@ -216,9 +216,10 @@ def test_objects_and_cut_files_are_refused(
         (tmp_path / "cut.pth.tar").write_bytes(content[: int(share * len(content))])
         with pytest.raises(InputError, match=r"cannot be read as weights: [^.]*\.$"):
             imported(tmp_path / "cut.pth.tar", tmp_path / "run", "vgg")
-    (tmp_path / "page.pth.tar").write_text("<html>404</html>")
-    with pytest.raises(InputError, match=r"weights: it is nothing that torch.save wrote\.$"):
-        imported(tmp_path / "page.pth.tar", tmp_path / "run", "vgg")
+    for text in ("<html>404</html>", "hi\n", "a label\n", "K"):  # torch raises KeyError, IndexError
+        (tmp_path / "page.pth.tar").write_text(text)
+        with pytest.raises(InputError, match=r"weights: it is nothing that torch.save wrote\.$"):
+            imported(tmp_path / "page.pth.tar", tmp_path / "run", "vgg")
     with pytest.raises(InputError, match="is a folder, not a file of weights"):
         imported(tmp_path, tmp_path / "run", "vgg")
 

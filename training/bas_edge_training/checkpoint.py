@@ -220,7 +220,13 @@ def _save(path: Path, tensors: dict[str, Tensor], description: Described) -> Non
 
 def _load(path: Path, kind: type[_Described], what: str) -> tuple[dict[str, Tensor], _Described]:
     if not path.is_file():
-        raise InputError(f"{path} does not exist.", hint="bas-edge train writes it.")
+        engine = (path.parent / "manifest.json").is_file()
+        raise InputError(
+            f"{path} does not exist.",
+            hint=f"{path.parent} is an engine: name the run folder that it was exported from."
+            if engine
+            else "bas-edge train writes it.",
+        )
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(CHECKPOINT_KEY)

@@ -50,10 +50,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(
             f"{path} cannot be read as weights: {reason}.", hint="Cut off? Copy it again."
         ) from error
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise _refused(path, str(error)) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of bytes that are no pickle, torch's unpickler raises anything
+        if type(error).__name__ == "UnpicklingError":
+            raise _refused(path, str(error)) from error
+        raise _not_torch_s(path) from error
     facts: dict[str, str] = {}
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -68,15 +70,19 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _refused(path: Path, words: str) -> InputError:
     """Of torch's paragraphs, which advise to load the file all the same, only what is in it."""
     if "Unsupported operand" in words:
-        return InputError(
-            f"{path} cannot be read as weights: it is nothing that torch.save wrote.",
-            hint="A web page instead of the file? Download it again.",
-        )
+        return _not_torch_s(path)
     found = _OBJECT.search(words)
     return InputError(
         f"{path} holds more than tensors, and loading it could run code: "
         f"{found[1] if found else 'an object'}.",
         hint="Save its state_dict as safetensors and pass that file.",
+    )
+
+
+def _not_torch_s(path: Path) -> InputError:
+    return InputError(
+        f"{path} cannot be read as weights: it is nothing that torch.save wrote.",
+        hint="A web page instead of the file? Download it again.",
     )
 
 
