@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from bas_edge._require import require
-from bas_edge.cli.launched import tell_skipped, told_once
+from bas_edge.cli.launched import told_once
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import counted, print_json, print_rows
+from bas_edge.cli.trained import tell_trained
 from bas_edge.errors import InputError
 
 __all__ = ["Task", "command"]
@@ -110,7 +110,6 @@ def command(
     for module in ("torch", "safetensors"):
         require(module, extra="train", purpose="Training")
     from bas_edge_training.progress import ConsoleReporter
-    from bas_edge_training.team import launched_team
 
     several = task is Task.segmentation
     if several:
@@ -166,21 +165,7 @@ def command(
                 overwrite=overwrite,
                 reporter=ConsoleReporter(),
             )
-    if not launched_team().leads:
-        return
-    if json_output:
-        print_json(result)
-    else:
-        minutes = result.seconds / 60
-        epochs_text, steps_text = counted(result.epochs, "epoch"), counted(result.steps, "step")
-        print(f"Trained {epochs_text} ({steps_text}) in {minutes:.1f} minutes")
-        print_rows((name, f"{value:.4g}") for name, value in result.metrics.items())
-        for what, count in result.converted.items():
-            print(f"note: {counted(count, 'image')} {'was' if count == 1 else 'were'} {what}")
-        for warning in result.warnings:
-            print(f"note: {warning}")
-        print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
-    tell_skipped(result.skipped, hint="The checkpoint is complete. Mend or remove these images.")
+    tell_trained(result, as_json=json_output)
 
 
 def _refuse_single(given: dict[str, object]) -> None:

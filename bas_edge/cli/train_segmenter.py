@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from bas_edge._require import require
-from bas_edge.cli.launched import tell_skipped, told_once
+from bas_edge.cli.launched import told_once
 from bas_edge.cli.options import Json
-from bas_edge.cli.output import counted, print_json, print_rows
+from bas_edge.cli.trained import tell_trained
 
 __all__ = ["command"]
+
+_FIGURES = ("loss", "area", "top1", "val_top1", "val_area")  # others are of BAS
 
 
 def command(
@@ -59,7 +61,6 @@ def command(
         require(module, extra="train", purpose="Training")
     from bas_edge_training.progress import ConsoleReporter
     from bas_edge_training.segmentation.segmenter_training import train_segmenter
-    from bas_edge_training.team import launched_team
 
     changed = [] if epochs is None else [f"schedule.epochs={epochs}"]
     with told_once():
@@ -75,14 +76,4 @@ def command(
             overwrite=overwrite,
             reporter=ConsoleReporter(),
         )
-    if not launched_team().leads:
-        return
-    if json_output:
-        print_json(result)
-    else:
-        epochs_text, steps_text = counted(result.epochs, "epoch"), counted(result.steps, "step")
-        print(f"Trained {epochs_text} ({steps_text}) in {result.seconds / 60:.1f} minutes")
-        shown = ("loss", "area", "top1", "val_top1", "val_area")  # others are of BAS
-        print_rows((n, f"{result.metrics[n]:.4g}") for n in shown if n in result.metrics)
-        print(f"\nWrote {result.checkpoint}\n\nNext:\n  {result.next_command}")
-    tell_skipped(result.skipped, hint="The checkpoint is complete. Mend or remove these images.")
+    tell_trained(result, as_json=json_output, figures=_FIGURES)

@@ -67,6 +67,7 @@ def test_train_segmenter(
         return SimpleNamespace(
             seconds=60.0, epochs=1, steps=2, metrics={"loss": 0.5, "fg": 0.0}, skipped={},
             checkpoint="c", next_command="bas-edge export c",
+            converted={"grey": 1}, warnings=("No training image has 'cat'.",),
         )  # fmt: skip
 
     where = "bas_edge_training.segmentation.segmenter_training.train_segmenter"
@@ -76,6 +77,7 @@ def test_train_segmenter(
     )
     assert code == 0
     assert "fg" not in out
+    assert "note: 1 image was grey\nnote: No training image has 'cat'.\n" in out
     ((args, options),) = made
     assert args == (Path("masks"), Path("runs/masks_segmenter"), None)
     assert (options["start"], options["resume"]) == (Path("run"), resume)

@@ -204,7 +204,13 @@ class Run:
         )
         return self.team.once(lambda: self._write_result(min_score, threshold))
 
-    def _write_result(self, min_score: float, threshold: ThresholdPolicy | None) -> TrainResult:
+    def _doubts(self) -> tuple[str, ...]:
+        """What the figures say against the run."""
+        return tuple(doubts(self.metrics, len(self.data.classes)))
+
+    def _write_result(
+        self, min_score: float, threshold: ThresholdPolicy | None = None
+    ) -> TrainResult:
         self._draw_curves()
         self._save_checkpoint(finished=True, min_score=min_score, threshold=threshold)
         self.folder.last.unlink(missing_ok=True)
@@ -219,7 +225,7 @@ class Run:
             min_score=min_score,
             skipped=self.images.skipped,
             converted=self.images.summary().converted,
-            warnings=(*self.data.warnings, *doubts(self.metrics, len(self.data.classes))),
+            warnings=(*self.data.warnings, *self._doubts()),
             next_command=export_command(self.folder.path),
         )
 

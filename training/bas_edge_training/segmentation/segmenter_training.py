@@ -36,7 +36,6 @@ from bas_edge_training.run_folder import (
     SavedRun,
     choose_recipe,
     claim_folder,
-    export_command,
     read_finished_run,
     resume_command,
     run_to_resume,
@@ -249,27 +248,11 @@ class _SegmenterRun(Run):
     def _draw_maps(self) -> None:
         """Nothing is drawn: `bas-edge segment` shows masks."""
 
-    def _finish(self) -> TrainResult:
-        return self.team.once(self._write_segmenter)
+    def _doubts(self) -> tuple[str, ...]:
+        return ()  # the figures of BAS, which they are about, are not there
 
-    def _write_segmenter(self) -> TrainResult:
-        self._draw_curves()
-        self._save_checkpoint(finished=True, min_score=0.0)
-        self.folder.last.unlink(missing_ok=True)
-        self._tell_skipped()
-        return TrainResult(
-            folder=self.folder.path,
-            checkpoint=self.folder.checkpoint,
-            epochs=self.epoch,
-            steps=self.number,
-            seconds=self.seconds,
-            metrics=self.metrics,
-            min_score=0.0,
-            skipped=self.images.skipped,
-            converted=self.images.summary().converted,
-            warnings=self.data.warnings,
-            next_command=export_command(self.folder.path),
-        )
+    def _finish(self) -> TrainResult:
+        return self.team.once(lambda: self._write_result(min_score=0.0))
 
     def _described(self, info: CheckpointInfo) -> CheckpointInfo:
         return msgspec.structs.replace(info, task="segmentation")
