@@ -61,6 +61,7 @@ class BasEdgeError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle, as another process may raise it: whatever the class, by message and hint."""
+        # What object.__reduce_ex__ returns; typeshed leaves it out.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 

@@ -45,6 +45,15 @@ class Timing:
         """The three stages together."""
         return self.pre_ms + self.infer_ms + self.post_ms
 
+    def to_dict(self) -> dict[str, float]:
+        """JSON-ready: milliseconds by stage, and "total"."""
+        return {
+            "pre": self.pre_ms,
+            "infer": self.infer_ms,
+            "post": self.post_ms,
+            "total": self.total_ms,
+        }
+
 
 class MaskSource(Protocol):
     """Knows where a foreground map lies on its frame; a Localizer hands one to each result."""
@@ -228,12 +237,7 @@ class Localization:
             "found": self.found,
             "width": width,
             "height": height,
-            "timing_ms": {
-                "pre": self.timing.pre_ms,
-                "infer": self.timing.infer_ms,
-                "post": self.timing.post_ms,
-                "total": self.timing.total_ms,
-            },
+            "timing_ms": self.timing.to_dict(),
         }
         if self.boxes:
             fields["boxes"] = [list(box) for box in self.boxes]

@@ -135,10 +135,5 @@ class Segmentation:
             ],
             "width": width,
             "height": height,
-            "timing_ms": {
-                "pre": self.timing.pre_ms,
-                "infer": self.timing.infer_ms,
-                "post": self.timing.post_ms,
-                "total": self.timing.total_ms,
-            },
+            "timing_ms": self.timing.to_dict(),
         }
